@@ -1,0 +1,173 @@
+//! The contract between generated code and the runtime.
+//!
+//! Generated code is a set of *level functions* over one arena of memory. The manifest, JSON beside the code, says
+//! where everything lies in the arena, which level functions make up each routine, and what the run's defaults are.
+
+use serde::{Deserialize, Serialize};
+
+/// Raised when the meaning of the manifest changes; a runtime refuses another one.
+pub const FORMAT: u32 = 1;
+
+/// A level function: runs task `task` of its level on the arena at `base`. `scratch` is private to the thread, 64-byte
+/// aligned, of [`Manifest::scratch_bytes`] bytes.
+pub type LevelFn = unsafe extern "C" fn(base: *mut u8, task: u32, scratch: *mut u8);
+
+/// Name of the symbol with the table of level functions in a native trainer: `[LevelFn; n]`, routine by routine in
+/// manifest order. Beside it stand `blk_manifest` (bytes) and `blk_manifest_len` (u64).
+pub const ENTRIES_SYMBOL: &str = "blk_entries";
+pub const MANIFEST_SYMBOL: &str = "blk_manifest";
+pub const MANIFEST_LEN_SYMBOL: &str = "blk_manifest_len";
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format: u32,
+    /// Version of the compiler that wrote it.
+    pub compiler: String,
+    pub network: String,
+    /// Digest of everything that shapes the training: network, optimizer, batch, precision (not data, epochs, seed).
+    pub spec_hash: String,
+    /// The spec in words, line by line, so that a difference can be shown.
+    pub spec: Vec<String>,
+    pub target: Target,
+    pub batch: usize,
+    /// `f32`, `f32_strict`, `bf16`.
+    pub precision: String,
+    /// Extents of one sample.
+    pub input_shape: Vec<usize>,
+    pub task: Task,
+    pub arena_bytes: usize,
+    pub scratch_bytes: usize,
+    /// `init`, `train`, `eval`, `schedule`, those that exist.
+    pub routines: Vec<Routine>,
+    pub tensors: Vec<Tensor>,
+    pub scalars: Scalars,
+    /// f64 numbers that may be set at run time.
+    pub hypers: Vec<Hyper>,
+    pub blocks: Vec<Block>,
+    /// Name of the optimizer, for display.
+    pub optimizer: String,
+    pub defaults: Defaults,
+}
+
+/// The machine for which the code was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    pub triple: String,
+    /// Features that the code needs (`avx512f`, …), in the names of LLVM.
+    pub features: Vec<String>,
+}
+
+/// What the network predicts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Task {
+    Class { classes: usize },
+    Float { size: usize },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Routine {
+    pub name: String,
+    pub levels: Vec<Level>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    /// Name of the level function's symbol.
+    pub symbol: String,
+    pub serial: bool,
+    /// Tasks of the level are numbered group after group.
+    pub groups: Vec<Group>,
+}
+
+impl Level {
+    pub fn tasks(&self) -> usize {
+        self.groups.iter().map(|group| group.tasks).sum()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    pub label: String,
+    pub tasks: usize,
+    /// Index into [`Manifest::blocks`].
+    pub block: Option<u32>,
+    /// `forward`, `backward`, `update`.
+    pub pass: String,
+}
+
+/// A tensor that outlives a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tensor {
+    /// `h1.dense.W`, `h1.batch_norm.mu`, `state.v.h1.dense.W`.
+    pub name: String,
+    pub kind: TensorKind,
+    /// Role of a parameter (`weight`, …).
+    pub role: String,
+    /// f32 entries, row-major; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// Bytes from the start of the arena.
+    pub offset: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TensorKind {
+    Parameter,
+    Statistic,
+    State,
+}
+
+/// Offsets in bytes of what a step reads and writes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scalars {
+    /// f32, batch × input_shape.
+    pub input: usize,
+    /// i32 labels, or f32 batch × size.
+    pub target: usize,
+    /// f64: updates counted from 1.
+    pub step: usize,
+    /// Two u32.
+    pub seed: [usize; 2],
+    /// f32: mean loss of the batch, after `train`.
+    pub loss: usize,
+    /// f32: fraction of hits, after `train`.
+    pub accuracy: Option<usize>,
+    /// f32 × batch, after `eval`.
+    pub sample_loss: usize,
+    pub sample_hit: Option<usize>,
+    /// f32, batch × classes (or size), after `eval`.
+    pub output: usize,
+    /// f64: epochs passed, epochs in all, and the multiplier of `lr` after `schedule`.
+    pub time: usize,
+    pub total_time: usize,
+    pub multiplier: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hyper {
+    pub name: String,
+    pub value: f64,
+    pub offset: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Block {
+    pub name: String,
+    /// Offsets of f32 factors, after `train`: m_z, the accumulated m, and m_W by parameter name.
+    pub m_z: Option<usize>,
+    pub m: Option<usize>,
+    pub m_w: Vec<(String, usize)>,
+    /// Floating-point operations per step of contractions.
+    pub flops_forward: u64,
+    pub flops_backward: u64,
+}
+
+/// What the `train` item said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Defaults {
+    pub data: Option<String>,
+    pub epochs: u32,
+    pub seed: u64,
+    pub normalize: bool,
+}

@@ -1,0 +1,71 @@
+//! Named axes: the vocabulary in which every stage speaks of shapes.
+//!
+//! An axis is an identity, not a length: two axes of extent 1024 stay apart. Tensors carry their axes in
+//! storage order (row-major), the batch first where there is one. Broadcasting and contraction go by identity.
+
+/// A named axis; its name and extent stand in the [`AxisTable`] that made it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Axis(pub u32);
+
+/// The sample axis, first entry of every table.
+pub const BATCH: Axis = Axis(0);
+
+/// What is known of an axis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AxisInfo {
+    /// The name that the source gave it (`c`, `h`, `n`, …); not unique.
+    pub name: String,
+    /// Number of positions along it, at least 1.
+    pub extent: usize,
+}
+
+/// All axes of one network. [`BATCH`] is always entry 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AxisTable {
+    entries: Vec<AxisInfo>,
+}
+
+impl AxisTable {
+    /// A table that holds only the batch axis, of `batch` samples.
+    pub fn new(batch: usize) -> Self {
+        AxisTable { entries: vec![AxisInfo { name: "batch".into(), extent: batch }] }
+    }
+
+    pub fn fresh(&mut self, name: impl Into<String>, extent: usize) -> Axis {
+        self.entries.push(AxisInfo { name: name.into(), extent });
+        Axis(self.entries.len() as u32 - 1)
+    }
+
+    pub fn name(&self, axis: Axis) -> &str {
+        &self.entries[axis.0 as usize].name
+    }
+
+    pub fn extent(&self, axis: Axis) -> usize {
+        self.entries[axis.0 as usize].extent
+    }
+
+    /// Number of entries of a tensor over `axes`; sizes were limited when the network was elaborated.
+    pub fn size(&self, axes: &[Axis]) -> usize {
+        axes.iter().map(|&axis| self.extent(axis)).product()
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+impl std::fmt::Display for Axis {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "a{}", self.0)
+    }
+}
+
+impl std::fmt::Debug for Axis {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}

@@ -1,0 +1,64 @@
+//! Per block: back-matching loss, Jacobians, local Hessians and scale factors, as symbolic expressions; and the
+//! whole training program as a list of routines over one expression graph.
+
+use crate::sym::{Expr, Graph, Symbol};
+
+/// Everything that the compiled program computes, and everything that `explain` prints, over ONE graph.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub graph: Graph,
+    pub symbols: Symbols,
+    /// `init`, `train`, `eval`, `schedule` (where the network has them).
+    pub routines: Vec<Routine>,
+}
+
+/// A function of the compiled program: all writes happen after all reads of the old values.
+#[derive(Clone, Debug)]
+pub struct Routine {
+    pub name: &'static str,
+    pub writes: Vec<Write>,
+}
+
+/// `symbol ← value`; the value's axes are the symbol's, as a set.
+#[derive(Clone, Copy, Debug)]
+pub struct Write {
+    pub symbol: Symbol,
+    pub value: Expr,
+}
+
+/// Which symbol holds what. Indices follow the IR's ids.
+#[derive(Clone, Debug)]
+pub struct Symbols {
+    /// The batch of samples, over the batch and the network's input axes.
+    pub input: Symbol,
+    /// The batch of targets: labels over the batch, or floats.
+    pub target: Symbol,
+    pub params: Vec<Symbol>,
+    /// Running averages, by `StatId`.
+    pub stats: Vec<Symbol>,
+    /// Optimizer states, by `StateId`.
+    pub states: Vec<Symbol>,
+    /// Hyper-parameters, by `HyperId`; f64.
+    pub hypers: Vec<Symbol>,
+    /// Updates counted from 1; f64.
+    pub step: Symbol,
+    /// Seed of initialization and dropout; two u32 words of the run's seed.
+    pub seed: [Symbol; 2],
+    /// Written by `train`: the mean loss of the batch, f32.
+    pub loss: Symbol,
+    /// Written by `train` where targets are classes: fraction of samples whose label has the largest logit.
+    pub accuracy: Option<Symbol>,
+    /// Written by `eval`: per-sample loss, 0/1 hit (classes), and the output itself.
+    pub sample_loss: Symbol,
+    pub sample_hit: Option<Symbol>,
+    pub output: Symbol,
+    /// Read and written by `schedule`: time, total, multiplier; f64.
+    pub time: Symbol,
+    pub total_time: Symbol,
+    pub multiplier: Symbol,
+    /// Written by `train`, per block: m_z and the accumulated m, f32 over no axes (empty without scale factors).
+    pub m_z: Vec<Symbol>,
+    pub m: Vec<Symbol>,
+    /// Written by `train`, per parameter that is amended: m_W.
+    pub m_w: Vec<Option<Symbol>>,
+}

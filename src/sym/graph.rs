@@ -1,0 +1,277 @@
+//! Hash-consed tensor expressions. Equal expressions are one node; constructors normalize lightly.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use crate::axes::{Axis, AxisTable, BATCH};
+
+/// An expression of a [`Graph`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Expr(pub u32);
+
+/// A named tensor: parameter, input, state, factor, output.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Symbol(pub u32);
+
+/// How a symbol is stored at run time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Storage {
+    /// f32 (in the f32 precisions).
+    Float,
+    /// f64: hyper-parameters, step counts; always over no axes.
+    Double,
+    /// i32 class labels.
+    Label,
+    /// u32 words that seed [`Node::Random`]; always over no axes.
+    Seed,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SymbolInfo {
+    /// Unique path: `h1.dense.W`, `input`, `state.v.h1.dense.W`.
+    pub name: String,
+    /// What formulas print: `W`, `z_{b-1}`.
+    pub label: String,
+    /// In storage order.
+    pub axes: Vec<Axis>,
+    pub storage: Storage,
+}
+
+/// An elementwise function of one or more arguments, known by its derivative. Sums, products and powers are not
+/// functions but nodes, so that the algebra can see them.
+pub trait Function: Sync {
+    fn name(&self) -> &'static str;
+    fn arity(&self) -> usize;
+    fn eval(&self, args: &[f64]) -> f64;
+    /// ∂f/∂args[i], as an expression in the arguments. At kinks: the declared convention.
+    fn derivative(&self, graph: &mut Graph, i: usize, args: &[Expr]) -> Expr;
+    /// An equal, simpler expression, with the name of the identity; constants are folded without it.
+    fn simplify(&self, _graph: &mut Graph, _args: &[Expr]) -> Option<(&'static str, Expr)> {
+        None
+    }
+}
+
+impl fmt::Debug for dyn Function {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A function by identity of its name.
+#[derive(Clone, Copy, Debug)]
+pub struct FunctionRef(pub &'static dyn Function);
+
+impl PartialEq for FunctionRef {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name() == other.0.name()
+    }
+}
+impl Eq for FunctionRef {}
+impl std::hash::Hash for FunctionRef {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.name().hash(state)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Reduction {
+    Sum,
+    /// The sum divided by the number of positions.
+    Mean,
+    Max,
+}
+
+/// A number, comparable by its bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Number(u64);
+
+impl Number {
+    pub fn new(value: f64) -> Self {
+        Number(if value == 0.0 { 0 } else { value.to_bits() })
+    }
+
+    pub fn value(self) -> f64 {
+        f64::from_bits(self.0)
+    }
+}
+
+/// The algebra. Axes of a result: the union of the arguments' axes in order of first appearance, the batch first,
+/// unless said otherwise. Missing axes broadcast.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Node {
+    Number(Number),
+    Symbol(Symbol),
+    /// n-ary sum, entrywise with broadcasting. At least two terms, flattened, no two equal up to a numeric factor.
+    Add(Vec<Expr>),
+    /// n-ary product, entrywise with broadcasting; at most one number, first. Flattened.
+    Mul(Vec<Expr>),
+    /// base^exponent, entrywise.
+    Pow(Expr, Expr),
+    Apply(FunctionRef, Vec<Expr>),
+    /// Over axes of the argument, which the result lacks.
+    Reduce(Reduction, Vec<Axis>, Expr),
+    /// Σ over `over` of the product of the factors: matrix products and their kin. Two factors, each summed axis in both.
+    Contract { left: Expr, right: Expr, over: Vec<Axis> },
+    /// The same entries with other axes; pairs (old, new) of equal extents, unmentioned axes stay.
+    Rename(Expr, Vec<(Axis, Axis)>),
+    /// Row-major reinterpretation: the axes `from` (in this order, which is their order in the result's memory) become `to`.
+    Reshape { arg: Expr, from: Vec<Axis>, to: Vec<Axis> },
+    /// The position along an axis, as a number.
+    Index(Axis),
+    /// Repeats a value along axes that it lacks.
+    Spread(Expr, Vec<Axis>),
+    /// Independent uniform numbers in (0, 1) over `axes`: a counter-based hash of the entry's flat row-major position
+    /// in `axes`, `stream` and the scalar `counters` (seed, step). Differentiates to zero.
+    Random { stream: u32, counters: Vec<Expr>, axes: Vec<Axis> },
+    /// The rows or columns (whichever are fewer) of the argument, seen as a matrix with the first axis as rows,
+    /// made orthonormal (Gram–Schmidt with positive diagonal). Only in initializers.
+    Orthonormal(Expr),
+}
+
+/// What a run of the program may have come from; used to attribute time in `bench`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Tag {
+    /// Index of the block; the loss counts to the last one.
+    pub block: u32,
+    pub pass: Pass,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Pass {
+    Forward,
+    Backward,
+    Update,
+}
+
+/// An arena of expressions over one table of axes.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    pub axes: AxisTable,
+    nodes: Vec<Node>,
+    node_axes: Vec<Vec<Axis>>,
+    interned: HashMap<Node, Expr>,
+    symbols: Vec<SymbolInfo>,
+    names: HashMap<Expr, String>,
+    tags: HashMap<Expr, Tag>,
+    /// New expressions get this tag.
+    pub current_tag: Option<Tag>,
+}
+
+impl Graph {
+    pub fn new(axes: AxisTable) -> Self {
+        Graph {
+            axes,
+            nodes: Vec::new(),
+            node_axes: Vec::new(),
+            interned: HashMap::new(),
+            symbols: Vec::new(),
+            names: HashMap::new(),
+            tags: HashMap::new(),
+            current_tag: None,
+        }
+    }
+
+    pub fn node(&self, expr: Expr) -> &Node {
+        &self.nodes[expr.0 as usize]
+    }
+
+    /// Axes in storage order.
+    pub fn axes_of(&self, expr: Expr) -> &[Axis] {
+        &self.node_axes[expr.0 as usize]
+    }
+
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    pub fn symbol_info(&self, symbol: Symbol) -> &SymbolInfo {
+        &self.symbols[symbol.0 as usize]
+    }
+
+    pub fn symbols(&self) -> impl Iterator<Item = (Symbol, &SymbolInfo)> {
+        self.symbols.iter().enumerate().map(|(index, info)| (Symbol(index as u32), info))
+    }
+
+    pub fn new_symbol(&mut self, info: SymbolInfo) -> Symbol {
+        self.symbols.push(info);
+        Symbol(self.symbols.len() as u32 - 1)
+    }
+
+    /// The name under which printing shows this intermediate.
+    pub fn name_of(&self, expr: Expr) -> Option<&str> {
+        self.names.get(&expr).map(String::as_str)
+    }
+
+    pub fn set_name(&mut self, expr: Expr, name: impl Into<String>) {
+        self.names.entry(expr).or_insert_with(|| name.into());
+    }
+
+    pub fn tag_of(&self, expr: Expr) -> Option<Tag> {
+        self.tags.get(&expr).copied()
+    }
+
+    /// The node as it stands, shared with its equal. Normalizing constructors call this last.
+    pub fn intern(&mut self, node: Node) -> Expr {
+        if let Some(&known) = self.interned.get(&node) {
+            return known;
+        }
+        let expr = Expr(self.nodes.len() as u32);
+        let axes = self.result_axes(&node);
+        self.node_axes.push(axes);
+        self.nodes.push(node.clone());
+        self.interned.insert(node, expr);
+        if let Some(tag) = self.current_tag {
+            self.tags.insert(expr, tag);
+        }
+        expr
+    }
+
+    fn result_axes(&self, node: &Node) -> Vec<Axis> {
+        match node {
+            Node::Number(_) => vec![],
+            Node::Symbol(symbol) => self.symbol_info(*symbol).axes.clone(),
+            Node::Add(args) | Node::Mul(args) | Node::Apply(_, args) => self.union(args),
+            Node::Pow(base, exponent) => self.union(&[*base, *exponent]),
+            Node::Reduce(_, over, arg) => without(self.axes_of(*arg), over),
+            Node::Contract { left, right, over } => without(&self.union(&[*left, *right]), over),
+            Node::Rename(arg, pairs) => {
+                let rename = |axis: &Axis| pairs.iter().find(|pair| pair.0 == *axis).map_or(*axis, |pair| pair.1);
+                self.axes_of(*arg).iter().map(rename).collect()
+            }
+            Node::Reshape { arg, from, to } => {
+                let rest = without(self.axes_of(*arg), from);
+                batch_first(rest.into_iter().chain(to.iter().copied()))
+            }
+            Node::Index(axis) => vec![*axis],
+            Node::Spread(arg, along) => batch_first(self.axes_of(*arg).iter().chain(along).copied()),
+            Node::Random { axes, .. } => axes.clone(),
+            Node::Orthonormal(arg) => self.axes_of(*arg).to_vec(),
+        }
+    }
+
+    fn union(&self, args: &[Expr]) -> Vec<Axis> {
+        // The argument with most axes leads, so that a broadcast factor in front does not permute the result.
+        let mut order: Vec<Expr> = args.to_vec();
+        order.sort_by_key(|&arg| std::cmp::Reverse(self.axes_of(arg).len()));
+        batch_first(order.iter().flat_map(|&arg| self.axes_of(arg).iter().copied()))
+    }
+}
+
+fn without(axes: &[Axis], removed: &[Axis]) -> Vec<Axis> {
+    axes.iter().copied().filter(|axis| !removed.contains(axis)).collect()
+}
+
+fn batch_first(axes: impl Iterator<Item = Axis>) -> Vec<Axis> {
+    let mut result = Vec::new();
+    for axis in axes {
+        if result.contains(&axis) {
+            continue;
+        }
+        if axis == BATCH { result.insert(0, axis) } else { result.push(axis) }
+    }
+    result
+}

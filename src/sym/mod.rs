@@ -1,0 +1,6 @@
+//! Pure mathematics: tensor expressions over named axes, their derivatives, linear operators, simplification,
+//! evaluation and printing. Knows no IR, no span, no diagnostic.
+
+pub mod graph;
+
+pub use graph::{Expr, Function, Graph, Node, Reduction, Storage, Symbol, SymbolInfo};

@@ -1,0 +1,3 @@
+//! Source text to syntax tree. The only user of pest.
+
+pub mod ast;
