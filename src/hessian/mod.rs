@@ -1,6 +1,12 @@
 //! Per block: back-matching loss, Jacobians, local Hessians and scale factors, as symbolic expressions; and the
 //! whole training program as a list of routines over one expression graph.
 
+pub mod explain;
+pub mod factors;
+pub mod jacobian;
+pub mod local;
+pub mod program;
+
 use crate::sym::{Expr, Graph, Symbol};
 
 /// Everything that the compiled program computes, and everything that `explain` prints, over ONE graph.

@@ -1,6 +1,11 @@
 //! Pure mathematics: tensor expressions over named axes, their derivatives, linear operators, simplification,
 //! evaluation and printing. Knows no IR, no span, no diagnostic.
 
+pub mod construct;
+pub mod differentiate;
+pub mod evaluate;
 pub mod graph;
+pub mod operator;
+pub mod print;
 
 pub use graph::{Expr, Function, Graph, Node, Reduction, Storage, Symbol, SymbolInfo};

@@ -1,0 +1,1 @@
+//! Expressions as f64 arrays.

@@ -1,0 +1,1 @@
+//! Linear operators between spaces of tensors with named axes: Jacobians, kept as structure, never as arrays.
