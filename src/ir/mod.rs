@@ -97,6 +97,8 @@ pub enum Leaf {
     Hyper(HyperId),
     /// Updates counted from 1.
     Step,
+    /// A condition: true in training, false in evaluation (the pseudo-constant `training`).
+    Training,
     /// In a schedule: epochs passed, fractionally.
     Time,
     /// In a schedule: epochs in all.
