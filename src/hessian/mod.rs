@@ -7,6 +7,7 @@ pub mod jacobian;
 pub mod local;
 pub mod program;
 
+use crate::ir::ParamId;
 use crate::sym::{Expr, Graph, Symbol};
 
 /// Everything that the compiled program computes, and everything that `explain` prints, over ONE graph.
@@ -16,6 +17,36 @@ pub struct Plan {
     pub symbols: Symbols,
     /// `init`, `train`, `eval`, `schedule` (where the network has them).
     pub routines: Vec<Routine>,
+    /// The blocks as the `train` routine computes them, in chain order.
+    pub blocks: Vec<BlockExprs>,
+}
+
+/// One block z_b = F_b(W_b, z_{b-1}) in the graph of the training step.
+#[derive(Clone, Debug)]
+pub struct BlockExprs {
+    pub name: String,
+    /// z_{b-1}; derivations take it as an independent variable.
+    pub input: Expr,
+    /// z_b
+    pub output: Expr,
+    pub params: Vec<BlockParam>,
+    /// Of the last block: the mean loss over the batch, through which its local loss goes.
+    pub loss: Option<Expr>,
+    /// ∂l/∂z_b, so that the target is z_b − ∂l/∂z_b.
+    pub gradient: Expr,
+    /// ∂l/∂z_{b-1}; absent for the first block, where nothing asks for it.
+    pub input_gradient: Option<Expr>,
+}
+
+/// A parameter of a block, with the gradient of the loss.
+#[derive(Clone, Debug)]
+pub struct BlockParam {
+    pub id: ParamId,
+    /// Name as declared, `W`.
+    pub name: String,
+    pub role: String,
+    pub value: Expr,
+    pub gradient: Expr,
 }
 
 /// A function of the compiled program: all writes happen after all reads of the old values.
