@@ -2,6 +2,7 @@
 //! evaluation and printing. Knows no IR, no span, no diagnostic.
 
 pub mod construct;
+pub mod contraction;
 pub mod differentiate;
 pub mod evaluate;
 pub mod graph;
