@@ -8,6 +8,7 @@
 pub mod build;
 pub mod interpret;
 pub mod print;
+mod types;
 pub mod verify;
 
 macro_rules! ids {

@@ -1,1 +1,175 @@
-//! 
+//! Checks that a program means something. What is checked:
+//!
+//! - every buffer lies inside the arena, at a multiple of 64 bytes;
+//! - every group has work and a chunk of at least one position;
+//! - registers are defined before use and operands have the types that the operation asks for;
+//! - loops, accumulators and buffers that are named exist; `vector` names a loop; accumulators are floats;
+//! - a body with accumulators, and only that, has a `finish`; the body of a reduction stores nothing;
+//! - every access stays inside its buffer, by the interval of its affine index over all tasks and loops;
+//! - tasks of a group do not store to the same entries, where the index decides it: a store that depends neither on
+//!   the chunk nor on the task is refused in a group of several tasks.
+
+use super::{
+    Accumulate, Affine, BufferId, Gemm, Group, Inst, Nest, Operand, Program, Range, Scalars, Stmt, Ty,
+};
+
+/// All that is wrong with a program, each with the place.
+pub fn verify(program: &Program) -> Result<(), Vec<String>> {
+    let mut problems = Vec::new();
+    for buffer in &program.buffers {
+        let inside = buffer.offset + buffer.len * buffer.elem.bytes() <= program.arena_bytes;
+        if !inside || !buffer.offset.is_multiple_of(64) {
+            problems.push(format!("buffer {}: at {}, len {}", buffer.name, buffer.offset, buffer.len));
+        }
+    }
+    for routine in &program.routines {
+        for (number, level) in routine.levels.iter().enumerate() {
+            for group in &level.groups {
+                let place = format!("{} level {number} {}", routine.name, group.label);
+                Checker { program, group, place, problems: &mut problems }.group();
+            }
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+struct Checker<'a> {
+    program: &'a Program,
+    group: &'a Group,
+    place: String,
+    problems: &'a mut Vec<String>,
+}
+
+impl Checker<'_> {
+    fn report(&mut self, problem: String) {
+        self.problems.push(format!("{}: {problem}", self.place));
+    }
+
+    fn require(&mut self, holds: bool, problem: impl FnOnce() -> String) {
+        if !holds {
+            self.report(problem());
+        }
+    }
+
+    fn group(&mut self) {
+        if self.group.chunk == 0 || self.group.extent == 0 {
+            return self.report("no work".into());
+        }
+        for stmt in &self.group.body {
+            match stmt {
+                Stmt::Nest(nest) => self.nest(nest),
+                Stmt::Gemm(gemm) => self.gemm(gemm),
+                Stmt::Orthonormalize { buffer, rows, cols } => {
+                    self.require(self.group.tasks() == 1, || "orthonormalize in several tasks".into());
+                    let last = (rows * cols) as i64 - 1;
+                    self.interval(*buffer, (0, last), &"orthonormalize");
+                }
+            }
+        }
+    }
+
+    fn nest(&mut self, nest: &Nest) {
+        let loops = &nest.loops;
+        self.require(nest.kept <= loops.len(), || "more kept loops than loops".into());
+        self.require(nest.vector.is_none_or(|var| var.index() < loops.len()), || {
+            "no such vector loop".into()
+        });
+        let Some(types) = self.scalars(&nest.body, loops, &[]) else { return };
+        let mut accumulators = Vec::new();
+        for Accumulate { value, .. } in &nest.accumulate {
+            match types.get(value.index()) {
+                Some(ty @ (Ty::F32 | Ty::F64)) => accumulators.push(*ty),
+                other => return self.report(format!("accumulates {value} of type {other:?}")),
+            }
+        }
+        let finish_empty = nest.finish.insts.is_empty() && nest.finish.stores.is_empty();
+        self.require(!accumulators.is_empty() || finish_empty, || "finish without accumulators".into());
+        let reduces = !accumulators.is_empty() || nest.kept < loops.len();
+        self.require(!reduces || nest.body.stores.is_empty(), || "a reduction's body stores".into());
+        let kept = loops.get(..nest.kept).unwrap_or(loops);
+        self.scalars(&nest.finish, kept, &accumulators);
+    }
+
+    fn gemm(&mut self, gemm: &Gemm) {
+        self.require(!gemm.terms.is_empty(), || "a GEMM without terms".into());
+        for &(a, b) in &gemm.terms {
+            self.operand(gemm.a, a, [gemm.m, gemm.k]);
+            self.operand(gemm.b, b, [gemm.k, gemm.n]);
+        }
+        self.scalars(&gemm.epilogue, &[gemm.m, gemm.n], &[Ty::F32]);
+    }
+
+    fn operand(&mut self, operand: Operand, offset: usize, ranges: [Range; 2]) {
+        let [rows, cols] = ranges.map(|range| self.last(range));
+        let last = offset as i64 + rows * operand.strides.0 as i64 + cols * operand.strides.1 as i64;
+        let elem = self.program.buffers.get(operand.buffer.index()).map(|buffer| buffer.elem);
+        self.require(elem == Some(super::Elem::F32), || format!("{} is not f32", operand.buffer));
+        self.interval(operand.buffer, (offset as i64, last), &"gemm operand");
+    }
+
+    /// Last position of a range over all tasks.
+    fn last(&self, range: Range) -> i64 {
+        match range {
+            Range::Full(extent) => extent as i64 - 1,
+            Range::Chunk => self.group.extent as i64 - 1,
+        }
+    }
+
+    fn scalars(&mut self, scalars: &Scalars, loops: &[Range], accumulators: &[Ty]) -> Option<Vec<Ty>> {
+        let types = match scalars.types(&self.program.buffers, accumulators) {
+            Ok(types) => types,
+            Err(problem) => {
+                self.report(problem);
+                return None;
+            }
+        };
+        for inst in &scalars.insts {
+            match inst {
+                Inst::Load(buffer, index) => self.access(*buffer, index, loops),
+                Inst::Position(var) => {
+                    self.require(var.index() < loops.len(), || format!("no loop {var}"));
+                }
+                _ => {}
+            }
+        }
+        for store in &scalars.stores {
+            self.access(store.buffer, &store.index, loops);
+            let elem = self.program.buffers.get(store.buffer.index()).map(|buffer| Ty::from(buffer.elem));
+            let value = types.get(store.value.index()).copied();
+            self.require(elem.is_some() && elem == value, || {
+                format!("stores {value:?} into {} of {elem:?}", store.buffer)
+            });
+            self.require(!self.races(&store.index, loops), || {
+                format!("every task stores to {}[{}]", store.buffer, store.index)
+            });
+        }
+        Some(types)
+    }
+
+    /// Whether all tasks certainly write the same entries.
+    fn races(&self, index: &Affine, loops: &[Range]) -> bool {
+        let by_chunk = index.terms.iter().any(|(var, _)| loops.get(var.index()) == Some(&Range::Chunk));
+        self.group.tasks() > 1 && index.task == 0 && !by_chunk
+    }
+
+    fn access(&mut self, buffer: BufferId, index: &Affine, loops: &[Range]) {
+        let tasks = self.group.tasks() as i64;
+        let mut low = index.base + (index.task * (tasks - 1)).min(0);
+        let mut high = index.base + (index.task * (tasks - 1)).max(0);
+        for (var, by) in &index.terms {
+            let Some(range) = loops.get(var.index()) else { return self.report(format!("no loop {var}")) };
+            let reach = by * self.last(*range);
+            low += reach.min(0);
+            high += reach.max(0);
+        }
+        self.interval(buffer, (low, high), index);
+    }
+
+    fn interval(&mut self, buffer: BufferId, (low, high): (i64, i64), what: &dyn std::fmt::Display) {
+        let Some(known) = self.program.buffers.get(buffer.index()) else {
+            return self.report(format!("no buffer {buffer}"));
+        };
+        let inside = low >= 0 && high < known.len as i64;
+        self.require(inside, || format!("{buffer}[{what}] covers {low}..={high} of {}", known.len));
+    }
+}
