@@ -23,12 +23,28 @@ pub struct AxisInfo {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AxisTable {
     entries: Vec<AxisInfo>,
+    /// Second, third, … copies of axes, as (axis, number of the copy, the copy).
+    copies: Vec<(Axis, usize, Axis)>,
 }
 
 impl AxisTable {
     /// A table that holds only the batch axis, of `batch` samples.
     pub fn new(batch: usize) -> Self {
-        AxisTable { entries: vec![AxisInfo { name: "batch".into(), extent: batch }] }
+        AxisTable { entries: vec![AxisInfo { name: "batch".into(), extent: batch }], copies: Vec::new() }
+    }
+
+    /// The `nth` further copy of an axis, of the same extent; 0 is the axis itself. Asking twice gives the same one.
+    pub fn copy(&mut self, axis: Axis, nth: usize) -> Axis {
+        if nth == 0 {
+            return axis;
+        }
+        if let Some(known) = self.copies.iter().find(|copy| (copy.0, copy.1) == (axis, nth)) {
+            return known.2;
+        }
+        let name = format!("{}{}", self.name(axis), "′".repeat(nth));
+        let made = self.fresh(name, self.extent(axis));
+        self.copies.push((axis, nth, made));
+        made
     }
 
     pub fn fresh(&mut self, name: impl Into<String>, extent: usize) -> Axis {

@@ -3,9 +3,11 @@
 
 pub mod explain;
 pub mod factors;
+pub mod facts;
 pub mod jacobian;
 pub mod local;
 pub mod program;
+pub mod trace;
 
 use crate::ir::ParamId;
 use crate::sym::{Expr, Graph, Symbol};

@@ -77,6 +77,20 @@ fn power_rule(graph: &mut Graph, base: Expr, exponent: Expr) -> Vec<Local> {
     vec![Local { arg: base, factors: vec![slope], how: Move::Share }]
 }
 
+impl Move {
+    /// The argument's axis that becomes `axis` of the result by identity.
+    pub fn old_axis(&self, axis: Axis) -> Option<Axis> {
+        match self {
+            Move::Share => Some(axis),
+            Move::Rename(pairs) => {
+                let renamed = pairs.iter().find(|pair| pair.1 == axis).map(|pair| pair.0);
+                renamed.or(Some(axis))
+            }
+            Move::Reshape { to, .. } => (!to.contains(&axis)).then_some(axis),
+        }
+    }
+}
+
 impl Local {
     /// The adjoint applied to `cotangent`, which is over (some of) the result's axes and constant along the others;
     /// likewise the value over the argument's axes.
@@ -122,7 +136,8 @@ fn rename_present(graph: &mut Graph, value: Expr, pairs: &[(Axis, Axis)]) -> Exp
     if has.is_empty() { value } else { graph.rename(value, &has) }
 }
 
-fn reshape_present(graph: &mut Graph, value: Expr, from: &[Axis], to: &[Axis]) -> Expr {
+/// Reshapes a value that may be constant along some of the axes.
+pub(super) fn reshape_present(graph: &mut Graph, value: Expr, from: &[Axis], to: &[Axis]) -> Expr {
     if !from.iter().any(|axis| graph.axes_of(value).contains(axis)) {
         return value;
     }

@@ -1,1 +1,443 @@
 //! Linear operators between spaces of tensors with named axes: Jacobians, kept as structure, never as arrays.
+//!
+//! An operator is a sum of [`Term`]s; a term is a product of tensors over index variables, of which some are the
+//! domain's, some the codomain's, and the rest summed: y\[codomain\] = c · Σ ∏ factors · x\[domain\]. A variable that
+//! the domain and the codomain share is the identity along its axis. In this form composition identifies variables,
+//! transposition swaps domain and codomain, a trace identifies the two, and diagonal operators commute by themselves.
+
+use std::collections::HashMap;
+
+use super::contraction::sum_product;
+use super::differentiate::{Local, Move, reshape_present};
+use super::graph::{Expr, Graph, Node};
+use crate::axes::Axis;
+
+/// An index variable of one term.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Var(pub usize);
+
+/// Which variable indexes which axis, in the order of the space.
+pub type Indices = Vec<(Axis, Var)>;
+
+/// A tensor and the variables that index it.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Factor {
+    pub expr: Expr,
+    pub at: Indices,
+}
+
+impl Factor {
+    pub fn has(&self, var: Var) -> bool {
+        self.at.iter().any(|index| index.1 == var)
+    }
+}
+
+/// coefficient · Σ ∏ factors, over all variables that are neither the domain's nor the codomain's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Term {
+    pub coefficient: f64,
+    pub factors: Vec<Factor>,
+    pub domain: Indices,
+    pub codomain: Indices,
+    /// Pairs of variable lists that number the same entries in row-major order.
+    pub reshapes: Vec<(Vec<Var>, Vec<Var>)>,
+    /// The axis that each variable ranges over.
+    pub axes: Vec<Axis>,
+}
+
+/// A sum of terms with one domain and one codomain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operator {
+    pub domain: Vec<Axis>,
+    pub codomain: Vec<Axis>,
+    pub terms: Vec<Term>,
+}
+
+/// Variable of an axis.
+pub fn index_of(indices: &Indices, axis: Axis) -> Option<Var> {
+    indices.iter().find(|index| index.0 == axis).map(|index| index.1)
+}
+
+impl Term {
+    /// The identity on a space.
+    pub fn identity(axes: &[Axis]) -> Term {
+        let indices: Indices = axes.iter().enumerate().map(|(i, &axis)| (axis, Var(i))).collect();
+        Term {
+            coefficient: 1.0,
+            factors: vec![],
+            domain: indices.clone(),
+            codomain: indices,
+            reshapes: vec![],
+            axes: axes.to_vec(),
+        }
+    }
+
+    fn variable(&mut self, axis: Axis) -> Var {
+        self.axes.push(axis);
+        Var(self.axes.len() - 1)
+    }
+
+    /// The Jacobian of one node with respect to one argument.
+    pub fn local(graph: &Graph, result: Expr, local: &Local) -> Term {
+        let mut term = Term::identity(graph.axes_of(local.arg));
+        term.codomain.clear();
+        for &axis in graph.axes_of(result) {
+            let before = local.how.old_axis(axis);
+            let shared = before.and_then(|old| index_of(&term.domain, old));
+            let var = shared.unwrap_or_else(|| term.variable(axis));
+            term.codomain.push((axis, var));
+        }
+        if let Move::Reshape { from, to } = &local.how {
+            let pick = |axes: &[Axis], indices: &Indices| {
+                axes.iter().filter_map(|&a| index_of(indices, a)).collect()
+            };
+            term.reshapes.push((pick(from, &term.domain), pick(to, &term.codomain)));
+        }
+        for &expr in &local.factors {
+            let place = |&axis: &Axis| {
+                let var = index_of(&term.codomain, axis).or(index_of(&term.domain, axis));
+                (axis, var.expect("a local factor lies over its argument's or its result's axes"))
+            };
+            let at = graph.axes_of(expr).iter().map(place).collect();
+            term.factors.push(Factor { expr, at });
+        }
+        term
+    }
+
+    pub fn transpose(&self) -> Term {
+        let mut term = self.clone();
+        std::mem::swap(&mut term.domain, &mut term.codomain);
+        term
+    }
+
+    /// `self` after `inner`, whose codomain is `self`'s domain.
+    pub fn compose(&self, inner: &Term) -> Term {
+        let mut result = inner.clone();
+        let mut map: HashMap<Var, Var> = HashMap::new();
+        for &(axis, var) in &self.domain {
+            if let Some(known) = index_of(&inner.codomain, axis) {
+                map.insert(var, known);
+            }
+        }
+        for (i, &axis) in self.axes.iter().enumerate() {
+            if !map.contains_key(&Var(i)) {
+                let fresh = result.variable(axis);
+                map.insert(Var(i), fresh);
+            }
+        }
+        let outer = self.renamed(&|var| map[&var]);
+        result.coefficient *= self.coefficient;
+        result.factors.extend(outer.factors);
+        result.reshapes.extend(outer.reshapes);
+        result.codomain = outer.codomain;
+        result
+    }
+
+    /// The same term with other variables; `axes` is left to the caller.
+    fn renamed(&self, to: &dyn Fn(Var) -> Var) -> Term {
+        let rename = |indices: &Indices| indices.iter().map(|&(axis, var)| (axis, to(var))).collect();
+        let all = |vars: &Vec<Var>| vars.iter().map(|&var| to(var)).collect();
+        Term {
+            coefficient: self.coefficient,
+            factors: self.factors.iter().map(|f| Factor { expr: f.expr, at: rename(&f.at) }).collect(),
+            domain: rename(&self.domain),
+            codomain: rename(&self.codomain),
+            reshapes: self.reshapes.iter().map(|(a, b)| (all(a), all(b))).collect(),
+            axes: self.axes.clone(),
+        }
+    }
+
+    /// Makes two variables one.
+    pub fn identify(&mut self, a: Var, b: Var) {
+        let (keep, gone) = if a <= b { (a, b) } else { (b, a) };
+        *self = self.renamed(&|var| if var == gone { keep } else { var });
+        self.identify_equal_reshapes();
+    }
+
+    /// Lists of variables that are reshaped from (or to) the same list are the same.
+    fn identify_equal_reshapes(&mut self) {
+        for i in 0..self.reshapes.len() {
+            for j in 0..i {
+                let ((a, b), (c, d)) = (self.reshapes[i].clone(), self.reshapes[j].clone());
+                let pairs = [(&a, &c, &b, &d), (&b, &d, &a, &c), (&a, &d, &b, &c), (&b, &c, &a, &d)];
+                for (same, other, left, right) in pairs {
+                    let differ = left.iter().zip(right).find(|(x, y)| x != y);
+                    if let (true, Some((&x, &y))) = (same == other && left.len() == right.len(), differ) {
+                        return self.identify(x, y);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The trace: every axis of the domain identified with itself in the codomain, leaving a number.
+    pub fn closed(&self) -> Term {
+        let mut term = self.clone();
+        while let Some((var, other)) = term.open_pair() {
+            term.identify(var, other);
+        }
+        term.domain.clear();
+        term.codomain.clear();
+        term
+    }
+
+    fn open_pair(&self) -> Option<(Var, Var)> {
+        let pairs =
+            self.domain.iter().filter_map(|&(axis, var)| Some((var, index_of(&self.codomain, axis)?)));
+        pairs.into_iter().find(|pair| pair.0 != pair.1)
+    }
+
+    /// Every variable that occurs, in ascending order.
+    pub fn variables(&self) -> Vec<Var> {
+        let reshaped = self.reshapes.iter().flat_map(|(a, b)| a.iter().chain(b).copied());
+        let indexed = self.factors.iter().map(|f| &f.at).chain([&self.domain, &self.codomain]);
+        let mut vars: Vec<Var> = indexed.flatten().map(|index| index.1).chain(reshaped).collect();
+        vars.sort();
+        vars.dedup();
+        vars
+    }
+
+    /// Variables of neither the domain nor the codomain.
+    pub fn internal(&self) -> Vec<Var> {
+        let outer = |var: &Var| self.domain.iter().chain(&self.codomain).any(|index| index.1 == *var);
+        self.variables().into_iter().filter(|var| !outer(var)).collect()
+    }
+
+    /// An axis per variable: the first of an axis has the axis itself, the others its copies.
+    fn concrete_axes(&self, graph: &mut Graph, vars: &[Var]) -> HashMap<Var, Axis> {
+        let mut used: HashMap<Axis, usize> = HashMap::new();
+        let mut concrete = HashMap::new();
+        for &var in vars {
+            let nth = used.entry(self.axes[var.0]).or_insert(0);
+            concrete.insert(var, graph.axes.copy(self.axes[var.0], *nth));
+            *nth += 1;
+        }
+        concrete
+    }
+
+    /// The sum over all internal variables, as an expression over the concrete axes of `open` (in that order, one
+    /// copy of an axis per variable). A closed term gives a number.
+    pub fn contract(&self, graph: &mut Graph, open: &[Var]) -> Expr {
+        self.contract_with(graph, open, None)
+    }
+
+    fn contract_with(&self, graph: &mut Graph, open: &[Var], argument: Option<Expr>) -> Expr {
+        let mut order = open.to_vec();
+        order.extend(self.variables().into_iter().filter(|var| !open.contains(var)));
+        let concrete = self.concrete_axes(graph, &order);
+        let mut factors: Vec<Expr> = self.factors.iter().map(|f| place(graph, f, &concrete)).collect();
+        if let Some(expr) = argument {
+            factors.push(place(graph, &Factor { expr, at: self.domain.clone() }, &concrete));
+        }
+        let bound = self.reshape_factors(graph, &mut factors, &concrete, open);
+        let over: Vec<Axis> = order
+            .iter()
+            .filter(|var| !open.contains(var) && !bound.contains(var))
+            .map(|var| concrete[var])
+            .collect();
+        let total = sum_product(graph, factors, &over);
+        let scale = graph.number(self.coefficient);
+        graph.mul(&[scale, total])
+    }
+
+    /// Moves every factor to one side of each reshape; the variables of the other side are bound by it.
+    fn reshape_factors(
+        &self,
+        graph: &mut Graph,
+        factors: &mut [Expr],
+        concrete: &HashMap<Var, Axis>,
+        open: &[Var],
+    ) -> Vec<Var> {
+        let mut bound = Vec::new();
+        for (from, to) in &self.reshapes {
+            let (gone, kept) =
+                if from.iter().any(|var| open.contains(var)) { (to, from) } else { (from, to) };
+            if gone == kept || gone.iter().any(|var| bound.contains(var)) {
+                continue;
+            }
+            let axes = |vars: &[Var]| vars.iter().map(|var| concrete[var]).collect::<Vec<_>>();
+            for factor in factors.iter_mut() {
+                *factor = reshape_present(graph, *factor, &axes(gone), &axes(kept));
+            }
+            bound.extend(gone);
+        }
+        bound
+    }
+
+    /// The term applied to a tensor over the domain.
+    pub fn apply(&self, graph: &mut Graph, argument: Expr) -> Expr {
+        let open: Vec<Var> = self.codomain.iter().map(|index| index.1).collect();
+        let value = self.contract_with(graph, &open, Some(argument));
+        let mut order = open.clone();
+        order.extend(self.variables().into_iter().filter(|var| !open.contains(var)));
+        let concrete = self.concrete_axes(graph, &order);
+        let pairs: Vec<(Axis, Axis)> =
+            self.codomain.iter().map(|(axis, var)| (concrete[var], *axis)).collect();
+        let has: Vec<_> =
+            pairs.into_iter().filter(|p| p.0 != p.1 && graph.axes_of(value).contains(&p.0)).collect();
+        if has.is_empty() { value } else { graph.rename(value, &has) }
+    }
+}
+
+/// The factor's tensor over the concrete axes of its variables; its product's factors are taken apart by the caller.
+fn place(graph: &mut Graph, factor: &Factor, concrete: &HashMap<Var, Axis>) -> Expr {
+    let pairs: Vec<(Axis, Axis)> = factor.at.iter().map(|(axis, var)| (*axis, concrete[var])).collect();
+    let moved: Vec<_> = pairs
+        .into_iter()
+        .filter(|pair| pair.0 != pair.1 && graph.axes_of(factor.expr).contains(&pair.0))
+        .collect();
+    if moved.is_empty() { factor.expr } else { graph.rename(factor.expr, &moved) }
+}
+
+impl Operator {
+    pub fn identity(axes: &[Axis]) -> Operator {
+        Operator { domain: axes.to_vec(), codomain: axes.to_vec(), terms: vec![Term::identity(axes)] }
+    }
+
+    pub fn transpose(&self) -> Operator {
+        Operator {
+            domain: self.codomain.clone(),
+            codomain: self.domain.clone(),
+            terms: self.terms.iter().map(Term::transpose).collect(),
+        }
+    }
+
+    /// `self` after `inner`.
+    pub fn compose(&self, inner: &Operator) -> Operator {
+        let terms = self.terms.iter().flat_map(|outer| inner.terms.iter().map(|term| outer.compose(term)));
+        Operator { domain: inner.domain.clone(), codomain: self.codomain.clone(), terms: terms.collect() }
+    }
+
+    /// The operator applied to a tensor over the domain.
+    pub fn apply(&self, graph: &mut Graph, argument: Expr) -> Expr {
+        let parts: Vec<Expr> = self.terms.iter().map(|term| term.apply(graph, argument)).collect();
+        let total = graph.add(&parts);
+        graph.spread(total, &self.codomain)
+    }
+
+    /// Brings every term to a normal form and adds equal ones.
+    pub fn simplify(&mut self, graph: &mut Graph) {
+        let mut seen: Vec<Term> = Vec::new();
+        for term in std::mem::take(&mut self.terms) {
+            let term = term.normalize(graph);
+            match seen.iter_mut().find(|other| other.same_but_coefficient(&term)) {
+                Some(other) => other.coefficient += term.coefficient,
+                None => seen.push(term),
+            }
+        }
+        let largest = seen.iter().map(|term| term.coefficient.abs()).fold(0.0, f64::max);
+        seen.retain(|term| term.coefficient.abs() > 1e-14 * largest);
+        self.terms = seen;
+    }
+}
+
+impl Term {
+    fn same_but_coefficient(&self, other: &Term) -> bool {
+        self.factors == other.factors
+            && self.axes == other.axes
+            && self.reshapes == other.reshapes
+            && (&self.domain, &self.codomain) == (&other.domain, &other.codomain)
+    }
+
+    /// Takes products apart, sums what can be summed within one factor, orders factors and variables.
+    pub fn normalize(mut self, graph: &mut Graph) -> Term {
+        self.split(graph);
+        while let Some(var) = self.summable(graph) {
+            self.sum_out(graph, var);
+            self.split(graph);
+        }
+        self.merge(graph);
+        self.renumber()
+    }
+
+    /// Products become their factors, numbers go into the coefficient.
+    fn split(&mut self, graph: &Graph) {
+        let mut work = std::mem::take(&mut self.factors);
+        while let Some(factor) = work.pop() {
+            match graph.node(factor.expr) {
+                Node::Number(number) => self.coefficient *= number.value(),
+                Node::Mul(parts) if graph.name_of(factor.expr).is_none() => {
+                    work.extend(parts.iter().map(|&part| restrict(graph, part, &factor.at)));
+                }
+                Node::Spread(arg, _) => work.push(restrict(graph, *arg, &factor.at)),
+                _ => self.factors.push(factor),
+            }
+        }
+    }
+
+    /// An internal variable whose factors together lie over the variables of one of them: its sum is no larger.
+    fn summable(&self, graph: &Graph) -> Option<Var> {
+        let reshaped = |var: &Var| self.reshapes.iter().any(|(a, b)| a.contains(var) || b.contains(var));
+        self.internal_or_lone().into_iter().filter(|var| !reshaped(var)).find(|&var| {
+            let touching: Vec<&Factor> = self.factors.iter().filter(|f| f.has(var)).collect();
+            let widest = touching.iter().max_by_key(|f| f.at.len());
+            let consistent =
+                widest.is_none_or(|w| touching.iter().all(|f| f.at.iter().all(|at| w.at.contains(at))));
+            consistent && widest.is_some_and(|w| graph.axes_of(w.expr).len() == w.at.len())
+        })
+    }
+
+    fn internal_or_lone(&self) -> Vec<Var> {
+        self.internal()
+    }
+
+    fn sum_out(&mut self, graph: &mut Graph, var: Var) {
+        let (touching, rest): (Vec<Factor>, Vec<Factor>) = self.factors.drain(..).partition(|f| f.has(var));
+        self.factors = rest;
+        let widest = touching.iter().map(|f| f.at.clone()).max_by_key(Vec::len).unwrap_or_default();
+        let product: Vec<Expr> = touching.iter().map(|f| f.expr).collect();
+        let product = graph.mul(&product);
+        let axes: Vec<Axis> = widest.iter().filter(|index| index.1 == var).map(|index| index.0).collect();
+        self.coefficient *= graph.axes.size(&axes) as f64;
+        let expr = graph.mean(&axes, product);
+        self.factors.push(restrict(graph, expr, &widest));
+    }
+
+    /// Multiplies factors over the same variables that are powers of the same base.
+    fn merge(&mut self, graph: &mut Graph) {
+        let mut merged: Vec<Factor> = Vec::new();
+        for factor in std::mem::take(&mut self.factors) {
+            let same = |other: &&mut Factor| {
+                other.at == factor.at && base_of(graph, other.expr) == base_of(graph, factor.expr)
+            };
+            match merged.iter_mut().find(same) {
+                Some(other) => other.expr = graph.mul(&[other.expr, factor.expr]),
+                None => merged.push(factor),
+            }
+        }
+        self.factors = merged;
+        self.split(graph);
+        self.factors.sort();
+    }
+
+    /// Variables in order of codomain, domain, then factors.
+    fn renumber(self) -> Term {
+        let mut order: Vec<Var> = self.codomain.iter().chain(&self.domain).map(|index| index.1).collect();
+        order.extend(self.factors.iter().flat_map(|f| f.at.iter().map(|index| index.1)));
+        order.extend(self.variables());
+        let mut seen = Vec::new();
+        order.retain(|var| {
+            !seen.contains(var) && {
+                seen.push(*var);
+                true
+            }
+        });
+        let position = |var: Var| Var(order.iter().position(|&other| other == var).unwrap_or(var.0));
+        let mut term = self.renamed(&position);
+        term.axes = order.iter().map(|var| self.axes[var.0]).collect();
+        term.factors.sort();
+        term
+    }
+}
+
+fn base_of(graph: &Graph, expr: Expr) -> Expr {
+    match graph.node(expr) {
+        Node::Pow(base, _) => *base,
+        _ => expr,
+    }
+}
+
+fn restrict(graph: &Graph, expr: Expr, at: &Indices) -> Factor {
+    let axes = graph.axes_of(expr);
+    Factor { expr, at: at.iter().copied().filter(|index| axes.contains(&index.0)).collect() }
+}
