@@ -1,1 +1,292 @@
-//! 
+//! The scale factors m_z and m_W of a block in the four modes: one trace network of the Gauss–Newton local Hessians,
+//! exact or simplified under assumptions that are listed.
+
+use super::facts::Step;
+use super::jacobian::{TooManyTerms, hessian, jacobian, jacobian_of};
+use super::moments::Moments;
+use super::trace::{Pair, contract_closed, gauss_newton_trace, is_cheap, pairs};
+use super::{BlockExprs, BlockParam};
+use crate::axes::{Axis, BATCH};
+use crate::ir::ScaleMode;
+use crate::sym::graph::{Expr, Graph, Node};
+use crate::sym::operator::{Operator, Term, index_of};
+
+/// What a parameter must be declared `as` to be amended by default.
+pub const WEIGHT_ROLE: &str = "weight";
+
+/// The factors of one block, each a number of the batch or of the weights alone.
+#[derive(Clone, Debug)]
+pub struct Factors {
+    /// m_z = tr H_z / N_{b−1}.
+    pub m_z: Expr,
+    /// m_W = tr H_W / (m p_W), in the order of the block's parameters.
+    pub m_w: Vec<Expr>,
+    /// Under which the factors are these, in the order of their use.
+    pub assumptions: Vec<String>,
+    pub steps: Vec<Step>,
+}
+
+/// The factors of `block`. Those of the last block go through m·Hess(l).
+pub fn factors(graph: &mut Graph, block: &BlockExprs, mode: ScaleMode) -> Factors {
+    let mut derivation = Derivation { assumptions: vec![], steps: vec![], mode };
+    let (m_z, m_w) = match mode {
+        ScaleMode::Paper => derivation.paper(graph, block),
+        _ => derivation.by_trace(graph, block),
+    };
+    Factors { m_z, m_w, assumptions: derivation.assumptions, steps: derivation.steps }
+}
+
+struct Derivation {
+    assumptions: Vec<String>,
+    steps: Vec<Step>,
+    mode: ScaleMode,
+}
+
+impl Derivation {
+    fn assume(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        if !self.assumptions.contains(&text) {
+            self.assumptions.push(text);
+        }
+    }
+
+    fn by_trace(&mut self, graph: &mut Graph, block: &BlockExprs) -> (Expr, Vec<Expr>) {
+        let m_z = self.factor_of_input(graph, block);
+        let m_w = block.params.iter().map(|param| self.factor_of_param(graph, block, param)).collect();
+        (m_z, m_w)
+    }
+
+    /// tr H_z / N_{b−1}.
+    fn factor_of_input(&mut self, graph: &mut Graph, block: &BlockExprs) -> Expr {
+        let entries = graph.axes.size(graph.axes_of(block.input));
+        let trace = self.trace(graph, block, block.input);
+        self.normalized(graph, trace, entries)
+    }
+
+    /// tr H_W / (m p_W).
+    fn factor_of_param(&mut self, graph: &mut Graph, block: &BlockExprs, param: &BlockParam) -> Expr {
+        let entries = graph.axes.size(graph.axes_of(param.value)) * graph.axes.extent(BATCH);
+        let trace = self.trace(graph, block, param.value);
+        self.normalized(graph, trace, entries)
+    }
+
+    fn normalized(&mut self, graph: &mut Graph, trace: Result<Expr, TooManyTerms>, entries: usize) -> Expr {
+        match trace {
+            Ok(trace) => {
+                let share = graph.number(1.0 / entries as f64);
+                graph.mul(&[share, trace])
+            }
+            Err(reason) => {
+                self.assume(format!("no closed form, the factor is left at 1: {reason}"));
+                graph.number(1.0)
+            }
+        }
+    }
+
+    fn trace(&mut self, graph: &mut Graph, block: &BlockExprs, wrt: Expr) -> Result<Expr, TooManyTerms> {
+        let curvature = scaled_loss_hessian(graph, block)?;
+        if self.mode == ScaleMode::Trace {
+            let operator = jacobian(graph, block.output, wrt)?;
+            return Ok(gauss_newton_trace(graph, &operator, curvature.as_ref()));
+        }
+        let operator = self.leading_jacobian(graph, block, wrt)?;
+        let mut parts = Vec::new();
+        for pair in pairs(&operator, curvature.as_ref()) {
+            parts.extend(self.simplified(graph, block, pair));
+        }
+        Ok(graph.add(&parts))
+    }
+
+    /// The Jacobian without the terms that mix samples through batch statistics, which weigh 1/M.
+    fn leading_jacobian(
+        &mut self,
+        graph: &mut Graph,
+        block: &BlockExprs,
+        wrt: Expr,
+    ) -> Result<Operator, TooManyTerms> {
+        if graph.axes_of(wrt).contains(&BATCH) {
+            let dropped = std::cell::Cell::new(false);
+            let keep = |term: &Term| {
+                let same = index_of(&term.domain, BATCH) == index_of(&term.codomain, BATCH);
+                dropped.set(dropped.get() || (!same && index_of(&term.codomain, BATCH).is_some()));
+                same || index_of(&term.codomain, BATCH).is_none()
+            };
+            let mut operator = jacobian_of(graph, block.output, wrt, &|_, _| false, &keep)?;
+            operator.terms.retain(|term| index_of(&term.domain, BATCH) == index_of(&term.codomain, BATCH));
+            if dropped.get() {
+                self.assume("terms of relative size 1/M through the batch statistics are left out");
+            }
+            return Ok(operator);
+        }
+        let mut operator = jacobian(graph, block.output, wrt)?;
+        let before = operator.terms.len();
+        operator.terms.retain(|term| !self_product_is_expensive_over_samples(graph, term));
+        if operator.terms.len() < before {
+            self.assume("the covariance of the block's input with its standardized values is left out");
+        }
+        Ok(operator)
+    }
+
+    /// One summand under the mode's assumptions; `None` when it is left out.
+    fn simplified(&mut self, graph: &mut Graph, block: &BlockExprs, pair: Pair) -> Option<Expr> {
+        let network = pair.network.normalize(graph);
+        let exact = network.contract(graph, &[]);
+        let (network, value) = if is_cheap(graph, exact, &network) {
+            (network, exact)
+        } else if let Some(decorrelated) = pair.decorrelated {
+            self.assume("products of different rows of a weight average out (independent, zero mean)");
+            let network = decorrelated.normalize(graph);
+            let value = network.contract(graph, &[]);
+            (network, value)
+        } else {
+            self.assume(
+                "products of different branches of the block average out (independent weights, zero mean)",
+            );
+            return None;
+        };
+        match self.mode {
+            ScaleMode::Measured => Some(value),
+            _ => self.expected(graph, block, network, value),
+        }
+    }
+
+    fn expected(
+        &mut self,
+        graph: &mut Graph,
+        block: &BlockExprs,
+        network: Term,
+        value: Expr,
+    ) -> Option<Expr> {
+        let mut moments = Moments::new(block.input);
+        match moments.of_network(graph, &network) {
+            Some(expected) => {
+                self.assume("the block's input is white: independent entries of mean 0 and variance 1");
+                for text in moments.assumptions {
+                    self.assume(text);
+                }
+                Some(expected)
+            }
+            None => {
+                self.assume("a part has no closed expectation and is measured on the batch");
+                Some(value)
+            }
+        }
+    }
+
+    /// As printed by Zhang, Chen and Liu: m_z = ‖Wᵀ‖²₂,μ/‖W‖²₂,μ and m_W = 1/‖W‖²₂,μ.
+    fn paper(&mut self, graph: &mut Graph, block: &BlockExprs) -> (Expr, Vec<Expr>) {
+        let weights: Vec<&BlockParam> =
+            block.params.iter().filter(|param| param.role == WEIGHT_ROLE).collect();
+        let sole = match weights[..] {
+            [weight] => matrix_of(graph, block, weight.value),
+            _ => None,
+        };
+        self.mode = ScaleMode::Analytic;
+        let m_z = match sole {
+            Some(matrix) => self.paper_input(graph, &matrix),
+            None => self.factor_of_input(graph, block),
+        };
+        let of_param = |this: &mut Self, graph: &mut Graph, param: &BlockParam| {
+            let matrix = (param.role == WEIGHT_ROLE).then(|| matrix_of(graph, block, param.value)).flatten();
+            match matrix {
+                Some(matrix) => this.paper_weight(graph, &matrix),
+                None => this.factor_of_param(graph, block, param),
+            }
+        };
+        let m_w = block.params.iter().map(|param| of_param(self, graph, param)).collect();
+        self.mode = ScaleMode::Paper;
+        (m_z, m_w)
+    }
+
+    fn paper_input(&mut self, graph: &mut Graph, matrix: &Matrix) -> Expr {
+        self.paper_assumptions();
+        let columns = matrix.mean_square_of_columns(graph);
+        let rows = matrix.mean_square_of_rows(graph);
+        self.steps.push(Step { rule: "trace", detail: "tr(WᵀW)/n_in = ‖Wᵀ‖²₂,μ".into() });
+        self.steps
+            .push(Step { rule: "white input", detail: "Var_i = ‖w_i‖² ≈ ‖W‖²₂,μ".into() });
+        graph.div(columns, rows)
+    }
+
+    fn paper_weight(&mut self, graph: &mut Graph, matrix: &Matrix) -> Expr {
+        self.paper_assumptions();
+        let rows = matrix.mean_square_of_rows(graph);
+        self.steps.push(Step { rule: "white input", detail: "tr Σⱼ xⱼxⱼᵀ/(m n_in) = 1".into() });
+        graph.powf(rows, -1.0)
+    }
+
+    fn paper_assumptions(&mut self) {
+        self.assume("the block's input is white: independent entries of mean 0 and variance 1");
+        self.assume("pre-activations are standardized, their statistics held constant; ε = 0, γ = 1");
+        self.assume("rows of W have equal norms: Var_i ≈ ‖W‖²₂,μ");
+        self.assume("activations and the loss's curvature are left out");
+    }
+}
+
+/// m·Hess(l) on the last block's output; `None` on others.
+pub fn scaled_loss_hessian(graph: &mut Graph, block: &BlockExprs) -> Result<Option<Operator>, TooManyTerms> {
+    let Some(loss) = block.loss else { return Ok(None) };
+    let mut operator = hessian(graph, loss, block.output)?;
+    for term in &mut operator.terms {
+        term.coefficient *= graph.axes.extent(BATCH) as f64;
+    }
+    Ok(Some(operator))
+}
+
+/// Whether ‖term‖² needs a matrix product over the samples inside the term.
+fn self_product_is_expensive_over_samples(graph: &mut Graph, term: &Term) -> bool {
+    let over_samples = term.internal().iter().any(|var| term.axes[var.0] == BATCH);
+    if !over_samples {
+        return false;
+    }
+    let alone = Operator {
+        domain: spaces(&term.domain),
+        codomain: spaces(&term.codomain),
+        terms: vec![term.clone()],
+    };
+    let Some(pair) = pairs(&alone, None).pop() else { return false };
+    let network = pair.network.normalize(graph);
+    let value = contract_closed(graph, network.clone());
+    !is_cheap(graph, value, &network)
+}
+
+fn spaces(indices: &[(Axis, crate::sym::operator::Var)]) -> Vec<Axis> {
+    indices.iter().map(|index| index.0).collect()
+}
+
+/// A weight as a matrix: `rows` index what it gives, `columns` what it is contracted with.
+pub struct Matrix {
+    pub weight: Expr,
+    pub rows: Vec<Axis>,
+    pub columns: Vec<Axis>,
+}
+
+/// How the block contracts `weight`, where it does so once.
+pub fn matrix_of(graph: &Graph, block: &BlockExprs, weight: Expr) -> Option<Matrix> {
+    let contractions = graph.between(&[block.output], &[weight]).into_iter().filter_map(|expr| {
+        let Node::Contract { left, right, over } = graph.node(expr) else { return None };
+        (*left == weight || *right == weight).then(|| over.clone())
+    });
+    let found: Vec<Vec<Axis>> = contractions.collect();
+    let [columns] = &found[..] else { return None };
+    let rows = graph.axes_of(weight).iter().copied().filter(|axis| !columns.contains(axis)).collect();
+    Some(Matrix { weight, rows, columns: columns.clone() })
+}
+
+impl Matrix {
+    /// ‖W‖²₂,μ: the mean over the rows of their squared norms.
+    pub fn mean_square_of_rows(&self, graph: &mut Graph) -> Expr {
+        mean_square(graph, self.weight, &self.rows, &self.columns)
+    }
+
+    /// ‖Wᵀ‖²₂,μ: the mean over the columns of their squared norms.
+    pub fn mean_square_of_columns(&self, graph: &mut Graph) -> Expr {
+        mean_square(graph, self.weight, &self.columns, &self.rows)
+    }
+}
+
+fn mean_square(graph: &mut Graph, weight: Expr, mean: &[Axis], sum: &[Axis]) -> Expr {
+    let square = graph.square(weight);
+    let norms = graph.sum(sum, square);
+    graph.mean(mean, norms)
+}

@@ -25,15 +25,17 @@ impl std::fmt::Display for TooManyTerms {
 
 /// ∂output/∂wrt as an operator from wrt's space to the output's, with wrt as an independent variable.
 pub fn jacobian(graph: &mut Graph, output: Expr, wrt: Expr) -> Result<Operator, TooManyTerms> {
-    jacobian_given(graph, output, wrt, &[])
+    jacobian_of(graph, output, wrt, &|_, _| false, &|_| true)
 }
 
-/// As [`jacobian`], with the expressions in `held` taken as constants.
-pub fn jacobian_given(
+/// As [`jacobian`], with the expressions for which `held` is true taken as constants, and only the terms that `keep`
+/// keeps, here and in every intermediate result.
+pub fn jacobian_of(
     graph: &mut Graph,
     output: Expr,
     wrt: Expr,
-    held: &[Expr],
+    held: &dyn Fn(&Graph, Expr) -> bool,
+    keep: &dyn Fn(&Term) -> bool,
 ) -> Result<Operator, TooManyTerms> {
     let mut known: HashMap<Expr, Operator> = HashMap::new();
     let domain = graph.axes_of(wrt).to_vec();
@@ -42,13 +44,14 @@ pub fn jacobian_given(
             Operator { domain: domain.clone(), codomain: graph.axes_of(expr).to_vec(), terms: vec![] };
         if expr == wrt {
             operator = Operator::identity(&domain);
-        } else if !held.contains(&expr) {
+        } else if !held(graph, expr) {
             for local in local_jacobians(graph, expr) {
                 let Some(inner) = known.get(&local.arg) else { continue };
                 let outer = Term::local(graph, expr, &local);
                 operator.terms.extend(inner.terms.iter().map(|term| outer.compose(term)));
             }
             operator.simplify(graph);
+            operator.terms.retain(keep);
         }
         if operator.terms.len() > MAX_TERMS {
             return Err(TooManyTerms { terms: operator.terms.len() });

@@ -6,6 +6,7 @@ pub mod factors;
 pub mod facts;
 pub mod jacobian;
 pub mod local;
+pub mod moments;
 pub mod program;
 pub mod trace;
 

@@ -1,43 +1,91 @@
 //! Traces of Gauss–Newton Hessians as tensor networks: tr(Jᵀ H J) is a sum over pairs of terms of J of closed
 //! networks, each contracted by variable elimination into an ordinary expression.
 
-use crate::sym::graph::{Expr, Graph};
-use crate::sym::operator::{Operator, Term};
+use crate::sym::differentiate::arguments;
+use crate::sym::graph::{Expr, Graph, Node};
+use crate::sym::operator::{Operator, Term, Var};
+
+/// One summand of tr(Jᵀ H J).
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The exact closed network.
+    pub network: Term,
+    /// The same with equal positions inside the two copies of a term made one, so that cross terms between different
+    /// hidden units are left out; only where both copies are of one term.
+    pub decorrelated: Option<Term>,
+}
 
 /// tr(Jᵀ H J); without H, ‖J‖²_F.
 pub fn gauss_newton_trace(graph: &mut Graph, jacobian: &Operator, hessian: Option<&Operator>) -> Expr {
-    let networks = gram_networks(jacobian, hessian);
-    let parts: Vec<Expr> = networks.into_iter().map(|network| contract_closed(graph, network)).collect();
+    let pairs = pairs(jacobian, hessian);
+    let parts: Vec<Expr> = pairs.into_iter().map(|pair| contract_closed(graph, pair.network)).collect();
     graph.add(&parts)
 }
 
 /// The closed networks whose sum is tr(Jᵀ H J), pairs of different terms counted twice where H is the identity.
-pub fn gram_networks(jacobian: &Operator, hessian: Option<&Operator>) -> Vec<Term> {
-    let mut networks = Vec::new();
+pub fn pairs(jacobian: &Operator, hessian: Option<&Operator>) -> Vec<Pair> {
+    let mut found = Vec::new();
     for (i, left) in jacobian.terms.iter().enumerate() {
         for (j, right) in jacobian.terms.iter().enumerate() {
             match hessian {
                 None if j < i => {}
-                None => networks.push(pair(left, right, None, if i == j { 1.0 } else { 2.0 })),
-                Some(h) => networks.extend(h.terms.iter().map(|middle| pair(left, right, Some(middle), 1.0))),
+                None => found.push(pair(left, right, None, i == j, if i == j { 1.0 } else { 2.0 })),
+                Some(h) => {
+                    found.extend(h.terms.iter().map(|middle| pair(left, right, Some(middle), i == j, 1.0)))
+                }
             }
         }
     }
-    networks
+    found
 }
 
-fn pair(left: &Term, right: &Term, middle: Option<&Term>, weight: f64) -> Term {
-    let adjoint = left.transpose();
-    let product = match middle {
-        None => adjoint.compose(right),
-        Some(hessian) => adjoint.compose(&hessian.compose(right)),
-    };
-    let mut network = product.closed();
-    network.coefficient *= weight;
-    network
+fn pair(left: &Term, right: &Term, middle: Option<&Term>, same: bool, weight: f64) -> Pair {
+    let right_side = middle.map_or_else(|| right.clone(), |hessian| hessian.compose(right));
+    let (mut product, map) = left.transpose().compose_tracked(&right_side);
+    product.coefficient *= weight;
+    let twins: Vec<(Var, Var)> = left
+        .internal()
+        .into_iter()
+        .chain(left.codomain.iter().map(|index| index.1))
+        .map(|var| (map[&var], var))
+        .collect();
+    let decorrelated = same.then(|| {
+        let mut network = product.clone();
+        network.identify_all(&twins);
+        network.closed()
+    });
+    Pair { network: product.closed(), decorrelated }
 }
 
 /// The value of a closed network.
 pub fn contract_closed(graph: &mut Graph, network: Term) -> Expr {
     network.normalize(graph).contract(graph, &[])
+}
+
+/// Whether evaluating `expr` needs only elementwise passes and reductions over what `network` is made of: no matrix
+/// product, and nothing larger than the network's own tensors.
+pub fn is_cheap(graph: &Graph, expr: Expr, network: &Term) -> bool {
+    let size = |expr: Expr| graph.axes.size(graph.axes_of(expr));
+    let given: Vec<Expr> = network.factors.iter().map(|factor| factor.expr).collect();
+    let largest = given.iter().map(|&expr| size(expr)).max().unwrap_or(1);
+    let mut stack = vec![expr];
+    while let Some(expr) = stack.pop() {
+        if given.contains(&expr) {
+            continue;
+        }
+        if size(expr) > largest || is_matrix_product(graph, expr) {
+            return false;
+        }
+        match graph.node(expr) {
+            Node::Rename(arg, _) if given.contains(arg) => {}
+            node => stack.extend(arguments(node)),
+        }
+    }
+    true
+}
+
+fn is_matrix_product(graph: &Graph, expr: Expr) -> bool {
+    let Node::Contract { left, right, .. } = graph.node(expr) else { return false };
+    let private = |a: Expr, b: Expr| graph.axes_of(a).iter().any(|axis| !graph.axes_of(b).contains(axis));
+    private(*left, *right) && private(*right, *left)
 }

@@ -112,6 +112,11 @@ impl Term {
 
     /// `self` after `inner`, whose codomain is `self`'s domain.
     pub fn compose(&self, inner: &Term) -> Term {
+        self.compose_tracked(inner).0
+    }
+
+    /// As [`Term::compose`], and which variable of the result stands for which of `self`; those of `inner` stay.
+    pub fn compose_tracked(&self, inner: &Term) -> (Term, HashMap<Var, Var>) {
         let mut result = inner.clone();
         let mut map: HashMap<Var, Var> = HashMap::new();
         for &(axis, var) in &self.domain {
@@ -130,7 +135,20 @@ impl Term {
         result.factors.extend(outer.factors);
         result.reshapes.extend(outer.reshapes);
         result.codomain = outer.codomain;
-        result
+        (result, map)
+    }
+
+    /// Makes the variables of every pair one.
+    pub fn identify_all(&mut self, pairs: &[(Var, Var)]) {
+        let mut pairs = pairs.to_vec();
+        while let Some((a, b)) = pairs.pop() {
+            self.identify(a, b);
+            let (keep, gone) = (a.min(b), a.max(b));
+            for pair in &mut pairs {
+                let moved = |var: Var| if var == gone { keep } else { var };
+                *pair = (moved(pair.0), moved(pair.1));
+            }
+        }
     }
 
     /// The same term with other variables; `axes` is left to the caller.
@@ -149,7 +167,7 @@ impl Term {
 
     /// Makes two variables one.
     pub fn identify(&mut self, a: Var, b: Var) {
-        let (keep, gone) = if a <= b { (a, b) } else { (b, a) };
+        let (keep, gone) = (a.min(b), a.max(b));
         *self = self.renamed(&|var| if var == gone { keep } else { var });
         self.identify_equal_reshapes();
     }

@@ -1,0 +1,423 @@
+//! Expectations over white inputs: means and deviations carried through a block, elementwise functions by
+//! quadrature over a standard normal variable.
+
+use std::collections::HashMap;
+
+use crate::axes::{Axis, BATCH};
+use crate::sym::differentiate::arguments;
+use crate::sym::graph::{Expr, Graph, Node, Reduction};
+use crate::sym::operator::{Factor, Term};
+
+/// Points of equal weight of the standard normal law: the middles of `POINTS` slices of equal probability.
+const POINTS: usize = 16;
+
+/// mean + deviation·u with u standard normal, one u per entry and source. Neither varies along the batch.
+#[derive(Clone, Copy, Debug)]
+struct Normal {
+    mean: Expr,
+    deviation: Expr,
+    /// Which u: the expression where the randomness of this value enters.
+    source: Expr,
+}
+
+/// What is known of a value.
+#[derive(Clone, Copy, Debug)]
+enum Law {
+    /// Does not depend on the input.
+    Fixed(Expr),
+    Normal(Normal),
+}
+
+/// Carries the law of `input` (white, standard normal) through expressions.
+pub struct Moments {
+    input: Expr,
+    laws: HashMap<Expr, Option<Law>>,
+    pub assumptions: Vec<String>,
+}
+
+impl Moments {
+    pub fn new(input: Expr) -> Self {
+        Moments { input, laws: HashMap::new(), assumptions: vec![] }
+    }
+
+    /// The expectation of a closed network, its data replaced by their expectations; `None` where that needs more
+    /// than laws of single entries.
+    pub fn of_network(&mut self, graph: &mut Graph, network: &Term) -> Option<Expr> {
+        let mut expected = network.clone();
+        expected.factors.clear();
+        let mut groups: Vec<Factor> = Vec::new();
+        for factor in &network.factors {
+            if !self.varies(graph, factor.expr) {
+                expected.factors.push(factor.clone());
+                continue;
+            }
+            match groups.iter_mut().find(|group| group.at == factor.at) {
+                Some(group) => group.expr = graph.mul(&[group.expr, factor.expr]),
+                None => groups.push(factor.clone()),
+            }
+        }
+        for group in groups {
+            let expr = self.expectation(graph, group.expr)?;
+            let axes = graph.axes_of(expr).to_vec();
+            let at = group.at.into_iter().filter(|index| axes.contains(&index.0)).collect();
+            expected.factors.push(Factor { expr, at });
+        }
+        // Axes along which the expectation is constant are still summed over.
+        let lost: Vec<_> =
+            network.variables().into_iter().filter(|v| !expected.variables().contains(v)).collect();
+        for var in lost {
+            expected.coefficient *= graph.axes.extent(network.axes[var.0]) as f64;
+        }
+        Some(expected.normalize(graph).contract(graph, &[]))
+    }
+
+    fn varies(&self, graph: &Graph, expr: Expr) -> bool {
+        graph.between(&[expr], &[self.input]).contains(&expr)
+    }
+
+    fn law(&mut self, graph: &mut Graph, expr: Expr) -> Option<Law> {
+        if let Some(known) = self.laws.get(&expr) {
+            return *known;
+        }
+        let law = self.find_law(graph, expr);
+        self.laws.insert(expr, law);
+        law
+    }
+
+    fn find_law(&mut self, graph: &mut Graph, expr: Expr) -> Option<Law> {
+        if expr == self.input {
+            let (mean, deviation) = (graph.number(0.0), graph.number(1.0));
+            return Some(Law::Normal(Normal { mean, deviation, source: expr }));
+        }
+        if !self.varies(graph, expr) {
+            return Some(Law::Fixed(expr));
+        }
+        match graph.node(expr).clone() {
+            Node::Add(terms) => self.sum_law(graph, expr, &terms),
+            Node::Mul(factors) => self.product_law(graph, expr, &factors),
+            Node::Reduce(how, over, arg) => self.reduced_law(graph, how, &over, arg),
+            Node::Contract { left, right, over } => self.contracted_law(graph, expr, left, right, &over),
+            Node::Rename(arg, pairs) => self.mapped(graph, arg, &|graph, value| {
+                let has: Vec<_> =
+                    pairs.iter().copied().filter(|p| graph.axes_of(value).contains(&p.0)).collect();
+                if has.is_empty() { value } else { graph.rename(value, &has) }
+            }),
+            Node::Reshape { arg, from, to } => self.mapped(graph, arg, &|graph, value| {
+                let spread = graph.spread(value, &from);
+                graph.reshape(spread, &from, &to)
+            }),
+            Node::Spread(arg, _) => self.law(graph, arg),
+            _ => self.nonlinear_law(graph, expr),
+        }
+    }
+
+    fn mapped(
+        &mut self,
+        graph: &mut Graph,
+        arg: Expr,
+        map: &dyn Fn(&mut Graph, Expr) -> Expr,
+    ) -> Option<Law> {
+        Some(match self.law(graph, arg)? {
+            Law::Fixed(value) => Law::Fixed(map(graph, value)),
+            Law::Normal(normal) => Law::Normal(Normal {
+                mean: map(graph, normal.mean),
+                deviation: map(graph, normal.deviation),
+                source: normal.source,
+            }),
+        })
+    }
+
+    /// Deviations of one source add, variances of different ones.
+    fn sum_law(&mut self, graph: &mut Graph, expr: Expr, terms: &[Expr]) -> Option<Law> {
+        let mut means = Vec::new();
+        let mut by_source: Vec<(Expr, Vec<Expr>)> = Vec::new();
+        for &term in terms {
+            match self.law(graph, term)? {
+                Law::Fixed(value) => means.push(value),
+                Law::Normal(normal) => {
+                    means.push(normal.mean);
+                    match by_source.iter_mut().find(|entry| entry.0 == normal.source) {
+                        Some(entry) => entry.1.push(normal.deviation),
+                        None => by_source.push((normal.source, vec![normal.deviation])),
+                    }
+                }
+            }
+        }
+        let mean = graph.add(&means);
+        let deviations: Vec<Expr> = by_source.iter().map(|entry| graph.add(&entry.1)).collect();
+        Some(match (&by_source[..], &deviations[..]) {
+            ([], _) => Law::Fixed(mean),
+            ([(source, _)], [deviation]) => {
+                Law::Normal(Normal { mean, deviation: *deviation, source: *source })
+            }
+            _ => {
+                self.assume("the branches that a block adds are independent");
+                let squares: Vec<Expr> =
+                    deviations.iter().map(|&deviation| graph.square(deviation)).collect();
+                let variance = graph.add(&squares);
+                Law::Normal(Normal { mean, deviation: graph.sqrt(variance), source: expr })
+            }
+        })
+    }
+
+    fn product_law(&mut self, graph: &mut Graph, expr: Expr, factors: &[Expr]) -> Option<Law> {
+        let mut fixed = Vec::new();
+        let mut normals = Vec::new();
+        for &factor in factors {
+            match self.law(graph, factor)? {
+                Law::Fixed(value) => fixed.push(value),
+                Law::Normal(normal) => normals.push(normal),
+            }
+        }
+        let scale = graph.mul(&fixed);
+        match normals[..] {
+            [] => Some(Law::Fixed(scale)),
+            [normal] => Some(Law::Normal(Normal {
+                mean: graph.mul(&[scale, normal.mean]),
+                deviation: graph.mul(&[scale, normal.deviation]),
+                source: normal.source,
+            })),
+            _ => self.nonlinear_law(graph, expr),
+        }
+    }
+
+    /// Statistics over many entries are taken at their expectations.
+    fn reduced_law(&mut self, graph: &mut Graph, how: Reduction, over: &[Axis], arg: Expr) -> Option<Law> {
+        self.assume("statistics over many entries are at their expectations");
+        let expected = match (how, self.law(graph, arg)) {
+            (Reduction::Max, Some(Law::Normal(normal))) => normal.mean,
+            _ => self.expectation(graph, arg)?,
+        };
+        let axes: Vec<Axis> =
+            over.iter().copied().filter(|axis| graph.axes_of(expected).contains(axis)).collect();
+        let rest = graph.axes.size(over) / graph.axes.size(&axes);
+        let reduced = graph.reduce(how, &axes, expected);
+        let scale = graph.number(if how == Reduction::Sum { rest as f64 } else { 1.0 });
+        Some(Law::Fixed(graph.mul(&[scale, reduced])))
+    }
+
+    /// Σ W·y of independent entries: mean Σ W·mean, variance Σ W²·variance.
+    fn contracted_law(
+        &mut self,
+        graph: &mut Graph,
+        expr: Expr,
+        left: Expr,
+        right: Expr,
+        over: &[Axis],
+    ) -> Option<Law> {
+        let (weight, normal) = match (self.law(graph, left)?, self.law(graph, right)?) {
+            (Law::Fixed(weight), Law::Normal(normal)) | (Law::Normal(normal), Law::Fixed(weight)) => {
+                (weight, normal)
+            }
+            (Law::Fixed(a), Law::Fixed(b)) => return Some(Law::Fixed(contract_over(graph, a, b, over))),
+            _ => return None,
+        };
+        let mean = contract_over(graph, weight, normal.mean, over);
+        let (square, variance) = (graph.square(weight), graph.square(normal.deviation));
+        let variance = contract_over(graph, square, variance, over);
+        Some(Law::Normal(Normal { mean, deviation: graph.sqrt(variance), source: expr }))
+    }
+
+    fn nonlinear_law(&mut self, graph: &mut Graph, expr: Expr) -> Option<Law> {
+        let source = self.source_of(graph, expr)?;
+        let Some(source) = source else { return self.fixed_value(graph, expr).map(Law::Fixed) };
+        let mean = self.expectation(graph, expr)?;
+        let square = graph.square(expr);
+        let second = self.expectation(graph, square)?;
+        let first = graph.square(mean);
+        let variance = graph.sub(second, first);
+        let _ = source;
+        Some(Law::Normal(Normal { mean, deviation: graph.sqrt(variance), source: expr }))
+    }
+
+    /// E expr, over the axes without the batch.
+    fn expectation(&mut self, graph: &mut Graph, expr: Expr) -> Option<Expr> {
+        if let Some((base, 2.0)) = numeric_power(graph, expr)
+            && let Some(Law::Normal(normal)) = self.linear_law(graph, base)
+        {
+            let (mean, deviation) = (graph.square(normal.mean), graph.square(normal.deviation));
+            return Some(graph.add(&[mean, deviation]));
+        }
+        if let Some(law) = self.linear_law(graph, expr) {
+            return Some(match law {
+                Law::Fixed(value) => value,
+                Law::Normal(normal) => normal.mean,
+            });
+        }
+        if let Some(product) = self.separated(graph, expr) {
+            return product;
+        }
+        match self.source_of(graph, expr)? {
+            None => self.fixed_value(graph, expr),
+            Some(_) => {
+                self.assume("pre-activations are normal, one law per channel (quadrature)");
+                Some(self.quadrature(graph, expr))
+            }
+        }
+    }
+
+    /// A product whose factors without randomness are taken out of the expectation.
+    fn separated(&mut self, graph: &mut Graph, expr: Expr) -> Option<Option<Expr>> {
+        let Node::Mul(factors) = graph.node(expr).clone() else { return None };
+        let mut fixed = Vec::new();
+        let mut random = Vec::new();
+        for factor in factors {
+            match self.source_of(graph, factor)? {
+                None => fixed.push(self.fixed_value(graph, factor)?),
+                Some(_) => random.push(factor),
+            }
+        }
+        if fixed.is_empty() {
+            return None;
+        }
+        let product = graph.mul(&random);
+        Some(self.expectation(graph, product).map(|expected| {
+            fixed.push(expected);
+            graph.mul(&fixed)
+        }))
+    }
+
+    /// The law of what is linear in a normal value (nothing that needs quadrature).
+    fn linear_law(&mut self, graph: &mut Graph, expr: Expr) -> Option<Law> {
+        let elementwise = matches!(graph.node(expr), Node::Pow(..) | Node::Apply(..));
+        let product_of_random = match graph.node(expr).clone() {
+            Node::Mul(factors) => {
+                factors
+                    .iter()
+                    .filter(|&&factor| !matches!(self.law(graph, factor), Some(Law::Fixed(_))))
+                    .count()
+                    > 1
+            }
+            _ => false,
+        };
+        if product_of_random || (elementwise && self.varies(graph, expr)) {
+            return None;
+        }
+        self.law(graph, expr)
+    }
+
+    /// The one source of randomness of an elementwise expression: `Some(None)` when there is none, `None` when there
+    /// are several or the expression is not elementwise in known laws.
+    fn source_of(&mut self, graph: &mut Graph, expr: Expr) -> Option<Option<Expr>> {
+        let mut found = None;
+        for leaf in self.frontier(graph, expr) {
+            match self.law(graph, leaf)? {
+                Law::Fixed(_) => {}
+                Law::Normal(normal) if found.is_none_or(|source| source == normal.source) => {
+                    found = Some(normal.source)
+                }
+                Law::Normal(_) => return None,
+            }
+        }
+        Some(found)
+    }
+
+    /// The largest parts of an elementwise expression that are linear in normal values.
+    fn frontier(&mut self, graph: &mut Graph, expr: Expr) -> Vec<Expr> {
+        let inner = match graph.node(expr) {
+            Node::Pow(..) | Node::Apply(..) | Node::Mul(_) | Node::Add(_) => {
+                self.linear_law(graph, expr).is_none()
+            }
+            _ => false,
+        };
+        if !inner {
+            return vec![expr];
+        }
+        let args = arguments(graph.node(expr));
+        args.into_iter().flat_map(|arg| self.frontier(graph, arg)).collect()
+    }
+
+    fn fixed_value(&mut self, graph: &mut Graph, expr: Expr) -> Option<Expr> {
+        let zero = graph.number(0.0);
+        self.at_point(graph, expr, zero)
+    }
+
+    /// The elementwise expression with every normal value at mean + deviation·u.
+    fn at_point(&mut self, graph: &mut Graph, expr: Expr, u: Expr) -> Option<Expr> {
+        let leaves = self.frontier(graph, expr);
+        if leaves == [expr] {
+            return Some(match self.law(graph, expr)? {
+                Law::Fixed(value) => value,
+                Law::Normal(normal) => {
+                    let moved = graph.mul(&[normal.deviation, u]);
+                    graph.add(&[normal.mean, moved])
+                }
+            });
+        }
+        let node = graph.node(expr).clone();
+        let mut args = Vec::new();
+        for arg in arguments(&node) {
+            args.push(self.at_point(graph, arg, u)?);
+        }
+        Some(match node {
+            Node::Add(_) => graph.add(&args),
+            Node::Mul(_) => graph.mul(&args),
+            Node::Pow(..) => graph.pow(args[0], args[1]),
+            Node::Apply(function, _) => graph.apply(function.0, &args),
+            _ => return None,
+        })
+    }
+
+    fn quadrature(&mut self, graph: &mut Graph, expr: Expr) -> Expr {
+        let mut values = Vec::new();
+        for u in normal_points() {
+            let u = graph.number(u);
+            values.extend(self.at_point(graph, expr, u));
+        }
+        let total = graph.add(&values);
+        let weight = graph.number(1.0 / values.len().max(1) as f64);
+        graph.mul(&[weight, total])
+    }
+
+    fn assume(&mut self, text: &str) {
+        if !self.assumptions.iter().any(|known| known == text) {
+            self.assumptions.push(text.into());
+        }
+    }
+}
+
+fn numeric_power(graph: &Graph, expr: Expr) -> Option<(Expr, f64)> {
+    match graph.node(expr) {
+        Node::Pow(base, exponent) => Some((*base, graph.as_number(*exponent)?)),
+        _ => None,
+    }
+}
+
+/// Σ_over a·b where either may be constant along some of the axes.
+fn contract_over(graph: &mut Graph, a: Expr, b: Expr, over: &[Axis]) -> Expr {
+    let over: Vec<Axis> = over.iter().copied().filter(|&axis| axis != BATCH).collect();
+    crate::sym::contraction::sum_product(graph, vec![a, b], &over)
+}
+
+/// The quantiles (k+½)/POINTS of the standard normal law, scaled so that their mean square is one.
+fn normal_points() -> Vec<f64> {
+    let raw: Vec<f64> = (0..POINTS).map(|k| normal_quantile((k as f64 + 0.5) / POINTS as f64)).collect();
+    let square = raw.iter().map(|u| u * u).sum::<f64>() / POINTS as f64;
+    raw.into_iter().map(|u| u / square.sqrt()).collect()
+}
+
+/// Solves Φ(u) = p by bisection on the integral of the density (Simpson's rule on a fine grid).
+fn normal_quantile(p: f64) -> f64 {
+    let (mut low, mut high) = (-8.0, 8.0);
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        if normal_cdf(middle) < p { low = middle } else { high = middle }
+    }
+    0.5 * (low + high)
+}
+
+fn normal_cdf(u: f64) -> f64 {
+    let steps = 200;
+    let width = u / steps as f64;
+    let density = |t: f64| (-0.5 * t * t).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    let simpson = |k: usize| {
+        if k == 0 || k == steps {
+            1.0
+        } else if k % 2 == 1 {
+            4.0
+        } else {
+            2.0
+        }
+    };
+    0.5 + (0..=steps).map(|k| simpson(k) * density(k as f64 * width)).sum::<f64>() * width / 3.0
+}
