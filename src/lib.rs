@@ -16,5 +16,6 @@ pub mod lower;
 pub mod resolve;
 pub mod shape;
 pub mod source;
+pub mod stdlib;
 pub mod sym;
 pub mod syntax;

@@ -6,6 +6,8 @@ use crate::source::Span;
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct File {
     pub items: Vec<Item>,
+    /// Names of items that were left out because they have mistakes: using one is no further mistake.
+    pub broken: Vec<Name>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -53,7 +55,10 @@ pub enum Network {
         target: TargetType,
         body: Expr,
     },
-    Alias { name: Name, value: Expr },
+    Alias {
+        name: Name,
+        value: Expr,
+    },
 }
 
 /// `-> class[k]` (integers) or `-> f32[n]` (floats).
@@ -231,7 +236,10 @@ pub enum ExprKind {
     /// `a.b`
     Field(Box<Expr>, Name),
     /// `f(a, b, key = c)`
-    Call { callee: Box<Expr>, args: Vec<Arg> },
+    Call {
+        callee: Box<Expr>,
+        args: Vec<Arg>,
+    },
     /// `a[i]`
     Index(Box<Expr>, Box<Expr>),
     /// `[a, b, ..]`: a list; `..` is allowed where axes are listed.
@@ -239,15 +247,31 @@ pub enum ExprKind {
     /// `-a`, `not a`
     Unary(&'static str, Box<Expr>),
     /// `a + b`, `a @ b`, `a == b`, `a and b`, … by the operator's text.
-    Binary { op: &'static str, op_span: Span, left: Box<Expr>, right: Box<Expr> },
+    Binary {
+        op: &'static str,
+        op_span: Span,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
     /// `a if c else b`
-    If { then: Box<Expr>, condition: Box<Expr>, otherwise: Box<Expr> },
+    If {
+        then: Box<Expr>,
+        condition: Box<Expr>,
+        otherwise: Box<Expr>,
+    },
     /// `a |> b`
     Pipe(Box<Expr>, Box<Expr>),
     /// `block name { pipeline }`
-    Block { name: Name, body: Box<Expr> },
+    Block {
+        name: Name,
+        body: Box<Expr>,
+    },
     /// `for x in list { pipeline }`
-    For { variable: Name, list: Box<Expr>, body: Box<Expr> },
+    For {
+        variable: Name,
+        list: Box<Expr>,
+        body: Box<Expr>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
