@@ -1,4 +1,30 @@
 //! What generated code needs at run time: thread pool, data, training loop, checkpoints, metrics. A library for the
 //! just-in-time compiler, a static library for native trainers. Imports nothing of the compiler.
+//!
+//! [`program::Program`] joins compiled level functions with their manifest and memory; [`train::train`] runs it on data
+//! and tells a [`report::Reporter`].
 
+pub mod batch;
+pub mod checkpoint;
+mod clock;
+pub mod data;
+mod error;
+pub mod features;
+pub mod interrupt;
 pub mod manifest;
+pub mod memory;
+pub mod metrics;
+pub mod options;
+pub mod pool;
+pub mod program;
+pub mod progress;
+pub mod random;
+pub mod report;
+pub mod run;
+pub mod settings;
+pub mod train;
+
+pub use error::Error;
+pub use options::TrainOptions;
+pub use program::Program;
+pub use train::train;

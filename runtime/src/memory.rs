@@ -1,0 +1,57 @@
+//! Zeroed memory with the alignment that generated code expects.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::ptr::NonNull;
+
+use crate::Error;
+
+/// Bytes of a cache line, and of the widest vector register.
+pub const CACHE_LINE: usize = 64;
+/// Bytes of a page: the arena starts on one.
+pub const PAGE: usize = 4096;
+
+/// An owned, zeroed, aligned piece of memory.
+pub struct AlignedMemory {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+// Plain bytes, owned by this value alone; threads share it only through the pool's jobs.
+unsafe impl Send for AlignedMemory {}
+unsafe impl Sync for AlignedMemory {}
+
+impl AlignedMemory {
+    /// `bytes` zeroed bytes (at least one line) at a multiple of `align`, a power of two.
+    pub fn zeroed(bytes: usize, align: usize) -> Result<Self, Error> {
+        let refused = || Error::new(format!("this machine refused {bytes} bytes of memory"));
+        let layout = Layout::from_size_align(bytes.max(CACHE_LINE), align).map_err(|_| refused())?;
+        // SAFETY: the size is not zero.
+        let start = unsafe { alloc_zeroed(layout) };
+        Ok(AlignedMemory { start: NonNull::new(start).ok_or_else(refused)?, layout })
+    }
+
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    pub fn len(&self) -> usize {
+        self.layout.size()
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: initialised at allocation, and borrowed with `self`.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len()) }
+    }
+
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`, exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len()) }
+    }
+}
+
+impl Drop for AlignedMemory {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+    }
+}

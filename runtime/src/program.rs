@@ -1,0 +1,273 @@
+//! A compiled network, ready to run: its manifest, its level functions and its arena.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use crate::Error;
+use crate::features;
+use crate::manifest::{FORMAT, Level, LevelFn, Manifest, Scalars, Task, Tensor};
+use crate::memory::{AlignedMemory, PAGE};
+use crate::pool::{Job, Pool};
+
+/// Names of the routines that the runtime calls.
+pub const INIT: &str = "init";
+pub const TRAIN: &str = "train";
+pub const EVAL: &str = "eval";
+pub const SCHEDULE: &str = "schedule";
+
+/// A routine of one program, by its place in the manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoutineId(usize);
+
+pub struct Program {
+    manifest: Manifest,
+    /// Per routine the level functions, in the manifest's order.
+    levels: Vec<Vec<LevelFn>>,
+    arena: AlignedMemory,
+}
+
+impl Manifest {
+    /// Reads the JSON form; refuses another format than this runtime's.
+    pub fn parse(json: &[u8]) -> Result<Manifest, Error> {
+        #[derive(serde::Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let broken =
+            |cause: serde_json::Error| Error::new(format!("the program's manifest is damaged: {cause}"));
+        let head: Head = serde_json::from_slice(json).map_err(broken)?;
+        check_format(head.format)?;
+        serde_json::from_slice(json).map_err(broken)
+    }
+
+    /// Floats of one sample.
+    pub fn sample_size(&self) -> usize {
+        self.input_shape.iter().product()
+    }
+}
+
+impl Task {
+    /// Width of one sample's output: logits, or values.
+    pub fn outputs(&self) -> usize {
+        match *self {
+            Task::Class { classes } => classes,
+            Task::Float { size } => size,
+        }
+    }
+}
+
+impl Program {
+    /// Allocates the arena, zeroed, and looks up every level function by its symbol.
+    ///
+    /// # Safety
+    /// The functions must be those that were compiled with this manifest, and stay loaded as long as the program lives.
+    pub unsafe fn new(
+        manifest: Manifest,
+        mut lookup: impl FnMut(&str) -> Option<LevelFn>,
+    ) -> Result<Self, Error> {
+        check_format(manifest.format)?;
+        features::check(&manifest.target)?;
+        check_layout(&manifest)?;
+        let mut find = |level: &Level| {
+            let absent = || Error::new(format!("the compiled code has no function `{}`", level.symbol));
+            lookup(&level.symbol).ok_or_else(absent)
+        };
+        let levels = manifest
+            .routines
+            .iter()
+            .map(|routine| routine.levels.iter().map(&mut find).collect())
+            .collect::<Result<_, _>>()?;
+        let arena = AlignedMemory::zeroed(manifest.arena_bytes, PAGE)?;
+        Ok(Program { manifest, levels, arena })
+    }
+
+    /// As [`Program::new`], with the level functions in the manifest's order, as in [`crate::manifest::ENTRIES_SYMBOL`].
+    ///
+    /// # Safety
+    /// As [`Program::new`].
+    pub unsafe fn from_entries(manifest: Manifest, entries: &[LevelFn]) -> Result<Self, Error> {
+        let mut entries = entries.iter().copied();
+        // SAFETY: promised by the caller.
+        unsafe { Program::new(manifest, |_| entries.next()) }
+    }
+
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    pub fn scalars(&self) -> &Scalars {
+        &self.manifest.scalars
+    }
+
+    pub fn routine(&self, name: &str) -> Option<RoutineId> {
+        self.manifest.routines.iter().position(|routine| routine.name == name).map(RoutineId)
+    }
+
+    /// As [`Program::routine`], for those that a caller cannot do without.
+    pub fn required(&self, name: &str) -> Result<RoutineId, Error> {
+        self.routine(name).ok_or_else(|| Error::new(format!("this program was compiled without `{name}`")))
+    }
+
+    /// Runs the levels of a routine one after the other. The pool's scratch must have the manifest's size.
+    pub fn run(&mut self, routine: RoutineId, pool: &mut Pool) {
+        let base = self.arena.as_ptr();
+        for (level, function) in self.manifest.routines[routine.0].levels.iter().zip(&self.levels[routine.0])
+        {
+            let job = Job { function: *function, base, first: 0, tasks: level.tasks() as u32 };
+            run_job(job, level.serial, pool);
+        }
+    }
+
+    /// Runs a routine, its groups one by one, and adds to `seconds` what each took; they are numbered level by level.
+    pub fn run_timed(&mut self, routine: RoutineId, pool: &mut Pool, seconds: &mut Vec<f64>) {
+        let base = self.arena.as_ptr();
+        let mut number = 0;
+        for (level, function) in self.manifest.routines[routine.0].levels.iter().zip(&self.levels[routine.0])
+        {
+            let mut first = 0;
+            for group in &level.groups {
+                let job = Job { function: *function, base, first, tasks: group.tasks as u32 };
+                let start = Instant::now();
+                run_job(job, level.serial, pool);
+                seconds.resize(seconds.len().max(number + 1), 0.0);
+                seconds[number] += start.elapsed().as_secs_f64();
+                number += 1;
+                first += job.tasks;
+            }
+        }
+    }
+
+    /// The whole arena back to zero, as after [`Program::new`].
+    pub fn clear(&mut self) {
+        self.arena.bytes_mut().fill(0);
+    }
+
+    pub fn f32_at(&self, offset: usize) -> f32 {
+        f32::from_ne_bytes(self.array_at(offset))
+    }
+
+    pub fn f64_at(&self, offset: usize) -> f64 {
+        f64::from_ne_bytes(self.array_at(offset))
+    }
+
+    pub fn set_f64(&mut self, offset: usize, value: f64) {
+        self.arena.bytes_mut()[offset..offset + 8].copy_from_slice(&value.to_ne_bytes());
+    }
+
+    pub fn set_u32(&mut self, offset: usize, value: u32) {
+        self.arena.bytes_mut()[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+
+    fn array_at<const N: usize>(&self, offset: usize) -> [u8; N] {
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(&self.arena.bytes()[offset..offset + N]);
+        bytes
+    }
+
+    /// `len` floats at a byte offset that is a multiple of 4.
+    pub fn floats(&self, offset: usize, len: usize) -> &[f32] {
+        let bytes = &self.arena.bytes()[offset..offset + 4 * len];
+        // SAFETY: every bit pattern is an f32, and the arena starts on a page.
+        let (head, floats, _) = unsafe { bytes.align_to() };
+        assert!(head.is_empty(), "misaligned offset {offset}");
+        floats
+    }
+
+    pub fn floats_mut(&mut self, offset: usize, len: usize) -> &mut [f32] {
+        let bytes = &mut self.arena.bytes_mut()[offset..offset + 4 * len];
+        // SAFETY: as in `floats`.
+        let (head, floats, _) = unsafe { bytes.align_to_mut() };
+        assert!(head.is_empty(), "misaligned offset {offset}");
+        floats
+    }
+
+    /// Integers, as class labels are.
+    pub fn integers_mut(&mut self, offset: usize, len: usize) -> &mut [i32] {
+        let bytes = &mut self.arena.bytes_mut()[offset..offset + 4 * len];
+        // SAFETY: as in `floats`.
+        let (head, integers, _) = unsafe { bytes.align_to_mut() };
+        assert!(head.is_empty(), "misaligned offset {offset}");
+        integers
+    }
+
+    pub fn tensor(&self, tensor: &Tensor) -> &[f32] {
+        self.floats(tensor.offset, tensor.len())
+    }
+
+    pub fn tensor_mut(&mut self, tensor: &Tensor) -> &mut [f32] {
+        self.floats_mut(tensor.offset, tensor.len())
+    }
+}
+
+fn run_job(job: Job, serial: bool, pool: &mut Pool) {
+    // SAFETY: `Program::new` was promised that the functions belong to this manifest; offsets were checked there.
+    unsafe { if serial { pool.run_serial(job) } else { pool.run(job) } }
+}
+
+impl Tensor {
+    /// Entries; one for a scalar.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn check_format(format: u32) -> Result<(), Error> {
+    if format == FORMAT {
+        return Ok(());
+    }
+    Err(Error::new(format!("the program has format {format}, this runtime reads {FORMAT}"))
+        .with_help("build the program again with this version of the compiler"))
+}
+
+/// Every place that the runtime touches lies in the arena, aligned.
+fn check_layout(manifest: &Manifest) -> Result<(), Error> {
+    for (what, bytes, align) in places(manifest) {
+        if bytes.start % align != 0 || bytes.end > manifest.arena_bytes || bytes.end < bytes.start {
+            return Err(Error::new(format!(
+                "the program's manifest is damaged: {what} lies outside its memory"
+            )));
+        }
+    }
+    let too_many = |level: &&Level| level.tasks() > u32::MAX as usize / 2;
+    match manifest.routines.iter().flat_map(|routine| &routine.levels).find(too_many) {
+        Some(level) => Err(Error::new(format!("`{}` has more tasks than can be numbered", level.symbol))),
+        None => Ok(()),
+    }
+}
+
+/// What the runtime reads and writes: name, bytes, alignment.
+fn places(manifest: &Manifest) -> Vec<(String, Range<usize>, usize)> {
+    let scalars = &manifest.scalars;
+    let mut places = Vec::new();
+    let mut place = |what: &str, offset: usize, entries: usize, width: usize| {
+        let bytes = offset..offset.saturating_add(entries.saturating_mul(width));
+        places.push((what.to_string(), bytes, width));
+    };
+    let (batch, outputs) = (manifest.batch, manifest.task.outputs());
+    let targets = match manifest.task {
+        Task::Class { .. } => batch,
+        Task::Float { size } => batch * size,
+    };
+    place("the input", scalars.input, batch * manifest.sample_size(), 4);
+    place("the target", scalars.target, targets, 4);
+    place("the output", scalars.output, batch * outputs, 4);
+    place("the losses", scalars.sample_loss, batch, 4);
+    place("the loss", scalars.loss, 1, 4);
+    for offset in [scalars.step, scalars.time, scalars.total_time, scalars.multiplier] {
+        place("the clock", offset, 1, 8);
+    }
+    scalars.seed.iter().for_each(|offset| place("the seed", *offset, 1, 4));
+    scalars.accuracy.iter().for_each(|offset| place("the accuracy", *offset, 1, 4));
+    scalars.sample_hit.iter().for_each(|offset| place("the hits", *offset, batch, 4));
+    manifest.hypers.iter().for_each(|hyper| place(&hyper.name, hyper.offset, 1, 8));
+    manifest.tensors.iter().for_each(|tensor| place(&tensor.name, tensor.offset, tensor.len(), 4));
+    for block in &manifest.blocks {
+        let weights = block.m_w.iter().map(|(_, offset)| *offset);
+        weights.chain(block.m_z).chain(block.m).for_each(|offset| place(&block.name, offset, 1, 4));
+    }
+    places
+}

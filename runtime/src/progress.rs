@@ -1,0 +1,121 @@
+//! Shows a run to a person: a bar on a terminal, and a line for every epoch that stays; results on stdout, the rest on
+//! stderr.
+
+use std::io::{IsTerminal, Write};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::batch::Evaluation;
+use crate::report::{Epoch, Outcome, Reporter, Start, Step};
+
+/// Shows a run on the process's own streams.
+#[derive(Default)]
+pub struct Terminal {
+    bar: Option<ProgressBar>,
+    first: u64,
+}
+
+const BAR: &str = "{bar:24} {pos}/{len} {msg} ETA {eta}";
+
+impl Terminal {
+    pub fn new() -> Self {
+        Terminal::default()
+    }
+
+    fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            // Nobody listens: no reason to end a run.
+            None => drop(writeln!(std::io::stderr(), "{line}")),
+        }
+    }
+}
+
+impl Reporter for Terminal {
+    fn start(&mut self, start: &Start) {
+        let test = start.test_samples.map_or(String::new(), |test| format!(" + {test} test"));
+        let threads = crate::error::counted(start.threads, "thread");
+        self.say(&format!(
+            "{}: {} parameters, {}, batch {}, {} training{test} samples, {threads}",
+            start.network, start.parameters, start.optimizer, start.batch, start.train_samples
+        ));
+        if start.first_step > 0 {
+            self.say(&format!("going on after step {} of {}", start.first_step, start.last_step));
+        }
+        self.first = start.first_step;
+        if std::io::stderr().is_terminal() {
+            let bar = ProgressBar::new(start.last_step).with_position(start.first_step);
+            if let Ok(style) = ProgressStyle::with_template(BAR) {
+                bar.set_style(style);
+            }
+            bar.reset_eta();
+            self.bar = Some(bar);
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        let Some(bar) = &self.bar else { return };
+        bar.set_message(format!(
+            "epoch {} {} {:.0} samples/s",
+            step.epoch,
+            scores(step.loss, step.accuracy),
+            step.samples_per_s
+        ));
+        bar.set_position(step.step);
+    }
+
+    fn epoch(&mut self, epoch: &Epoch) {
+        let width = epoch.epochs.to_string().len();
+        let test = epoch.test.map_or(String::new(), |test| format!(" | test {}", evaluation(&test)));
+        let rate = epoch.lr.map_or(String::new(), |lr| format!(" | lr {lr:.3e}"));
+        self.say(&format!(
+            "epoch {:>width$}/{} {}{test}{rate} | {:.0} samples/s",
+            epoch.epoch,
+            epoch.epochs,
+            scores(epoch.loss, epoch.accuracy),
+            epoch.samples_per_s
+        ));
+    }
+
+    fn end(&mut self, outcome: &Outcome) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        let steps = outcome.steps.saturating_sub(self.first);
+        if !outcome.interrupted {
+            self.say(&format!(
+                "{} in {:.2} s",
+                crate::error::counted(steps as usize, "step"),
+                outcome.seconds
+            ));
+            return;
+        }
+        let cure = match &outcome.run {
+            Some(run) => format!("saved; go on with --resume {}", run.display()),
+            None => "nothing is saved without --out".to_string(),
+        };
+        self.say(&format!("interrupted after step {}: {cure}", outcome.steps));
+    }
+}
+
+fn scores(loss: f64, accuracy: Option<f64>) -> String {
+    let accuracy = accuracy.map_or(String::new(), |accuracy| format!(" accuracy {accuracy:.4}"));
+    format!("loss {loss:.4}{accuracy}")
+}
+
+fn evaluation(evaluation: &Evaluation) -> String {
+    let rmse = evaluation.rmse.map_or(String::new(), |rmse| format!(" rmse {rmse:.4}"));
+    format!("{}{rmse}", scores(evaluation.loss, evaluation.accuracy))
+}
+
+/// Lines for stdout; the last is `test accuracy: 0.9xxx` where classes were tested.
+pub fn result_lines(outcome: &Outcome) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (set, evaluation) in [("training", &outcome.train), ("test", &outcome.test)] {
+        let Some(evaluation) = evaluation else { continue };
+        lines.push(format!("{set} loss: {:.4}", evaluation.loss));
+        lines.extend(evaluation.rmse.map(|rmse| format!("{set} rmse: {rmse:.4}")));
+        lines.extend(evaluation.accuracy.map(|accuracy| format!("{set} accuracy: {accuracy:.4}")));
+    }
+    lines
+}
