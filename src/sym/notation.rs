@@ -1,0 +1,340 @@
+//! Operators as products of links, the way one writes a Jacobian: diag(f′) W, Id − Avg − diag(x̂) Avg diag(x̂).
+
+use super::graph::{Expr, Graph};
+use super::operator::{Factor, Operator, Term, Var};
+use super::print::Printer;
+use crate::axes::{Axis, BATCH};
+
+/// One step of a chain.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Link {
+    /// Multiply entrywise by the product of the factors, sorted.
+    Diag(Vec<Expr>),
+    /// Contract with a tensor; transposed when its first axis is contracted.
+    Matrix {
+        tensor: Expr,
+        transposed: bool,
+    },
+    /// Contract the argument's own matrix with data, which brings in the batch: δW ↦ δW x.
+    Lift(Expr),
+    /// Mean over the axes, repeated along them.
+    Average(Vec<Axis>),
+    /// Sum over the axes, repeated along them (11ᵀ).
+    Total(Vec<Axis>),
+    Sum(Vec<Axis>),
+    Spread(Vec<Axis>),
+}
+
+/// coefficient · links, first applied first.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Chain {
+    pub coefficient: f64,
+    pub links: Vec<Link>,
+}
+
+/// An operator as left · (Σ middle) · right with everything common taken out; links first applied first.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Factored {
+    pub right: Vec<Link>,
+    pub middle: Vec<Chain>,
+    pub left: Vec<Link>,
+}
+
+/// The chain that a term stands for.
+pub fn chain(graph: &Graph, term: &Term) -> Chain {
+    let mut walk = Walk {
+        term,
+        current: term.domain.iter().map(|index| index.1).collect(),
+        remaining: term.factors.clone(),
+        links: vec![],
+    };
+    walk.run();
+    let mut chain = Chain { coefficient: term.coefficient, links: walk.links };
+    chain.name_averages(graph);
+    chain
+}
+
+struct Walk<'a> {
+    term: &'a Term,
+    current: Vec<Var>,
+    remaining: Vec<Factor>,
+    links: Vec<Link>,
+}
+
+impl Walk<'_> {
+    fn run(&mut self) {
+        loop {
+            self.diagonal(false);
+            if !(self.contract() || self.sum() || self.introduce()) {
+                break;
+            }
+        }
+        self.spread();
+        self.diagonal(true);
+    }
+
+    fn target(&self, var: Var) -> bool {
+        self.term.codomain.iter().any(|index| index.1 == var)
+    }
+
+    /// Multiplies by every factor over current variables; those over the codomain wait for the end.
+    fn diagonal(&mut self, last: bool) {
+        let (now, later): (Vec<Factor>, Vec<Factor>) = self.remaining.drain(..).partition(|factor| {
+            let ready = factor.at.iter().all(|index| self.current.contains(&index.1));
+            let final_one = factor.at.iter().all(|index| self.term.codomain.iter().any(|c| c.1 == index.1));
+            ready && (last || !final_one)
+        });
+        self.remaining = later;
+        self.push_diagonal(now.into_iter().map(|factor| factor.expr).collect());
+    }
+
+    fn push_diagonal(&mut self, mut exprs: Vec<Expr>) {
+        exprs.sort();
+        if !exprs.is_empty() {
+            self.links.push(Link::Diag(exprs));
+        }
+    }
+
+    /// Contracts a variable that only one factor and the current value have.
+    fn contract(&mut self) -> bool {
+        let gone = |walk: &Self, var: &Var| {
+            !walk.target(*var) && walk.remaining.iter().filter(|factor| factor.has(*var)).count() == 1
+        };
+        let Some(&var) = self.current.iter().find(|var| gone(self, var)) else { return false };
+        let Some(position) = self.remaining.iter().position(|factor| factor.has(var)) else { return false };
+        let factor = self.remaining.remove(position);
+        let consumed: Vec<Var> = self
+            .current
+            .iter()
+            .copied()
+            .filter(|v| factor.has(*v) && !self.target(*v) && !self.remaining.iter().any(|f| f.has(*v)))
+            .collect();
+        self.current.retain(|v| !consumed.contains(v));
+        let new: Vec<Var> = factor.at.iter().map(|i| i.1).filter(|v| !consumed.contains(v)).collect();
+        let fresh: Vec<Var> = new.into_iter().filter(|v| !self.current.contains(v)).collect();
+        let brings_batch = fresh.iter().any(|v| self.term.axes[v.0] == BATCH);
+        self.current.extend(&fresh);
+        let transposed = factor.at.first().is_some_and(|index| consumed.contains(&index.1));
+        let tensor = factor.expr;
+        self.links.push(if brings_batch { Link::Lift(tensor) } else { Link::Matrix { tensor, transposed } });
+        true
+    }
+
+    fn sum(&mut self) -> bool {
+        let lone = |var: &Var| !self.target(*var) && !self.remaining.iter().any(|factor| factor.has(*var));
+        let gone: Vec<Var> = self.current.iter().copied().filter(lone).collect();
+        if gone.is_empty() {
+            return false;
+        }
+        self.current.retain(|var| !gone.contains(var));
+        self.links.push(Link::Sum(gone.iter().map(|var| self.term.axes[var.0]).collect()));
+        true
+    }
+
+    /// Repeats along the variables of a factor that nothing else brings in and something later consumes.
+    fn introduce(&mut self) -> bool {
+        let missing = self.remaining.iter().flat_map(|factor| factor.at.iter().map(|index| index.1));
+        let Some(var) = missing.into_iter().find(|var| !self.current.contains(var)) else { return false };
+        self.current.push(var);
+        self.links.push(Link::Spread(vec![self.term.axes[var.0]]));
+        true
+    }
+
+    fn spread(&mut self) {
+        let missing: Vec<Var> =
+            self.term.codomain.iter().map(|i| i.1).filter(|var| !self.current.contains(var)).collect();
+        if !missing.is_empty() {
+            let axes = missing.iter().map(|var| self.term.axes[var.0]).collect();
+            self.current.extend(&missing);
+            self.links.push(Link::Spread(axes));
+        }
+    }
+}
+
+impl Chain {
+    /// Sum then Spread over the same axes: an average where the coefficient has the share, else 11ᵀ.
+    fn name_averages(&mut self, graph: &Graph) {
+        let mut i = 0;
+        while i + 1 < self.links.len() {
+            if let (Link::Sum(a), Link::Spread(b)) = (&self.links[i], &self.links[i + 1])
+                && same_axes(a, b)
+            {
+                let size = graph.axes.size(a) as f64;
+                let share = (self.coefficient * size).abs();
+                let is_average = (share - 1.0).abs() < 1e-9;
+                let axes = a.clone();
+                self.links[i] = if is_average { Link::Average(axes) } else { Link::Total(axes) };
+                if is_average {
+                    self.coefficient *= size;
+                }
+                self.links.remove(i + 1);
+            }
+            i += 1;
+        }
+    }
+}
+
+fn same_axes(a: &[Axis], b: &[Axis]) -> bool {
+    a.len() == b.len() && a.iter().all(|axis| b.contains(axis))
+}
+
+/// Takes out what all terms begin and end with.
+pub fn factored(graph: &Graph, operator: &Operator) -> Factored {
+    let mut middle: Vec<Chain> = operator.terms.iter().map(|term| chain(graph, term)).collect();
+    middle.sort_by_key(|chain| (chain.coefficient < 0.0, chain.links.len()));
+    let mut result = Factored { right: vec![], middle: vec![], left: vec![] };
+    while let Some(link) = common(&middle, |links| links.first()) {
+        middle.iter_mut().for_each(|chain| drop(chain.links.remove(0)));
+        result.right.push(link);
+    }
+    loop {
+        if let Some(link) = common(&middle, |links| links.last()) {
+            middle.iter_mut().for_each(|chain| drop(chain.links.pop()));
+            result.left.insert(0, link);
+        } else if let Some(diag) = common_diagonal(&mut middle) {
+            result.left.insert(0, Link::Diag(diag));
+        } else {
+            break;
+        }
+    }
+    result.middle = middle;
+    result
+}
+
+fn common(chains: &[Chain], pick: fn(&[Link]) -> Option<&Link>) -> Option<Link> {
+    let first = pick(&chains.first()?.links)?.clone();
+    chains.iter().all(|chain| pick(&chain.links) == Some(&first)).then_some(first)
+}
+
+/// Removes from every last diagonal the factors that all have.
+fn common_diagonal(chains: &mut [Chain]) -> Option<Vec<Expr>> {
+    let last = |chain: &Chain| match chain.links.last() {
+        Some(Link::Diag(exprs)) => exprs.clone(),
+        _ => vec![],
+    };
+    let mut shared = last(chains.first()?);
+    for chain in chains.iter() {
+        let own = last(chain);
+        shared.retain(|expr| own.contains(expr));
+    }
+    if shared.is_empty() {
+        return None;
+    }
+    for chain in chains.iter_mut() {
+        let Some(Link::Diag(exprs)) = chain.links.last_mut() else { continue };
+        exprs.retain(|expr| !shared.contains(expr));
+        if exprs.is_empty() {
+            chain.links.pop();
+        }
+    }
+    Some(shared)
+}
+
+/// Prints links and chains with a printer's names.
+pub struct Notation<'p, 'g> {
+    pub printer: &'p mut Printer<'g>,
+    graph: &'g Graph,
+}
+
+impl<'p, 'g> Notation<'p, 'g> {
+    pub fn new(graph: &'g Graph, printer: &'p mut Printer<'g>) -> Self {
+        Notation { printer, graph }
+    }
+
+    /// Last applied link first, as operators are written. Lifts are written by the caller on the argument.
+    pub fn links(&mut self, links: &[Link]) -> String {
+        let texts: Vec<String> = links.iter().rev().filter_map(|link| self.link(link)).collect();
+        texts.join(" ")
+    }
+
+    /// The adjoint of a product of links.
+    pub fn adjoint(&mut self, links: &[Link]) -> String {
+        let texts: Vec<String> = links.iter().filter_map(|link| self.adjoint_link(link)).collect();
+        texts.join(" ")
+    }
+
+    fn adjoint_link(&mut self, link: &Link) -> Option<String> {
+        match link {
+            Link::Matrix { tensor, transposed } => {
+                self.link(&Link::Matrix { tensor: *tensor, transposed: !transposed })
+            }
+            Link::Sum(axes) => self.link(&Link::Spread(axes.clone())),
+            Link::Spread(axes) => self.link(&Link::Sum(axes.clone())),
+            other => self.link(other),
+        }
+    }
+
+    fn link(&mut self, link: &Link) -> Option<String> {
+        Some(match link {
+            Link::Diag(exprs) => self.diagonal(exprs, 1.0),
+            Link::Matrix { tensor, transposed } => {
+                let name = self.printer.factor(*tensor);
+                format!("{name}{}", if *transposed { "ᵀ" } else { "" })
+            }
+            Link::Lift(_) | Link::Spread(_) => return None,
+            Link::Average(axes) => format!("Avg{}", self.subscript(axes)),
+            Link::Total(axes) => format!("11ᵀ{}", self.subscript(axes)),
+            Link::Sum(axes) => format!("Σ{}", self.subscript(axes)),
+        })
+    }
+
+    /// diag of the product of the factors, raised to a power.
+    pub fn diagonal(&mut self, exprs: &[Expr], power: f64) -> String {
+        let inside = self.product(exprs, power);
+        format!("diag({inside})")
+    }
+
+    /// The product of factors, raised to a power.
+    pub fn product(&mut self, exprs: &[Expr], power: f64) -> String {
+        let texts: Vec<String> = exprs.iter().map(|&expr| self.printer.factor(expr)).collect();
+        let raise = if power == 1.0 { String::new() } else { super::print::superscript(power) };
+        match texts.len() {
+            1 => format!("{}{raise}", texts[0]),
+            _ if power == 1.0 => texts.join("·"),
+            _ => format!("({}){raise}", texts.join("·")),
+        }
+    }
+
+    fn subscript(&self, axes: &[Axis]) -> String {
+        let names: Vec<&str> =
+            axes.iter().map(|&axis| if axis == BATCH { "j" } else { self.graph.axes.name(axis) }).collect();
+        if names == ["j"] { String::new() } else { format!("_{}", names.join(",")) }
+    }
+
+    /// A sum of chains; rank-one terms as u vᵀ, the empty chain as Id.
+    pub fn chains(&mut self, chains: &[Chain]) -> String {
+        let mut text = String::new();
+        for (i, chain) in chains.iter().enumerate() {
+            let sign = match (i, chain.coefficient < 0.0) {
+                (0, false) => "",
+                (0, true) => "−",
+                (_, false) => " + ",
+                (_, true) => " − ",
+            };
+            text += sign;
+            text += &self.chain(chain);
+        }
+        text
+    }
+
+    fn chain(&mut self, chain: &Chain) -> String {
+        let product = match &chain.links[..] {
+            [] => "Id".to_string(),
+            [Link::Diag(right), Link::Total(_), Link::Diag(left)] => {
+                format!("{} {}ᵀ", self.product(left, 1.0), self.product(right, 1.0))
+            }
+            links => self.links(links),
+        };
+        let scale = chain.coefficient.abs();
+        if (scale - 1.0).abs() < 1e-12 { product } else { format!("{} {product}", number(scale)) }
+    }
+}
+
+/// A coefficient: 1/64 rather than 0.015625.
+pub fn number(value: f64) -> String {
+    let inverse = 1.0 / value;
+    if value < 1.0 && (inverse - inverse.round()).abs() < 1e-9 * inverse {
+        return format!("(1/{})", inverse.round());
+    }
+    format!("{value}")
+}
