@@ -286,13 +286,13 @@ impl<'p, 'g> Notation<'p, 'g> {
 
     /// The product of factors, raised to a power.
     pub fn product(&mut self, exprs: &[Expr], power: f64) -> String {
-        let texts: Vec<String> = exprs.iter().map(|&expr| self.printer.factor(expr)).collect();
-        let raise = if power == 1.0 { String::new() } else { super::print::superscript(power) };
-        match texts.len() {
-            1 => format!("{}{raise}", texts[0]),
-            _ if power == 1.0 => texts.join("·"),
-            _ => format!("({}){raise}", texts.join("·")),
+        let text = self.printer.product_of(exprs);
+        if power == 1.0 {
+            return text;
         }
+        let simple = text.chars().all(|c| c.is_alphanumeric() || c == '\u{302}');
+        let raise = super::print::superscript(power);
+        if simple { format!("{text}{raise}") } else { format!("({text}){raise}") }
     }
 
     fn subscript(&self, axes: &[Axis]) -> String {

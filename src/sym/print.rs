@@ -19,17 +19,30 @@ pub struct Printer<'a> {
     graph: &'a Graph,
     /// Names given here go before those of the graph.
     names: HashMap<Expr, String>,
+    /// Names of square roots, by what is under the root.
+    roots: HashMap<Expr, String>,
     used: Vec<Expr>,
+    used_roots: Vec<Expr>,
 }
 
 impl<'a> Printer<'a> {
     pub fn new(graph: &'a Graph) -> Self {
-        Printer { graph, names: HashMap::new(), used: vec![] }
+        Printer { graph, names: HashMap::new(), roots: HashMap::new(), used: vec![], used_roots: vec![] }
     }
 
     /// Shows `expr` under a name from now on.
     pub fn name(&mut self, expr: Expr, name: impl Into<String>) {
         self.names.insert(expr, name.into());
+    }
+
+    /// Shows √(radicand) under a name from now on.
+    pub fn name_root(&mut self, radicand: Expr, name: impl Into<String>) {
+        self.roots.insert(radicand, name.into());
+    }
+
+    /// The product of some factors, negative powers below a fraction stroke.
+    pub fn product_of(&mut self, factors: &[Expr]) -> String {
+        self.quotient(1.0, factors).0
     }
 
     /// The formula of an expression.
@@ -45,15 +58,23 @@ impl<'a> Printer<'a> {
     /// The definitions of all names used since the last call, those of the names in them included.
     pub fn clauses(&mut self) -> Vec<(String, String)> {
         let mut clauses = Vec::new();
-        let mut next = 0;
-        while next < self.used.len() {
-            let expr = self.used[next];
-            next += 1;
-            let Some(name) = self.name_of(expr) else { continue };
-            let (text, _) = self.structure(expr);
-            clauses.push((name, text));
+        let (mut next, mut next_root) = (0, 0);
+        loop {
+            if let Some(&radicand) = self.used_roots.get(next_root) {
+                next_root += 1;
+                clauses.push((self.roots[&radicand].clone(), format!("√({})", self.formula(radicand))));
+            } else if let Some(&expr) = self.used.get(next) {
+                next += 1;
+                if let Some(name) = self.name_of(expr) {
+                    let text = self.structure(expr).0;
+                    clauses.push((name, text));
+                }
+            } else {
+                break;
+            }
         }
         self.used.clear();
+        self.used_roots.clear();
         clauses
     }
 
@@ -182,6 +203,13 @@ impl<'a> Printer<'a> {
     fn powered(&mut self, base: Expr, power: f64) -> (String, Level) {
         if power == 1.0 {
             return self.piece(base);
+        }
+        if let Some(root) = self.roots.get(&base).cloned() {
+            if !self.used_roots.contains(&base) {
+                self.used_roots.push(base);
+            }
+            let raised = if power == 0.5 { String::new() } else { superscript(2.0 * power) };
+            return (format!("{root}{raised}"), Level::Power);
         }
         if power == 0.5 {
             return (format!("√({})", self.formula(base)), Level::Atom);
