@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::facts::Facts;
+use super::facts::{Facts, Step};
 use crate::sym::differentiate::local_jacobians;
 use crate::sym::graph::{Expr, Graph};
 use crate::sym::operator::{Operator, Term};
@@ -28,6 +28,17 @@ pub fn jacobian(graph: &mut Graph, output: Expr, wrt: Expr) -> Result<Operator, 
     jacobian_of(graph, output, wrt, &|_, _| false, &|_| true)
 }
 
+/// As [`jacobian`], with the rules that were used.
+pub fn jacobian_with_steps(
+    graph: &mut Graph,
+    output: Expr,
+    wrt: Expr,
+) -> Result<(Operator, Vec<Step>), TooManyTerms> {
+    let mut steps = Vec::new();
+    let operator = derive(graph, output, wrt, &|_, _| false, &|_| true, &mut steps)?;
+    Ok((operator, steps))
+}
+
 /// As [`jacobian`], with the expressions for which `held` is true taken as constants, and only the terms that `keep`
 /// keeps, here and in every intermediate result.
 pub fn jacobian_of(
@@ -37,9 +48,22 @@ pub fn jacobian_of(
     held: &dyn Fn(&Graph, Expr) -> bool,
     keep: &dyn Fn(&Term) -> bool,
 ) -> Result<Operator, TooManyTerms> {
+    derive(graph, output, wrt, held, keep, &mut Vec::new())
+}
+
+fn derive(
+    graph: &mut Graph,
+    output: Expr,
+    wrt: Expr,
+    held: &dyn Fn(&Graph, Expr) -> bool,
+    keep: &dyn Fn(&Term) -> bool,
+    steps: &mut Vec<Step>,
+) -> Result<Operator, TooManyTerms> {
     let mut known: HashMap<Expr, Operator> = HashMap::new();
     let domain = graph.axes_of(wrt).to_vec();
-    for expr in graph.between(&[output], &[wrt]) {
+    let path = graph.between(&[output], &[wrt]);
+    note(steps, "chain rule", &format!("through {} intermediate values", path.len().saturating_sub(2)));
+    for expr in path {
         let mut operator =
             Operator { domain: domain.clone(), codomain: graph.axes_of(expr).to_vec(), terms: vec![] };
         if expr == wrt {
@@ -50,7 +74,7 @@ pub fn jacobian_of(
                 let outer = Term::local(graph, expr, &local);
                 operator.terms.extend(inner.terms.iter().map(|term| outer.compose(term)));
             }
-            operator.simplify(graph);
+            simplify(graph, &mut operator, steps);
             operator.terms.retain(keep);
         }
         if operator.terms.len() > MAX_TERMS {
@@ -60,8 +84,37 @@ pub fn jacobian_of(
     }
     let codomain = graph.axes_of(output).to_vec();
     let mut result = known.remove(&output).unwrap_or(Operator { domain, codomain, terms: vec![] });
-    Facts::new().name_values(graph, &mut result);
+    let mut facts = Facts::new();
+    facts.name_values(graph, &mut result);
+    for step in facts.steps {
+        note(steps, step.rule, &step.detail);
+    }
     Ok(result)
+}
+
+/// Simplifies, and notes which rules did it.
+fn simplify(graph: &mut Graph, operator: &mut Operator, steps: &mut Vec<Step>) {
+    let done = operator.simplify(graph);
+    if done.vanished > 0 {
+        note(steps, "mean_S(a − mean_S a) = 0", "a path through a mean of a centred value vanishes");
+    }
+    if done.merged > 0 {
+        note(steps, "equal terms add", "paths to the same place are one");
+    }
+    if done.summed > 0 {
+        note(
+            steps,
+            "Avg diag(v) Avg = diag(mean v) Avg",
+            "an average next to a diagonal is a number per channel",
+        );
+    }
+}
+
+fn note(steps: &mut Vec<Step>, rule: &'static str, detail: &str) {
+    let step = Step { rule, detail: detail.to_string() };
+    if !steps.contains(&step) {
+        steps.push(step);
+    }
 }
 
 /// The Hessian of the scalar `loss` with respect to `wrt`: the Jacobian of its gradient.

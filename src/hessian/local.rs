@@ -1,1 +1,340 @@
-//! 
+//! Local Jacobians and Gauss–Newton Hessians of one block, written as one writes them on paper.
+
+use super::BlockExprs;
+use super::factors::{WEIGHT_ROLE, matrix_of};
+use super::facts::{Normalized, Step, normalized_by};
+use super::jacobian::{TooManyTerms, hessian, jacobian_with_steps};
+use crate::axes::BATCH;
+use crate::sym::graph::{Expr, Graph, Node, Reduction};
+use crate::sym::notation::{Chain, Factored, Link, Notation, factored, number};
+use crate::sym::operator::Operator;
+use crate::sym::print::Printer;
+
+/// With respect to what a Jacobian or Hessian is taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Derived {
+    /// `z` or the parameter's name.
+    pub wrt: String,
+    /// Of z_{b−1} rather than of a parameter.
+    pub is_input: bool,
+    pub operator: Operator,
+    pub steps: Vec<Step>,
+}
+
+impl Derived {
+    /// Whether the argument is a matrix that meets data.
+    pub fn lifts(&self) -> bool {
+        let widest = |term: &crate::sym::operator::Term| term.domain.len();
+        !self.is_input && self.operator.terms.iter().any(|term| widest(term) > 1)
+    }
+}
+
+/// The Jacobians of a block, z first, or why one has no closed form.
+pub fn jacobians(graph: &mut Graph, block: &BlockExprs) -> Vec<(String, Result<Derived, TooManyTerms>)> {
+    let mut arguments = vec![("z".to_string(), block.input, true)];
+    arguments.extend(block.params.iter().map(|param| (param.name.clone(), param.value, false)));
+    let derive = |(wrt, expr, is_input): (String, Expr, bool)| {
+        let derived = jacobian_with_steps(graph, block.output, expr).map(|(operator, steps)| Derived {
+            wrt: wrt.clone(),
+            is_input,
+            operator,
+            steps,
+        });
+        (wrt, derived)
+    };
+    arguments.into_iter().map(derive).collect()
+}
+
+/// The Hessian of the loss on the last block's output, as it is printed: (scale, inside), both per sample.
+pub fn loss_hessian(graph: &mut Graph, block: &BlockExprs) -> Option<Result<Operator, TooManyTerms>> {
+    block.loss.map(|loss| hessian(graph, loss, block.output))
+}
+
+/// Formulas of one Jacobian and its Gauss–Newton Hessian.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Formulas {
+    /// How the Jacobian acts on δ.
+    pub jacobian: String,
+    pub hessian: String,
+    /// Extra definitions, such as the projector of a normalization.
+    pub definitions: Vec<(String, String)>,
+}
+
+/// Names for what a block's formulas share: a for contractions with a parameter, s for roots, D for slopes.
+pub fn name_shared(graph: &Graph, printer: &mut Printer, block: &BlockExprs, operators: &[&Operator]) {
+    let parameters: Vec<Expr> = block.params.iter().map(|param| param.value).collect();
+    let mut counts = [0; 3];
+    for expr in graph.between(&[block.output], &[block.input]) {
+        if let Node::Contract { left, right, .. } = graph.node(expr)
+            && (parameters.contains(left) || parameters.contains(right))
+            && expr != block.output
+        {
+            printer.name(expr, numbered("a", &mut counts[0]));
+        }
+    }
+    for factor in operators.iter().flat_map(|operator| &operator.terms).flat_map(|term| &term.factors) {
+        if let Some(radicand) = radicand_of(graph, factor.expr) {
+            if !printer.has_root(radicand) {
+                printer.name_root(radicand, numbered("s", &mut counts[1]));
+            }
+        } else if is_slope(graph, factor.expr) && !printer.has_name(factor.expr) {
+            printer.name(factor.expr, numbered("D", &mut counts[2]));
+        }
+    }
+}
+
+fn numbered(letter: &str, count: &mut usize) -> String {
+    const SUBSCRIPTS: [char; 10] = ['₀', '₁', '₂', '₃', '₄', '₅', '₆', '₇', '₈', '₉'];
+    *count += 1;
+    if *count == 1 {
+        return letter.to_string();
+    }
+    let digits = count.to_string();
+    let low = digits.chars().filter_map(|c| c.to_digit(10)).map(|d| SUBSCRIPTS[d as usize]);
+    letter.chars().chain(low).collect()
+}
+
+fn radicand_of(graph: &Graph, expr: Expr) -> Option<Expr> {
+    match graph.node(expr) {
+        Node::Pow(base, exponent) => (graph.as_number(*exponent)?.fract().abs() == 0.5).then_some(*base),
+        _ => None,
+    }
+}
+
+/// A derivative along a block: varies over samples and is neither data nor a value with a name of its own.
+fn is_slope(graph: &Graph, expr: Expr) -> bool {
+    let composed = matches!(graph.node(expr), Node::Apply(..) | Node::Add(_) | Node::Pow(..));
+    composed && graph.axes_of(expr).contains(&BATCH) && graph.name_of(expr).is_none()
+}
+
+/// The formulas of one Jacobian; `curvature` is Hess(l) for the last block, printed under the name `Hess(l)`.
+pub fn formulas<'g>(
+    graph: &'g Graph,
+    printer: &mut Printer<'g>,
+    derived: &Derived,
+    input_name: &str,
+    curvature: bool,
+) -> Formulas {
+    let parts = factored(graph, &derived.operator);
+    let mut notation = Notation::new(graph, printer);
+    let mut writer = Writer { notation: &mut notation, definitions: vec![], curvature };
+    let jacobian = writer.jacobian(&parts, derived);
+    let hessian =
+        if derived.is_input { writer.hessian_z(&parts) } else { writer.hessian_w(&parts, input_name) };
+    Formulas { jacobian, hessian, definitions: writer.definitions }
+}
+
+struct Writer<'n, 'p, 'g> {
+    notation: &'n mut Notation<'p, 'g>,
+    definitions: Vec<(String, String)>,
+    curvature: bool,
+}
+
+/// What the links of a Jacobian amount to, the lifting of the parameter apart.
+struct Shape {
+    /// The data that a parameter's variation meets first.
+    lifted: Option<Expr>,
+    /// Links after that, up to the common sum; then those after it.
+    inner: Vec<Link>,
+    middle: Vec<Chain>,
+    outer: Vec<Link>,
+}
+
+fn shape_of(parts: &Factored) -> Shape {
+    let mut inner = parts.right.clone();
+    let mut middle = parts.middle.clone();
+    let mut outer = parts.left.clone();
+    if let [only] = &middle[..]
+        && only.coefficient == 1.0
+    {
+        inner.extend(only.links.clone());
+        inner.append(&mut outer);
+        middle.clear();
+    }
+    let mut lifted = None;
+    if let Some(position) = inner.iter().position(|link| matches!(link, Link::Lift(_))) {
+        if let Link::Lift(data) = inner.remove(position) {
+            lifted = Some(data);
+        }
+    }
+    inner.retain(|link| !matches!(link, Link::Spread(_)));
+    Shape { lifted, inner, middle, outer }
+}
+
+impl Writer<'_, '_, '_> {
+    fn jacobian(&mut self, parts: &Factored, derived: &Derived) -> String {
+        let shape = shape_of(parts);
+        let argument = match shape.lifted {
+            Some(data) => format!("(δ{} {})", derived.wrt, self.notation.printer.factor(data)),
+            None => format!("δ{}", derived.wrt),
+        };
+        if derived.operator.terms.is_empty() {
+            return "0".into();
+        }
+        let outer = self.notation.links(&shape.outer);
+        let inner = self.notation.links(&shape.inner);
+        let middle = self.middle(&shape);
+        spaced(&[outer, middle, inner, argument])
+    }
+
+    /// The sum in the middle, under a name of its own when it is long; empty when there is none.
+    fn middle(&mut self, shape: &Shape) -> String {
+        if shape.middle.is_empty() {
+            return String::new();
+        }
+        let identity =
+            shape.middle.iter().position(|chain| chain.links.is_empty() && chain.coefficient == 1.0);
+        let averages =
+            shape.middle.iter().any(|chain| chain.links.iter().any(|l| matches!(l, Link::Average(_))));
+        match identity {
+            Some(position) if !averages => {
+                let mut rest = shape.middle.clone();
+                rest.remove(position);
+                let branch = self.notation.chains(&rest);
+                self.define("∂φ", branch);
+                "(I + ∂φ)".into()
+            }
+            _ => {
+                let text = self.notation.chains(&shape.middle);
+                self.define(if averages { "P" } else { "K" }, text)
+            }
+        }
+    }
+
+    /// Defines a name (a further one when it is taken by something else) and gives it.
+    fn define(&mut self, name: &str, text: String) -> String {
+        if !self.definitions.iter().any(|known| known.0 == name && known.1 == text) {
+            self.definitions.push((name.to_string(), text));
+        }
+        name.to_string()
+    }
+
+    /// Jᵀ (Hess) J of what comes after the lifting, and its text when that is the identity.
+    fn gram(&mut self, shape: &Shape) -> Option<String> {
+        let curvature = if self.curvature { "Hess(l)" } else { "" };
+        let mut inner = shape.inner.clone();
+        let mut outer = shape.outer.clone();
+        let last = if shape.middle.is_empty() { &mut inner } else { &mut outer };
+        let merged = if self.curvature { None } else { last.pop_if(|link| matches!(link, Link::Diag(_))) };
+        let square = match &merged {
+            Some(Link::Diag(exprs)) => self.notation.diagonal(exprs, 2.0),
+            _ => curvature.to_string(),
+        };
+        let middle = self.middle(shape);
+        let transposed = transposed(&middle, is_symmetric(&shape.middle));
+        let pieces = [
+            self.notation.adjoint(&inner),
+            transposed,
+            self.notation.adjoint(&outer),
+            square,
+            self.notation.links(&outer),
+            middle,
+            self.notation.links(&inner),
+        ];
+        let text = spaced(&pieces);
+        (!text.is_empty()).then_some(text)
+    }
+
+    fn hessian_z(&mut self, parts: &Factored) -> String {
+        let shape = shape_of(parts);
+        self.gram(&shape).unwrap_or_else(|| "I".into())
+    }
+
+    fn hessian_w(&mut self, parts: &Factored, input_name: &str) -> String {
+        if parts.middle.is_empty() {
+            return "0".into();
+        }
+        let shape = shape_of(parts);
+        let gram = self.gram(&shape);
+        let couples = couples_samples(&shape);
+        let data = shape.lifted.map(|data| self.notation.printer.factor(data));
+        let data = data.unwrap_or_else(|| input_name.to_string());
+        match (shape.lifted.is_some(), gram, couples) {
+            (true, None, _) => format!("I ⊗ Σⱼ {}", outer_product(&data)),
+            (true, Some(gram), false) => format!("Σⱼ ({gram})ⱼ ⊗ {}", outer_product(&data)),
+            (true, Some(gram), true) => {
+                format!(
+                    "⊕ᵢ Zᵀ [{gram}]ᵢ Z, one block per row i of {}; Z = all samples of {data}",
+                    "the weight"
+                )
+            }
+            (false, None, _) => "m I".into(),
+            (false, Some(gram), false) => format!("Σⱼ ({gram})ⱼ"),
+            (false, Some(gram), true) => format!("Σ ({gram}), summed over all pairs of samples"),
+        }
+    }
+}
+
+fn outer_product(data: &str) -> String {
+    if data.chars().count() <= 3 {
+        format!("{data}ⱼ {data}ⱼᵀ")
+    } else {
+        format!("({data})ⱼ ({data})ⱼᵀ")
+    }
+}
+
+fn transposed(middle: &str, symmetric: bool) -> String {
+    if middle.is_empty() || symmetric { middle.to_string() } else { format!("{middle}ᵀ") }
+}
+
+/// Chains that read the same from both ends are symmetric operators.
+fn is_symmetric(chains: &[Chain]) -> bool {
+    chains.iter().all(|chain| {
+        let diagonal =
+            chain.links.iter().all(|l| matches!(l, Link::Diag(_) | Link::Average(_) | Link::Total(_)));
+        let mut reversed = chain.links.clone();
+        reversed.reverse();
+        diagonal && reversed == chain.links
+    })
+}
+
+fn couples_samples(shape: &Shape) -> bool {
+    let links = shape.middle.iter().flat_map(|chain| &chain.links).chain(&shape.inner).chain(&shape.outer);
+    links.into_iter().any(|link| match link {
+        Link::Average(axes) | Link::Total(axes) | Link::Sum(axes) => axes.contains(&BATCH),
+        _ => false,
+    })
+}
+
+fn spaced(pieces: &[String]) -> String {
+    let shown: Vec<&str> = pieces.iter().map(String::as_str).filter(|piece| !piece.is_empty()).collect();
+    shown.join(" ")
+}
+
+/// Hess(l) per sample, its 1/m in front.
+pub fn loss_hessian_text<'g>(graph: &'g Graph, printer: &mut Printer<'g>, operator: &Operator) -> String {
+    let mut parts = factored(graph, operator);
+    let scale = parts.middle.first().map_or(1.0, |chain| chain.coefficient.abs());
+    parts.middle.iter_mut().for_each(|chain| chain.coefficient /= scale);
+    let mut notation = Notation::new(graph, printer);
+    let inside = notation.chains(&parts.middle);
+    let sides = [notation.links(&parts.left), format!("({inside})"), notation.links(&parts.right)];
+    format!("{} {}", number(scale), spaced(&sides))
+}
+
+/// The paper's form of a block whose normalization directly follows its one weight: statistics held constant, ε and
+/// γ left out, activations ignored. (H_z, H_W of row i); `None` where the paper gives none.
+pub fn paper_form(graph: &Graph, block: &BlockExprs) -> Option<(String, String)> {
+    let weights: Vec<_> = block.params.iter().filter(|param| param.role == WEIGHT_ROLE).collect();
+    let [weight] = weights[..] else { return None };
+    matrix_of(graph, block, weight.value)?;
+    let linear = graph.between(&[block.output], &[weight.value]);
+    let contraction =
+        linear.iter().copied().find(|&expr| matches!(graph.node(expr), Node::Contract { .. }))?;
+    let standardized = linear.iter().any(|&expr| standardizes(graph, expr, contraction));
+    standardized.then(|| {
+        let w = weight.name.to_lowercase();
+        (format!("Σᵢ {w}ᵢ {w}ᵢᵀ/Varᵢ"), "Σⱼ zⱼ zⱼᵀ/(m·Varᵢ) for each row i".to_string())
+    })
+}
+
+/// Whether `expr` is the mean square, over the batch, of `value` less its mean.
+fn standardizes(graph: &Graph, expr: Expr, value: Expr) -> bool {
+    let Node::Reduce(Reduction::Mean, over, square) = graph.node(expr) else { return false };
+    let Node::Pow(centred, _) = graph.node(*square) else { return false };
+    let Node::Add(terms) = graph.node(*centred) else { return false };
+    let directly = terms.contains(&value);
+    directly
+        && over.contains(&BATCH)
+        && normalized_by(graph, *centred, expr) == Some(Normalized::Standardized)
+}

@@ -53,6 +53,14 @@ pub struct Operator {
     pub terms: Vec<Term>,
 }
 
+/// What a simplification did: terms that vanished, were added to others, or lost a sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Simplified {
+    pub vanished: usize,
+    pub merged: usize,
+    pub summed: usize,
+}
+
 /// Variable of an axis.
 pub fn index_of(indices: &Indices, axis: Axis) -> Option<Var> {
     indices.iter().find(|index| index.0 == axis).map(|index| index.1)
@@ -333,19 +341,27 @@ impl Operator {
         graph.spread(total, &self.codomain)
     }
 
-    /// Brings every term to a normal form and adds equal ones.
-    pub fn simplify(&mut self, graph: &mut Graph) {
+    /// Brings every term to a normal form and adds equal ones; says what that did.
+    pub fn simplify(&mut self, graph: &mut Graph) -> Simplified {
         let mut seen: Vec<Term> = Vec::new();
+        let mut done = Simplified::default();
         for term in std::mem::take(&mut self.terms) {
+            let internal = term.internal().len();
             let term = term.normalize(graph);
+            done.vanished += usize::from(term.coefficient == 0.0);
+            done.summed += usize::from(term.coefficient != 0.0 && term.internal().len() < internal);
             match seen.iter_mut().find(|other| other.same_but_coefficient(&term)) {
-                Some(other) => other.coefficient += term.coefficient,
+                Some(other) => {
+                    other.coefficient += term.coefficient;
+                    done.merged += 1;
+                }
                 None => seen.push(term),
             }
         }
         let largest = seen.iter().map(|term| term.coefficient.abs()).fold(0.0, f64::max);
         seen.retain(|term| term.coefficient.abs() > 1e-14 * largest);
         self.terms = seen;
+        done
     }
 }
 

@@ -23,16 +23,39 @@ pub struct Printer<'a> {
     roots: HashMap<Expr, String>,
     used: Vec<Expr>,
     used_roots: Vec<Expr>,
+    /// Named from outside: no clause.
+    given: Vec<Expr>,
 }
 
 impl<'a> Printer<'a> {
     pub fn new(graph: &'a Graph) -> Self {
-        Printer { graph, names: HashMap::new(), roots: HashMap::new(), used: vec![], used_roots: vec![] }
+        Printer {
+            graph,
+            names: HashMap::new(),
+            roots: HashMap::new(),
+            used: vec![],
+            used_roots: vec![],
+            given: vec![],
+        }
     }
 
     /// Shows `expr` under a name from now on.
     pub fn name(&mut self, expr: Expr, name: impl Into<String>) {
         self.names.insert(expr, name.into());
+    }
+
+    /// Shows `expr` under a name that needs no definition.
+    pub fn name_leaf(&mut self, expr: Expr, name: impl Into<String>) {
+        self.names.insert(expr, name.into());
+        self.given.push(expr);
+    }
+
+    pub fn has_name(&self, expr: Expr) -> bool {
+        self.name_of(expr).is_some()
+    }
+
+    pub fn has_root(&self, radicand: Expr) -> bool {
+        self.roots.contains_key(&radicand)
     }
 
     /// Shows √(radicand) under a name from now on.
@@ -91,7 +114,7 @@ impl<'a> Printer<'a> {
         let leaf = matches!(self.graph.node(expr), Node::Number(_) | Node::Symbol(_));
         match self.name_of(expr) {
             Some(name) if self.names.contains_key(&expr) || !leaf => {
-                if !leaf && !self.used.contains(&expr) {
+                if !leaf && !self.given.contains(&expr) && !self.used.contains(&expr) {
                     self.used.push(expr);
                 }
                 (name, Level::Atom)
