@@ -114,7 +114,11 @@ pub enum Stmt {
     Nest(Nest),
     Gemm(Gemm),
     /// Makes the rows or columns (whichever are fewer) of a row-major f32 matrix orthonormal, in place.
-    Orthonormalize { buffer: BufferId, rows: usize, cols: usize },
+    Orthonormalize {
+        buffer: BufferId,
+        rows: usize,
+        cols: usize,
+    },
 }
 
 /// How far a loop runs.

@@ -2,6 +2,7 @@
 //!
 //! - every buffer lies inside the arena, at a multiple of 64 bytes;
 //! - every group has work and a chunk of at least one position;
+//! - no loop is empty;
 //! - registers are defined before use and operands have the types that the operation asks for;
 //! - loops, accumulators and buffers that are named exist; `vector` names a loop; accumulators are floats;
 //! - a body with accumulators, and only that, has a `finish`; the body of a reduction stores nothing;
@@ -70,6 +71,7 @@ impl Checker<'_> {
 
     fn nest(&mut self, nest: &Nest) {
         let loops = &nest.loops;
+        self.require(!loops.contains(&Range::Full(0)), || "an empty loop".into());
         self.require(nest.kept <= loops.len(), || "more kept loops than loops".into());
         self.require(nest.vector.is_none_or(|var| var.index() < loops.len()), || {
             "no such vector loop".into()
@@ -91,6 +93,8 @@ impl Checker<'_> {
     }
 
     fn gemm(&mut self, gemm: &Gemm) {
+        let ranges = [gemm.m, gemm.n, gemm.k];
+        self.require(!ranges.contains(&Range::Full(0)), || "an empty contraction".into());
         self.require(!gemm.terms.is_empty(), || "a GEMM without terms".into());
         for &(a, b) in &gemm.terms {
             self.operand(gemm.a, a, [gemm.m, gemm.k]);

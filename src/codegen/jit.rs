@@ -1,0 +1,45 @@
+//! Code for this very process.
+
+use blk_runtime::manifest::LevelFn;
+
+use super::llvm::{self, Engine};
+use super::target::Target;
+use crate::loops::Program;
+
+/// A program's level functions in memory, callable as long as this lives.
+pub struct Jit {
+    engine: Engine,
+}
+
+impl Jit {
+    /// Compiles a verified program. An error says why the target has no code.
+    pub fn new(program: &Program, target: &Target) -> Result<Jit, String> {
+        Ok(Jit { engine: llvm::compile(program, target)?.engine()? })
+    }
+
+    /// The level function of that name (see [`llvm::symbol`]).
+    ///
+    /// # Panics
+    /// When the program has no such level.
+    pub fn level(&self, symbol: &str) -> LevelFn {
+        let address = self.engine.address(symbol).expect("a level of the program");
+        // SAFETY: every function under such a symbol is emitted with this signature.
+        unsafe { std::mem::transmute::<usize, LevelFn>(address) }
+    }
+
+    /// Runs a routine on one thread, task by task.
+    ///
+    /// # Safety
+    /// `base` points to the program's arena and `scratch` to [`llvm::scratch_bytes`] bytes, both aligned to 64.
+    pub unsafe fn run(&self, program: &Program, routine: &str, base: *mut u8, scratch: *mut u8) {
+        let Some(known) = program.routines.iter().find(|known| known.name == routine) else { return };
+        for (number, level) in known.levels.iter().enumerate() {
+            let function = self.level(&llvm::symbol(routine, number));
+            let tasks: usize = level.groups.iter().map(|group| group.tasks()).sum();
+            for task in 0..tasks {
+                // SAFETY: as the caller promises.
+                unsafe { function(base, task as u32, scratch) };
+            }
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! Contractions: how a GEMM is cut into register tiles, which operands are packed, and the loops around the kernel.
+//!
+//! Columns are handled one panel of a few vectors at a time. A panel of B is copied into scratch memory as
+//! `[k][panel]`; A is read in place by broadcasts when its rows run along k, else copied as `[k][rows]`. For each
+//! tile of rows the kernel sums over a whole block of k in registers and leaves a tile of C in scratch, from which
+//! the epilogue reads it at once, while it is in the first-level cache. Long sums (`terms`, or k above [`MAX_K`])
+//! are cut into blocks; then the panel of C stays in scratch between blocks and the epilogue follows the last.
+
+use inkwell::IntPredicate;
+use inkwell::types::BasicType;
+use inkwell::values::{BasicValue, IntValue, PointerValue};
+
+use super::emit::{Emitter, Value, must};
+use super::kernel::{self, Kernel};
+use super::level::Chunk;
+use super::pack;
+use super::scalars::{Frame, Instance, Site};
+use crate::codegen::target::Target;
+use crate::loops::{BufferId, Gemm, Group, LoopVar, Operand, Program, Range, Stmt, Ty};
+
+/// Products per block of k: a panel of B of that length stays in the second-level cache.
+const MAX_K: u64 = 2048;
+/// Rows up to which copying a panel of B does not pay.
+const FEW_ROWS: u64 = 4;
+/// Lines that a set of the first-level cache holds; rows of a tile should leave some of them to B.
+const WAYS_FOR_ROWS: u64 = 8;
+/// Entries of a cache line, and lines of a way.
+const LINE: u64 = 16;
+const SETS: u64 = 64;
+
+/// How one GEMM of known extents is done.
+#[derive(Clone, Debug, PartialEq)]
+struct Plan {
+    m: u64,
+    n: u64,
+    /// Rows of a tile; the last tile may have fewer.
+    rows: u64,
+    /// Vectors and columns of a panel; the last panel may have fewer columns.
+    vectors: u64,
+    columns: u64,
+    a: Source,
+    b: Source,
+    /// Offsets into A and B, and length along k, of each block, in order.
+    blocks: Vec<(u64, u64, u64)>,
+    /// The longest block, rounded up to whole vectors.
+    depth: u64,
+}
+
+/// Where the kernel reads an operand.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Source {
+    InPlace,
+    Packed,
+}
+
+impl Plan {
+    fn new(gemm: &Gemm, [m, n, k]: [u64; 3], target: &Target) -> Plan {
+        let lanes = u64::from(target.lanes());
+        let vectors = n.div_ceil(lanes).min(2);
+        let a = a_source(gemm.a, n.div_ceil(vectors * lanes));
+        let rows = tile_rows(gemm.a, a, m, vectors, target);
+        let in_place = m <= FEW_ROWS && gemm.b.strides.1 == 1 && n.is_multiple_of(vectors * lanes);
+        let b = if in_place { Source::InPlace } else { Source::Packed };
+        let blocks = blocks(gemm, k);
+        let depth = blocks.iter().map(|block| block.2).max().unwrap_or(1).next_multiple_of(lanes);
+        Plan { m, n, rows, vectors, columns: vectors * lanes, a, b, blocks, depth }
+    }
+
+    fn tiles(&self) -> u64 {
+        self.m.div_ceil(self.rows)
+    }
+
+    /// Entries per step of k in a packed tile of A.
+    fn a_step(&self) -> u64 {
+        self.rows.next_multiple_of(LINE)
+    }
+
+    fn a_tile(&self) -> u64 {
+        self.a_step() * self.depth
+    }
+
+    fn a_entries(&self) -> u64 {
+        if self.a == Source::Packed { self.a_tile() * self.tiles() * self.blocks.len() as u64 } else { 0 }
+    }
+
+    fn b_entries(&self) -> u64 {
+        if self.b == Source::Packed { self.depth * self.columns } else { 0 }
+    }
+
+    fn c_entries(&self) -> u64 {
+        let tiles = if self.blocks.len() > 1 { self.tiles() } else { 1 };
+        tiles * self.rows * self.columns
+    }
+
+    /// Bytes of scratch memory: tiles of A, a panel of B, tiles of C.
+    fn bytes(&self) -> usize {
+        [self.a_entries(), self.b_entries(), self.c_entries()]
+            .iter()
+            .map(|entries| entries.next_multiple_of(LINE) as usize * 4)
+            .sum()
+    }
+}
+
+/// A is read in place where its rows run along k (one line then serves many steps), or when it is read just once.
+fn a_source(a: Operand, panels: u64) -> Source {
+    if a.strides.1 == 1 || (a.strides.0 == 1 && panels <= 1) { Source::InPlace } else { Source::Packed }
+}
+
+fn tile_rows(a: Operand, source: Source, m: u64, vectors: u64, target: &Target) -> u64 {
+    let mut most = match (target.vector_registers() >= 32, vectors) {
+        (true, 1) => 24,
+        (true, _) => 13,
+        (false, 1) => 12,
+        (false, _) => 6,
+    };
+    if source == Source::InPlace && a.strides.1 == 1 && crowded(a.strides.0 as u64, most) {
+        most = most.min(WAYS_FOR_ROWS);
+    }
+    m.div_ceil(m.div_ceil(most))
+}
+
+/// Whether that many rows at a stride fall on too few sets of the first-level cache.
+fn crowded(stride: u64, rows: u64) -> bool {
+    let sets = if stride.is_multiple_of(LINE) { SETS / gcd(stride / LINE, SETS) } else { SETS };
+    rows.div_ceil(sets) > WAYS_FOR_ROWS
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+fn blocks(gemm: &Gemm, k: u64) -> Vec<(u64, u64, u64)> {
+    let pieces = k.div_ceil(MAX_K);
+    let length = k.div_ceil(pieces);
+    gemm.terms
+        .iter()
+        .flat_map(|&(a, b)| (0..pieces).map(move |piece| (a as u64, b as u64, piece * length)))
+        .map(|(a, b, start)| {
+            let a = a + start * gemm.a.strides.1 as u64;
+            let b = b + start * gemm.b.strides.0 as u64;
+            (a, b, length.min(k - start))
+        })
+        .collect()
+}
+
+/// Bytes of scratch memory that any task of the program needs.
+pub fn scratch_bytes(program: &Program, target: &Target) -> usize {
+    let groups = program.routines.iter().flat_map(|routine| &routine.levels).flat_map(|level| &level.groups);
+    groups.flat_map(|group| group.body.iter().map(|stmt| stmt_bytes(stmt, group, target))).max().unwrap_or(0)
+}
+
+fn stmt_bytes(stmt: &Stmt, group: &Group, target: &Target) -> usize {
+    let gemm = match stmt {
+        Stmt::Nest(_) => return 0,
+        Stmt::Orthonormalize { rows, cols, .. } => return rows * cols * 4,
+        Stmt::Gemm(gemm) => gemm,
+    };
+    let (full, rest) = (group.chunk.min(group.extent) as u64, (group.extent % group.chunk) as u64);
+    let lengths = [full, rest];
+    let bytes = |length: &u64| {
+        let of = |range| match range {
+            Range::Full(extent) => extent as u64,
+            Range::Chunk => *length,
+        };
+        Plan::new(gemm, [gemm.m, gemm.n, gemm.k].map(of), target).bytes()
+    };
+    lengths.iter().filter(|length| **length > 0).map(bytes).max().unwrap_or(0)
+}
+
+/// Emits a GEMM. `site` has no loop open; `scratch` is the thread's own memory.
+pub fn emit<'ctx>(
+    emitter: &Emitter<'ctx>,
+    gemm: &Gemm,
+    chunk: Chunk<'ctx>,
+    site: Site<'_, 'ctx>,
+    scratch: PointerValue<'ctx>,
+) {
+    let plan = Plan::new(gemm, [gemm.m, gemm.n, gemm.k].map(|range| chunk.length(range)), &emitter.target);
+    let start = |range| match range {
+        Range::Full(_) => emitter.i64(0),
+        Range::Chunk => chunk.start,
+    };
+    let [m0, n0, k0] = [gemm.m, gemm.n, gemm.k].map(start);
+    let at = |entries: u64| emitter.offset(scratch, entries as usize * 4);
+    let b_start = plan.a_entries().next_multiple_of(LINE);
+    let c_start = b_start + plan.b_entries().next_multiple_of(LINE);
+    let builder = GemmEmitter {
+        emitter,
+        gemm,
+        tables: Tables::new(emitter, &plan.blocks),
+        packed_a: at(0),
+        packed_b: at(b_start),
+        c: at(c_start),
+        plan,
+        site,
+        m0,
+        n0,
+        k0,
+    };
+    builder.run();
+}
+
+struct GemmEmitter<'e, 'ctx> {
+    emitter: &'e Emitter<'ctx>,
+    gemm: &'e Gemm,
+    plan: Plan,
+    tables: Tables<'ctx>,
+    site: Site<'e, 'ctx>,
+    /// First row, column and depth.
+    m0: IntValue<'ctx>,
+    n0: IntValue<'ctx>,
+    k0: IntValue<'ctx>,
+    packed_a: PointerValue<'ctx>,
+    packed_b: PointerValue<'ctx>,
+    c: PointerValue<'ctx>,
+}
+
+impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
+    fn run(&self) {
+        if self.plan.a == Source::Packed {
+            self.pack_a();
+        }
+        let (full, rest) = (self.plan.n / self.plan.columns, self.plan.n % self.plan.columns);
+        let columns = self.plan.columns;
+        if full > 0 {
+            self.emitter.repeat(self.i64(full), |panel| {
+                self.panel(self.emitter.scale(panel, columns as i64), columns);
+            });
+        }
+        if rest > 0 {
+            self.panel(self.i64(full * columns), rest);
+        }
+    }
+
+    fn i64(&self, value: u64) -> IntValue<'ctx> {
+        self.emitter.i64(value as i64)
+    }
+
+    /// Pointer to an f32 entry.
+    fn entry(&self, base: PointerValue<'ctx>, index: IntValue<'ctx>) -> PointerValue<'ctx> {
+        self.emitter.element(self.emitter.ty(Ty::F32, 1), base, index)
+    }
+
+    fn operand(
+        &self,
+        operand: Operand,
+        offset: IntValue<'ctx>,
+        at: [(IntValue<'ctx>, usize); 2],
+    ) -> PointerValue<'ctx> {
+        let buffer: BufferId = operand.buffer;
+        let start = self.emitter.offset(self.site.base, self.site.buffers[buffer.index()].offset);
+        let index = at.iter().fold(offset, |sum, (position, stride)| {
+            self.emitter.add(self.emitter.scale(*position, *stride as i64), sum)
+        });
+        self.entry(start, index)
+    }
+
+    /// A from row `row` of this task on, in block `block`.
+    fn a(&self, block: IntValue<'ctx>, row: IntValue<'ctx>) -> PointerValue<'ctx> {
+        let row = self.emitter.add(row, self.m0);
+        let offset = self.tables.a(self.emitter, block);
+        self.operand(self.gemm.a, offset, [(row, self.gemm.a.strides.0), (self.k0, self.gemm.a.strides.1)])
+    }
+
+    fn b(&self, block: IntValue<'ctx>, column: IntValue<'ctx>) -> PointerValue<'ctx> {
+        let column = self.emitter.add(column, self.n0);
+        let offset = self.tables.b(self.emitter, block);
+        self.operand(self.gemm.b, offset, [(self.k0, self.gemm.b.strides.0), (column, self.gemm.b.strides.1)])
+    }
+
+    /// Where a tile of A lies in scratch memory.
+    fn a_tile(&self, block: IntValue<'ctx>, tile: IntValue<'ctx>) -> PointerValue<'ctx> {
+        let tiles = self.emitter.scale(block, self.plan.tiles() as i64);
+        let number = self.emitter.add(tiles, tile);
+        self.entry(self.packed_a, self.emitter.scale(number, self.plan.a_tile() as i64))
+    }
+
+    fn for_blocks(&self, body: impl FnOnce(IntValue<'ctx>)) {
+        self.emitter.repeat(self.i64(self.plan.blocks.len() as u64), body);
+    }
+
+    /// Runs `full` for tiles with all rows, `short` (given the rows) for a last one with fewer.
+    fn by_rows(&self, tile: IntValue<'ctx>, run: &dyn Fn(u64)) {
+        let rest = self.plan.m % self.plan.rows;
+        if rest == 0 {
+            return run(self.plan.rows);
+        }
+        let full = self.i64(self.plan.m / self.plan.rows);
+        let is = |op| must(self.emitter.builder.build_int_compare(op, tile, full, ""));
+        if self.plan.tiles() > 1 {
+            self.emitter.when(is(IntPredicate::ULT), || run(self.plan.rows));
+        }
+        self.emitter.when(is(IntPredicate::EQ), || run(rest));
+    }
+
+    fn pack_a(&self) {
+        let (rows_stride, k_stride) = self.gemm.a.strides;
+        self.for_blocks(|block| {
+            let k = self.tables.k(self.emitter, block);
+            self.emitter.repeat(self.i64(self.plan.tiles()), |tile| {
+                let source = self.a(block, self.emitter.scale(tile, self.plan.rows as i64));
+                let to = self.a_tile(block, tile);
+                self.by_rows(tile, &|rows| {
+                    let copy = pack::Copy {
+                        width: rows,
+                        padded: self.plan.a_step(),
+                        k_stride: k_stride as u64,
+                        stride: rows_stride as u64,
+                    };
+                    self.emitter.call(copy.function(self.emitter), &[source.into(), to.into(), k.into()]);
+                });
+            });
+        });
+    }
+
+    /// All rows of the columns from `column` (within the task) on.
+    fn panel(&self, column: IntValue<'ctx>, columns: u64) {
+        let blocks = self.plan.blocks.len();
+        self.for_blocks(|block| {
+            let k = self.tables.k(self.emitter, block);
+            let b = self.panel_of_b(block, column, columns, k);
+            self.emitter.repeat(self.i64(self.plan.tiles()), |tile| {
+                let c = self.c_tile(tile);
+                let a = match self.plan.a {
+                    Source::Packed => self.a_tile(block, tile),
+                    Source::InPlace => self.a(block, self.emitter.scale(tile, self.plan.rows as i64)),
+                };
+                let more =
+                    must(self.emitter.builder.build_int_compare(IntPredicate::NE, block, self.i64(0), ""));
+                self.by_rows(tile, &|rows| {
+                    let kernel = self.kernel(rows).function(self.emitter);
+                    self.emitter.call(kernel, &[a.into(), b.into(), c.into(), k.into(), more.into()]);
+                });
+                if blocks == 1 {
+                    self.epilogue(tile, c, column, columns);
+                }
+            });
+        });
+        if blocks > 1 {
+            self.emitter.repeat(self.i64(self.plan.tiles()), |tile| {
+                self.epilogue(tile, self.c_tile(tile), column, columns);
+            });
+        }
+    }
+
+    fn c_tile(&self, tile: IntValue<'ctx>) -> PointerValue<'ctx> {
+        if self.plan.blocks.len() == 1 {
+            return self.c;
+        }
+        self.entry(self.c, self.emitter.scale(tile, (self.plan.rows * self.plan.columns) as i64))
+    }
+
+    fn kernel(&self, rows: u64) -> Kernel {
+        let (a_row, a_k) = match self.plan.a {
+            Source::Packed => (1, self.plan.a_step()),
+            Source::InPlace => (self.gemm.a.strides.0 as u64, self.gemm.a.strides.1 as u64),
+        };
+        let b_k = match self.plan.b {
+            Source::Packed => self.plan.columns,
+            Source::InPlace => self.gemm.b.strides.0 as u64,
+        };
+        kernel::Kernel { rows, vectors: self.plan.vectors, a_row, a_k, b_k }
+    }
+
+    fn panel_of_b(
+        &self,
+        block: IntValue<'ctx>,
+        column: IntValue<'ctx>,
+        columns: u64,
+        k: IntValue<'ctx>,
+    ) -> PointerValue<'ctx> {
+        let source = self.b(block, column);
+        if self.plan.b == Source::InPlace {
+            return source;
+        }
+        let copy = pack::Copy {
+            width: columns,
+            padded: self.plan.columns,
+            k_stride: self.gemm.b.strides.0 as u64,
+            stride: self.gemm.b.strides.1 as u64,
+        };
+        self.emitter.call(copy.function(self.emitter), &[source.into(), self.packed_b.into(), k.into()]);
+        self.packed_b
+    }
+
+    /// Hands a tile of C to the epilogue: vectors of columns outside, rows inside, so that what depends on the
+    /// column alone is computed once per tile.
+    fn epilogue(&self, tile: IntValue<'ctx>, c: PointerValue<'ctx>, column: IntValue<'ctx>, columns: u64) {
+        let scalars = &self.gemm.epilogue;
+        let types = scalars.types(self.site.buffers, &[Ty::F32]).expect("verified");
+        let written = |buffer: BufferId| scalars.stores.iter().any(|store| store.buffer == buffer);
+        let mut site = self.site.clone();
+        (site.vector, site.lanes) = (Some(COLUMN), self.emitter.target.lanes());
+        let mut frame = Frame::new(scalars, types, site.vector, &[2, 1], true, &written);
+        let row = self.emitter.add(self.emitter.scale(tile, self.plan.rows as i64), self.m0);
+        site.loops = vec![row, self.emitter.add(column, self.n0)];
+        let instances = self.instances(columns);
+        frame.emit(self.emitter, &site, 0, &instances, &[]);
+        frame.emit(self.emitter, &site, 1, &instances, &[]);
+        self.emitter.repeat(self.rows_of(tile), |index| {
+            let (mut site, mut frame) = (site.clone(), frame.clone());
+            site.loops[0] = self.emitter.add(index, row);
+            let sums = vec![self.c_row(c, index, instances.len())];
+            frame.emit(self.emitter, &site, 2, &instances, &sums);
+            frame.store(self.emitter, &site, &instances);
+        });
+    }
+
+    fn instances(&self, columns: u64) -> Vec<Instance<'ctx>> {
+        let lanes = u64::from(self.emitter.target.lanes());
+        let instance = |shift: u64| {
+            let left = (columns - shift).min(lanes);
+            let mask = (left < lanes).then(|| self.emitter.first_lanes(left as u32, lanes as u32));
+            Instance { shift: shift as u32, mask }
+        };
+        (0..columns).step_by(lanes as usize).map(instance).collect()
+    }
+
+    fn rows_of(&self, tile: IntValue<'ctx>) -> IntValue<'ctx> {
+        let rest = self.plan.m % self.plan.rows;
+        if rest == 0 {
+            return self.i64(self.plan.rows);
+        }
+        let full = self.i64(self.plan.m / self.plan.rows);
+        let last = must(self.emitter.builder.build_int_compare(IntPredicate::EQ, tile, full, ""));
+        self.emitter
+            .select(last.into(), self.i64(rest).into(), self.i64(self.plan.rows).into())
+            .into_int_value()
+    }
+
+    fn c_row(&self, c: PointerValue<'ctx>, row: IntValue<'ctx>, vectors: usize) -> Vec<Value<'ctx>> {
+        let lanes = self.emitter.target.lanes();
+        let start = self.entry(c, self.emitter.scale(row, self.plan.columns as i64));
+        (0..vectors)
+            .map(|vector| {
+                let from = self.emitter.offset(start, vector * lanes as usize * 4);
+                self.emitter.load(self.emitter.ty(Ty::F32, lanes), from, lanes * 4, None)
+            })
+            .collect()
+    }
+}
+
+/// The loop of an epilogue that counts columns.
+const COLUMN: LoopVar = LoopVar(1);
+
+/// The blocks of k: constants when there is one, else tables.
+enum Tables<'ctx> {
+    One([IntValue<'ctx>; 3]),
+    Many([PointerValue<'ctx>; 3]),
+}
+
+impl<'ctx> Tables<'ctx> {
+    fn new(emitter: &Emitter<'ctx>, blocks: &[(u64, u64, u64)]) -> Self {
+        let column = |pick: fn(&(u64, u64, u64)) -> u64| -> Vec<IntValue<'ctx>> {
+            blocks.iter().map(|block| emitter.i64(pick(block) as i64)).collect()
+        };
+        let columns = [column(|block| block.0), column(|block| block.1), column(|block| block.2)];
+        if blocks.len() == 1 {
+            return Tables::One(columns.map(|column| column[0]));
+        }
+        Tables::Many(columns.map(|column| {
+            let value = emitter.context.i64_type().const_array(&column);
+            let ty = value.as_basic_value_enum().get_type().as_basic_type_enum();
+            let global = emitter.module.add_global(ty, None, "blocks");
+            global.set_initializer(&value);
+            global.set_constant(true);
+            global.set_linkage(inkwell::module::Linkage::Private);
+            global.as_pointer_value()
+        }))
+    }
+
+    fn get(&self, emitter: &Emitter<'ctx>, table: usize, block: IntValue<'ctx>) -> IntValue<'ctx> {
+        match self {
+            Tables::One(values) => values[table],
+            Tables::Many(tables) => {
+                let int = emitter.context.i64_type().into();
+                emitter.load(int, emitter.element(int, tables[table], block), 8, None).into_int_value()
+            }
+        }
+    }
+
+    fn a(&self, emitter: &Emitter<'ctx>, block: IntValue<'ctx>) -> IntValue<'ctx> {
+        self.get(emitter, 0, block)
+    }
+
+    fn b(&self, emitter: &Emitter<'ctx>, block: IntValue<'ctx>) -> IntValue<'ctx> {
+        self.get(emitter, 1, block)
+    }
+
+    fn k(&self, emitter: &Emitter<'ctx>, block: IntValue<'ctx>) -> IntValue<'ctx> {
+        self.get(emitter, 2, block)
+    }
+}

@@ -1,0 +1,19 @@
+//! LLVM: the only user of inkwell. One function per level of each routine, explicit vector instructions, no
+//! fast-math, so that the same bits come out however the code is run and on however many threads.
+
+mod emit;
+mod gemm;
+mod kernel;
+mod level;
+mod machine;
+mod module;
+mod nest;
+mod operations;
+mod orthonormalize;
+mod pack;
+mod scalars;
+
+pub use gemm::scratch_bytes;
+pub use level::symbol;
+pub use machine::{host_features, host_triple};
+pub use module::{Engine, Module, compile};

@@ -1,0 +1,164 @@
+//! The machine for which code is made: chosen by the features that it has, never by the name of a processor.
+
+use super::llvm;
+
+/// A target machine. Equal targets get equal code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// As LLVM writes it: `x86_64-unknown-linux-gnu`.
+    pub triple: String,
+    /// Features that the code may use, in the names of LLVM, sorted, beyond the architecture's baseline.
+    pub features: Vec<String>,
+}
+
+/// Features worth asking for: those that the generated code can use.
+const USED: &[&str] = &[
+    "avx", "avx2", "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl", "bmi", "bmi2", "f16c", "fma",
+    "lzcnt", "movbe", "popcnt", "sse3", "sse4.1", "sse4.2", "ssse3",
+];
+
+/// The levels of the x86-64 psABI.
+const LEVELS: &[(&str, &[&str])] = &[
+    ("portable", &[]),
+    ("x86-64", &[]),
+    ("x86-64-v2", &["popcnt", "sse3", "sse4.1", "sse4.2", "ssse3"]),
+    ("x86-64-v3", &["avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"]),
+    ("x86-64-v4", &["avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"]),
+];
+
+impl Target {
+    /// This machine, with all its features that code can use.
+    pub fn native() -> Target {
+        let mut features = llvm::host_features();
+        features.retain(|feature| USED.contains(&feature.as_str()));
+        features.sort();
+        Target { triple: llvm::host_triple(), features }
+    }
+
+    /// `cpu`: `native`, `portable` or a level `x86-64-v2` … `x86-64-v4`; `changes` as in `+avx2,-avx512f`.
+    pub fn choose(cpu: Option<&str>, changes: Option<&str>) -> Result<Target, String> {
+        let mut target = match cpu.unwrap_or("native") {
+            "native" => Target::native(),
+            level => Target { triple: llvm::host_triple(), features: level_features(level)? },
+        };
+        for change in changes.unwrap_or("").split(',').filter(|change| !change.is_empty()) {
+            target.change(change)?;
+        }
+        Ok(target)
+    }
+
+    /// The baseline of another architecture or system, by its triple.
+    pub fn of_triple(triple: &str) -> Target {
+        Target { triple: triple.to_string(), features: Vec::new() }
+    }
+
+    fn change(&mut self, change: &str) -> Result<(), String> {
+        let (add, name) = match (change.strip_prefix('+'), change.strip_prefix('-')) {
+            (Some(name), _) => (true, name),
+            (_, Some(name)) => (false, name),
+            _ => return Err(format!("`{change}`: write +feature or -feature")),
+        };
+        if self.is_x86() && !USED.contains(&name) {
+            return Err(format!("unknown feature `{name}`; known are {}", USED.join(", ")));
+        }
+        self.features.retain(|known| known != name && (add || !implies(known, name)));
+        if add {
+            self.features.push(name.to_string());
+        }
+        self.features.sort();
+        Ok(())
+    }
+
+    pub fn has(&self, feature: &str) -> bool {
+        self.features.iter().any(|known| known == feature)
+    }
+
+    pub fn is_x86(&self) -> bool {
+        self.triple.starts_with("x86_64")
+    }
+
+    /// Bits of the widest vector registers that the code uses.
+    pub fn vector_bits(&self) -> u32 {
+        if self.has("avx512f") && self.has("avx512vl") && self.has("avx512dq") && self.has("avx512bw") {
+            512
+        } else if self.has("avx2") && self.has("fma") {
+            256
+        } else {
+            128
+        }
+    }
+
+    /// Numbers of type f32 in a vector register.
+    pub fn lanes(&self) -> u32 {
+        self.vector_bits() / 32
+    }
+
+    /// Vector registers that a kernel may count on.
+    pub fn vector_registers(&self) -> u32 {
+        if self.is_x86() && self.vector_bits() < 512 { 16 } else { 32 }
+    }
+
+    /// Whether a·b + c can be had in one rounding at the speed of a product.
+    pub fn has_fma(&self) -> bool {
+        !self.is_x86() || self.has("fma")
+    }
+
+    /// Whether rounding to an integer is one instruction.
+    pub fn has_round(&self) -> bool {
+        !self.is_x86() || self.has("sse4.1") || self.has("avx")
+    }
+
+    /// The features as LLVM reads them: `+avx2,+fma`.
+    pub fn feature_string(&self) -> String {
+        self.features.iter().map(|feature| format!("+{feature}")).collect::<Vec<_>>().join(",")
+    }
+
+    /// The name of the baseline processor that LLVM starts from.
+    pub fn baseline(&self) -> &'static str {
+        if self.is_x86() { "x86-64" } else { "generic" }
+    }
+}
+
+fn level_features(level: &str) -> Result<Vec<String>, String> {
+    let Some(last) = LEVELS.iter().position(|(name, _)| *name == level) else {
+        let names: Vec<&str> = LEVELS.iter().map(|(name, _)| *name).collect();
+        return Err(format!("unknown target `{level}`; known are native, {}", names.join(", ")));
+    };
+    let mut features: Vec<String> =
+        LEVELS[..=last].iter().flat_map(|(_, features)| *features).map(ToString::to_string).collect();
+    features.sort();
+    Ok(features)
+}
+
+/// Whether `feature` cannot be had without `base`.
+fn implies(feature: &str, base: &str) -> bool {
+    match base {
+        "avx512f" => feature.starts_with("avx512"),
+        "avx2" => feature.starts_with("avx512"),
+        "avx" => feature.starts_with("avx") || feature == "fma" || feature == "f16c",
+        "fma" => feature.starts_with("avx512"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_decide_the_vector_width() {
+        let bits = |cpu, changes| Target::choose(Some(cpu), changes).unwrap().vector_bits();
+        assert_eq!(bits("portable", None), 128);
+        assert_eq!(bits("x86-64-v3", None), 256);
+        assert_eq!(bits("x86-64-v4", None), 512);
+        assert_eq!(bits("x86-64-v4", Some("-avx512f")), 256);
+        assert_eq!(bits("x86-64-v3", Some("-fma")), 128);
+    }
+
+    #[test]
+    fn unknown_names_are_refused_with_the_known_ones() {
+        assert!(Target::choose(Some("skylake"), None).unwrap_err().contains("x86-64-v3"));
+        assert!(Target::choose(None, Some("+warp")).unwrap_err().contains("avx2"));
+        assert!(Target::choose(None, Some("avx2")).unwrap_err().contains("+feature"));
+    }
+}

@@ -1,0 +1,239 @@
+//! Hand-built loop programs, and memory to run them in.
+
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use blkc::loops::build::ScalarBuilder;
+use blkc::loops::{
+    Accumulate, Affine, Binary, Buffer, BufferId, Combine, Elem, Gemm, Group, Level, LoopVar, Nest, Operand,
+    Pass, Program, Range, Routine, Scalars, Stmt, Ty,
+};
+
+/// 64-byte aligned memory.
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+struct Line([u8; 64]);
+
+pub struct Memory(Vec<Line>);
+
+impl Memory {
+    pub fn new(bytes: usize) -> Memory {
+        Memory(vec![Line([0; 64]); bytes.div_ceil(64).max(1)])
+    }
+
+    pub fn bytes(&mut self) -> &mut [u8] {
+        let len = self.0.len() * 64;
+        // SAFETY: lines are plain bytes, side by side.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
+    }
+}
+
+/// A program with one routine `run` in the making.
+#[derive(Default)]
+pub struct Maker {
+    pub buffers: Vec<Buffer>,
+    bytes: usize,
+    levels: Vec<Level>,
+}
+
+impl Maker {
+    pub fn buffer(&mut self, elem: Elem, len: usize) -> BufferId {
+        let id = BufferId(self.buffers.len() as u32);
+        let name = format!("b{}", id.0);
+        self.buffers.push(Buffer { name, elem, len, offset: self.bytes, persistent: true });
+        self.bytes += (len * elem.bytes()).next_multiple_of(64);
+        id
+    }
+
+    /// A level with one group.
+    pub fn level(&mut self, extent: usize, chunk: usize, body: Vec<Stmt>) {
+        let group = Group { label: "group".into(), block: None, pass: Pass::Forward, extent, chunk, body };
+        self.levels.push(Level { groups: vec![group], serial: false });
+    }
+
+    pub fn groups(&mut self, groups: Vec<(usize, usize, Vec<Stmt>)>) {
+        let group = |(extent, chunk, body)| Group {
+            label: "group".into(),
+            block: None,
+            pass: Pass::Forward,
+            extent,
+            chunk,
+            body,
+        };
+        self.levels.push(Level { groups: groups.into_iter().map(group).collect(), serial: false });
+    }
+
+    pub fn program(self) -> Program {
+        let routines = vec![Routine { name: "run".into(), levels: self.levels }];
+        Program { buffers: self.buffers, arena_bytes: self.bytes, routines }
+    }
+}
+
+pub fn at(terms: &[(u32, i64)]) -> Affine {
+    let terms = terms.iter().filter(|(_, by)| *by != 0).map(|(var, by)| (LoopVar(*var), *by)).collect();
+    Affine { base: 0, terms, task: 0 }
+}
+
+/// Fills f32 and f64 buffers with numbers in (-1, 1) and i32 buffers with small counts, always the same.
+pub fn fill(program: &Program, arena: &mut [u8]) {
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    for buffer in &program.buffers {
+        for entry in 0..buffer.len {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let number = (state >> 40) as f64 / f64::from(1 << 23) - 1.0;
+            let at = buffer.offset + entry * buffer.elem.bytes();
+            match buffer.elem {
+                Elem::F32 => arena[at..at + 4].copy_from_slice(&(number as f32).to_le_bytes()),
+                Elem::F64 => arena[at..at + 8].copy_from_slice(&number.to_le_bytes()),
+                Elem::I32 => arena[at..at + 4].copy_from_slice(&((state >> 60) as i32).to_le_bytes()),
+            }
+        }
+    }
+}
+
+pub fn floats(program: &Program, arena: &[u8], buffer: BufferId) -> Vec<f64> {
+    let buffer = &program.buffers[buffer.index()];
+    let bytes = |entry: usize| &arena[buffer.offset + entry * buffer.elem.bytes()..];
+    let one = |entry| match buffer.elem {
+        Elem::F32 => f64::from(f32::from_le_bytes(bytes(entry)[..4].try_into().unwrap())),
+        Elem::F64 => f64::from_le_bytes(bytes(entry)[..8].try_into().unwrap()),
+        Elem::I32 => f64::from(i32::from_le_bytes(bytes(entry)[..4].try_into().unwrap())),
+    };
+    (0..buffer.len).map(one).collect()
+}
+
+/// Which operand is transposed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Orientation {
+    /// C = A·Bᵀ, as y = x·Wᵀ.
+    Forward,
+    /// C = A·B, as dx = dy·W.
+    Data,
+    /// C = Aᵀ·B, as dW = dyᵀ·x.
+    Weight,
+    /// No stride is one.
+    Spread,
+}
+
+/// Strides of A along (m, k) and B along (k, n).
+pub fn strides(orientation: Orientation, [m, n, k]: [usize; 3]) -> [(usize, usize); 2] {
+    match orientation {
+        Orientation::Forward => [(k, 1), (1, k)],
+        Orientation::Data => [(k, 1), (n, 1)],
+        Orientation::Weight => [(1, m), (n, 1)],
+        Orientation::Spread => [(2 * k, 2), (2 * n, 2)],
+    }
+}
+
+/// `out[m, n] = max(sum + bias[n], 0)`, with `chunk` columns (or rows) per task; A, B, bias, out are buffers 0 to 3.
+pub fn gemm(
+    orientation: Orientation,
+    [m, n, k]: [usize; 3],
+    terms: usize,
+    by_rows: bool,
+    chunk: usize,
+) -> Program {
+    let mut maker = Maker::default();
+    let (a_len, b_len) = (2 * m * k, 2 * k * n);
+    let a = maker.buffer(Elem::F32, a_len * terms);
+    let b = maker.buffer(Elem::F32, b_len * terms);
+    let bias = maker.buffer(Elem::F32, n);
+    let out = maker.buffer(Elem::F32, m * n);
+    let mut epilogue = ScalarBuilder::new(Ty::F32);
+    let sum = epilogue.acc(0, Ty::F32);
+    let bias = epilogue.load(bias, Elem::F32, at(&[(1, 1)]));
+    let biased = epilogue.add(sum, bias);
+    let zero = epilogue.number(0.0);
+    let relu = epilogue.binary(Binary::Max, biased, zero);
+    epilogue.store(out, at(&[(0, n as i64), (1, 1)]), relu);
+    let [a_strides, b_strides] = strides(orientation, [m, n, k]);
+    let gemm = Gemm {
+        m: if by_rows { Range::Chunk } else { Range::Full(m) },
+        n: if by_rows { Range::Full(n) } else { Range::Chunk },
+        k: Range::Full(k),
+        a: Operand { buffer: a, strides: a_strides },
+        b: Operand { buffer: b, strides: b_strides },
+        terms: (0..terms).map(|term| (term * a_len, term * b_len)).collect(),
+        epilogue: epilogue.finish(),
+    };
+    maker.level(if by_rows { m } else { n }, chunk, vec![Stmt::Gemm(gemm)]);
+    maker.program()
+}
+
+/// y[i, j] = f(x[i, j], s[j], r[i]) with some of every operation, along rows in chunks.
+pub fn elementwise(rows: usize, cols: usize, chunk: usize, vector: Option<u32>) -> Program {
+    let mut maker = Maker::default();
+    let x = maker.buffer(Elem::F32, rows * cols);
+    let s = maker.buffer(Elem::F32, cols);
+    let r = maker.buffer(Elem::F64, rows);
+    let labels = maker.buffer(Elem::I32, rows);
+    let y = maker.buffer(Elem::F32, rows * cols);
+    let column_major = maker.buffer(Elem::F32, rows * cols);
+    let counts = maker.buffer(Elem::I32, rows * cols);
+    let mut code = ScalarBuilder::new(Ty::F32);
+    let entry = code.load(x, Elem::F32, at(&[(0, cols as i64), (1, 1)]));
+    let scale = code.load(s, Elem::F32, at(&[(1, 1)]));
+    let per_row = code.load(r, Elem::F64, at(&[(0, 1)]));
+    let per_row = code.unary(blkc::loops::Unary::Exp, per_row);
+    let per_row = code.convert(per_row, Ty::F32);
+    let label = code.load(labels, Elem::I32, at(&[(0, 1)]));
+    let column = code.position(LoopVar(1));
+    let hit = code.binary(Binary::Eq, label, column);
+    let product = code.mul_add(entry, scale, per_row);
+    let rounded = code.unary(blkc::loops::Unary::Round, product);
+    let floored = code.unary(blkc::loops::Unary::Floor, product);
+    let shifted = code.sub(rounded, floored);
+    let seven = code.number(7.0);
+    let scaled = code.mul(product, seven);
+    let whole = code.unary(blkc::loops::Unary::ToInt, scaled);
+    let three = code.int(3);
+    let moved = code.binary(Binary::Shl, whole, three);
+    let mixed = code.binary(Binary::Xor, moved, column);
+    let root = code.unary(blkc::loops::Unary::Abs, shifted);
+    let root = code.unary(blkc::loops::Unary::Sqrt, root);
+    let result = code.select(hit, root, product);
+    code.store(y, at(&[(0, cols as i64), (1, 1)]), result);
+    code.store(column_major, at(&[(0, 1), (1, rows as i64)]), result);
+    code.store(counts, at(&[(0, cols as i64), (1, 1)]), mixed);
+    let nest = Nest {
+        loops: vec![Range::Chunk, Range::Full(cols)],
+        kept: 2,
+        vector: vector.map(LoopVar),
+        body: code.finish(),
+        accumulate: Vec::new(),
+        finish: Scalars::default(),
+    };
+    maker.level(rows, chunk, vec![Stmt::Nest(nest)]);
+    maker.program()
+}
+
+/// Sum of squares and maximum of x[i, j] over i (`over_rows`) or j, the kept loop in chunks.
+pub fn reduction(rows: usize, cols: usize, chunk: usize, over_rows: bool, vector: Option<u32>) -> Program {
+    let mut maker = Maker::default();
+    let (kept, reduced) = if over_rows { (cols, rows) } else { (rows, cols) };
+    let x = maker.buffer(Elem::F32, rows * cols);
+    let sums = maker.buffer(Elem::F64, kept);
+    let maxima = maker.buffer(Elem::F32, kept);
+    let index = if over_rows { at(&[(0, 1), (1, cols as i64)]) } else { at(&[(0, cols as i64), (1, 1)]) };
+    let mut body = ScalarBuilder::new(Ty::F32);
+    let entry = body.load(x, Elem::F32, index);
+    let wide = body.convert(entry, Ty::F64);
+    let square = body.mul(wide, wide);
+    let accumulate =
+        vec![Accumulate { op: Combine::Sum, value: square }, Accumulate { op: Combine::Max, value: entry }];
+    let mut finish = ScalarBuilder::new(Ty::F32);
+    let sum = finish.acc(0, Ty::F64);
+    let sum = finish.unary(blkc::loops::Unary::Sqrt, sum);
+    let max = finish.acc(1, Ty::F32);
+    finish.store(sums, at(&[(0, 1)]), sum);
+    finish.store(maxima, at(&[(0, 1)]), max);
+    let nest = Nest {
+        loops: vec![Range::Chunk, Range::Full(reduced)],
+        kept: 1,
+        vector: vector.map(LoopVar),
+        body: body.finish(),
+        accumulate,
+        finish: finish.finish(),
+    };
+    maker.level(kept, chunk, vec![Stmt::Nest(nest)]);
+    maker.program()
+}
