@@ -6,15 +6,30 @@ use super::{Place, words};
 use crate::diag::Diagnostic;
 use crate::source::Span;
 
+/// What the grammar was given.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Whole {
+    Item,
+    /// One line of a body.
+    Line,
+}
+
+impl Whole {
+    fn end(self) -> &'static str {
+        match self {
+            Whole::Item => "the end of the item",
+            Whole::Line => "the end of the line",
+        }
+    }
+}
+
 /// The diagnostic for an error at byte `at` of the file, among the tokens `lines` of one item or line.
-pub fn diagnostic(place: Place, lines: &[Token], at: usize, positives: &[Rule]) -> Diagnostic {
+pub fn diagnostic(place: Place, lines: &[Token], whole: Whole, at: usize, positives: &[Rule]) -> Diagnostic {
     let index = lines.iter().position(|token| token.end > at).unwrap_or(lines.len());
     let found = lines.get(index).copied();
-    let before = index.checked_sub(1).map(|index| lines[index]);
     let after_newline = lines.get(index + 1).copied();
-    let expected = expected(positives);
-    let what = expected.iter().map(|&(_, text)| text).collect::<Vec<_>>();
-    let message = format!("expected {}, found {}", alternatives(&what), found_text(place, found));
+    let what = expected(positives, whole);
+    let message = format!("expected {}, found {}", alternatives(&what), found_text(place, whole, found));
     let (span, label) = match found {
         Some(token) if token.kind == Kind::Newline => {
             (place.span(after_newline.unwrap_or(token)), "this begins a new line")
@@ -23,7 +38,7 @@ pub fn diagnostic(place: Place, lines: &[Token], at: usize, positives: &[Rule]) 
         None => (end_of(place, lines), "it ends here"),
     };
     let error = Diagnostic::error("S007", span, message).at(label);
-    match help(place, before, found, after_newline, positives) {
+    match help(place, lines, index, positives) {
         Some(help) => error.help(help),
         None => error,
     }
@@ -34,9 +49,9 @@ fn end_of(place: Place, lines: &[Token]) -> Span {
     Span::new(place.file, end, end)
 }
 
-fn found_text(place: Place, found: Option<Token>) -> String {
+fn found_text(place: Place, whole: Whole, found: Option<Token>) -> String {
     match found {
-        None => "the end".into(),
+        None => whole.end().into(),
         Some(token) if token.kind == Kind::Newline => "the end of the line".into(),
         Some(token) if token.kind == Kind::Word && RESERVED.contains(&place.text(token)) => {
             format!("the keyword `{}`", place.text(token))
@@ -62,20 +77,22 @@ enum Weight {
 }
 
 /// The expectations worth saying: continuations of an expression only where nothing else could stand.
-fn expected(positives: &[Rule]) -> Vec<(Weight, &'static str)> {
-    let mut all: Vec<_> = positives.iter().filter_map(|&rule| describe(rule)).collect();
+fn expected(positives: &[Rule], whole: Whole) -> Vec<&'static str> {
+    let continues = positives.contains(&Rule::pow);
+    let suffix = |rule: Rule| continues && matches!(rule, Rule::open_paren | Rule::open_bracket);
+    let rules = positives.iter().filter(|&&rule| !suffix(rule));
+    let mut all: Vec<_> = rules.filter_map(|&rule| describe(rule, whole)).collect();
     all.sort();
     all.dedup();
     let telling = all.first().map_or(Weight::Continuation, |&(weight, _)| weight.max(Weight::Optional));
-    all.retain(|&(weight, _)| weight <= telling);
-    all
+    all.into_iter().filter(|&(weight, _)| weight <= telling).map(|(_, text)| text).collect()
 }
 
-fn describe(rule: Rule) -> Option<(Weight, &'static str)> {
+fn describe(rule: Rule, whole: Whole) -> Option<(Weight, &'static str)> {
     describe_mark(rule)
         .or_else(|| describe_keyword(rule))
         .map(|text| (Weight::Telling, text))
-        .or_else(|| describe_optional(rule).map(|text| (Weight::Optional, text)))
+        .or_else(|| describe_optional(rule, whole).map(|text| (Weight::Optional, text)))
         .or_else(|| describe_phrase(rule))
 }
 
@@ -108,14 +125,14 @@ fn describe_keyword(rule: Rule) -> Option<&'static str> {
     })
 }
 
-fn describe_optional(rule: Rule) -> Option<&'static str> {
+fn describe_optional(rule: Rule, whole: Whole) -> Option<&'static str> {
     Some(match rule {
         Rule::comma => "`,`",
         Rule::arrow => "`->`",
         Rule::kw_as => "`as`",
         Rule::kw_like => "`like`",
         Rule::newline => "a new line",
-        Rule::EOI => "the end of the item",
+        Rule::EOI => whole.end(),
         _ => return None,
     })
 }
@@ -157,42 +174,76 @@ fn is_continuation(rule: Rule) -> bool {
 }
 
 /// What was probably meant.
-fn help(
-    place: Place,
-    before: Option<Token>,
-    found: Option<Token>,
-    next: Option<Token>,
-    positives: &[Rule],
-) -> Option<String> {
-    let text = |token: Option<Token>| token.map_or("", |token| place.text(token));
-    let kind = |token: Option<Token>| token.map(|token| token.kind);
-    match (text(before), text(found), text(next)) {
-        ("*", "*", _) => return Some("a power is written `a ^ b`".into()),
-        (_, "=", _) if positives.contains(&Rule::pow) => return Some("equality is written `==`".into()),
-        ("=", ">", _) => return Some("at least is written `>=`".into()),
-        _ => {}
+fn help(place: Place, lines: &[Token], index: usize, positives: &[Rule]) -> Option<String> {
+    let text = |index: usize| lines.get(index).map_or("", |&token| place.text(token));
+    let is_word = |index: usize| lines.get(index).is_some_and(|token| token.kind == Kind::Word);
+    let before = index.wrapping_sub(1);
+    if let Some(help) = habit(text(before), text(index), text(index + 1), positives) {
+        return Some(help.into());
     }
-    if kind(found) == Some(Kind::Newline) && positives.contains(&Rule::close_brace) {
+    if lines.get(index).is_some_and(|token| token.kind == Kind::Newline)
+        && positives.contains(&Rule::close_brace)
+    {
         return Some("the lines of a pipeline after the first begin with `|>`".into());
     }
-    if kind(before) == Some(Kind::Word) && kind(found) == Some(Kind::Word) {
-        return misspelt(text(before), text(found), positives);
+    if is_word(index) {
+        let before = if is_word(before) { text(before) } else { "" };
+        return misspelt(before, text(index), positives);
     }
-    if positives.contains(&Rule::config_type) || positives.contains(&Rule::scalar_type) {
-        return Some("the first list holds configuration; tensors such as `x: [n]` go into the second: `name()(x: [n])`".into());
+    let two_lists = matches!(text(0), "optimizer" | "schedule") && positives.contains(&Rule::open_paren);
+    if two_lists && matches!(text(index), "=" | "{") {
+        let name = text(1);
+        return Some(format!("the configuration comes first, even when there is none: `{name}()(…)`"));
     }
     None
 }
 
-/// Two words in a row: one of them may be a keyword with a typing mistake.
+/// Habits from other languages.
+fn habit(before: &str, found: &str, next: &str, positives: &[Rule]) -> Option<&'static str> {
+    let in_type = positives.contains(&Rule::scalar_type) || positives.contains(&Rule::config_type);
+    match (before, found, next) {
+        (_, ".", number) if number.starts_with(|first: char| first.is_ascii_digit()) => {
+            Some("a number begins with a digit: `0.5`")
+        }
+        ("*", "*", _) => Some("a power is written `a ^ b`"),
+        ("=", ">", _) | ("=", "<", _) | (_, "=", ">") => Some("comparisons are written `>=` and `<=`"),
+        (_, "=", _) if positives.contains(&Rule::pow) => Some("equality is written `==`"),
+        (_, "if", _) if !positives.contains(&Rule::kw_if) => {
+            Some("a choice is written `a if condition else b`")
+        }
+        ("[", _, _) | (_, "f32" | "class", _) if in_type => {
+            Some("the first list holds configuration; tensors go into the second: `name()(x: [n])`")
+        }
+        _ => None,
+    }
+}
+
+/// Keywords inside an item, and the rules by which the grammar says that it expected them.
+const INNER: [(&str, Rule); 9] = [
+    ("as", Rule::kw_as),
+    ("if", Rule::kw_if),
+    ("else", Rule::kw_else),
+    ("in", Rule::kw_in),
+    ("running", Rule::kw_running),
+    ("from", Rule::kw_from),
+    ("like", Rule::kw_like),
+    ("and", Rule::kw_and),
+    ("or", Rule::kw_or),
+];
+
+/// A word that does not fit: it, or the word before, may be a keyword with a typing mistake.
 fn misspelt(before: &str, found: &str, positives: &[Rule]) -> Option<String> {
     const OPENING: [&str; 6] = ["param", "batch", "let", "state", "block", "for"];
-    const INNER: [&str; 9] = ["as", "if", "else", "in", "running", "from", "like", "and", "or"];
-    if let Some(word) = words::near(found, &INNER).filter(|&word| word != found) {
+    let possible = INNER.iter().filter(|(_, rule)| positives.contains(rule)).map(|&(word, _)| word);
+    if let Some(word) = words::near(found, possible) {
         return Some(format!("did you mean `{word}` in place of `{found}`?"));
     }
-    if let Some(word) = words::near(before, &OPENING).filter(|&word| word != before) {
+    if let Some(word) = words::near(before, OPENING).filter(|&word| word != before) {
         return Some(format!("did you mean `{word}` in place of `{before}`?"));
     }
-    positives.contains(&Rule::comma).then(|| "is a `,` missing?".into())
+    let could_end = positives.contains(&Rule::EOI) || positives.contains(&Rule::newline);
+    match positives.contains(&Rule::comma) {
+        true => Some("is a `,` missing?".into()),
+        false => (positives.contains(&Rule::assign) && !could_end).then(|| "is a `=` missing?".into()),
+    }
 }

@@ -5,6 +5,7 @@ use pest::error::{Error, ErrorVariant, InputLocation};
 
 use super::ast::{Item, ItemKind};
 use super::build::Builder;
+use super::expect::Whole;
 use super::lex::{Kind, Token};
 use super::{Place, expect, layout};
 use crate::diag::Diagnostics;
@@ -35,8 +36,8 @@ pub fn parse_item(place: Place, lines: &[Token], docs: Option<String>) -> Result
 fn all_errors(place: Place, lines: &[Token], text: &str, error: &Error<Rule>) -> Diagnostics {
     let start = lines[0].start;
     let at = start + offset(error);
-    let mut found = vec![expect::diagnostic(place, lines, at, positives(error))];
-    let rule = if text.starts_with("train") { Rule::lone_setting } else { Rule::lone_statement };
+    let mut found = vec![expect::diagnostic(place, lines, Whole::Item, at, positives(error))];
+    let rule = if text.starts_with("train") { Rule::lone_settings } else { Rule::lone_statement };
     for line in body_lines(lines, place.source) {
         let (Some(first), Some(last)) = (line.first(), line.last()) else { continue };
         if first.start <= at {
@@ -44,7 +45,13 @@ fn all_errors(place: Place, lines: &[Token], text: &str, error: &Error<Rule>) ->
         }
         let line_text = &text[first.start - start..last.end - start];
         if let Err(error) = Grammar::parse(rule, line_text) {
-            found.push(expect::diagnostic(place, line, first.start + offset(&error), positives(&error)));
+            found.push(expect::diagnostic(
+                place,
+                line,
+                Whole::Line,
+                first.start + offset(&error),
+                positives(&error),
+            ));
         }
     }
     found

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::layout;
 use super::lex::{self, ITEM_WORDS, Kind, Token};
 
 /// A stretch of tokens that is an item, or stands where one should.
@@ -13,9 +14,9 @@ pub struct Chunk {
     pub docs: Option<String>,
 }
 
-/// Splits a file's tokens into chunks. A chunk begins at an item keyword that is first on its line and followed by
-/// a name (or a string), outside all brackets or at most as far to the right as the item before it; or at two
-/// names in a row in such a place, which is a misspelt keyword.
+/// Splits a file's tokens into chunks. A chunk begins with a word that is first on its line and no further to the right
+/// than the item before: inside brackets that were left open it must be an item keyword with a name (or a string) after
+/// it; outside, any word does that the line before does not wait for, so that a misspelt keyword is one too.
 pub fn split(source: &str, tokens: &[Token]) -> Vec<Chunk> {
     let starts = starts(source, tokens);
     let ends = starts.iter().skip(1).copied().chain([tokens.len()]);
@@ -33,7 +34,7 @@ fn starts(source: &str, tokens: &[Token]) -> Vec<usize> {
     for (index, token) in tokens.iter().enumerate() {
         let first_on_line = index == 0 || tokens[index - 1].kind == Kind::Newline;
         let column = if first_on_line { column(source, token.start) } else { usize::MAX };
-        let fits = depth == 0 || column <= column_of_item;
+        let fits = column <= column_of_item;
         let opens = first_on_line && fits && opens_item(source, tokens, index, depth);
         let leading = starts.is_empty() && !is_trivia(token.kind);
         if opens || leading {
@@ -50,15 +51,17 @@ fn starts(source: &str, tokens: &[Token]) -> Vec<usize> {
     starts
 }
 
+/// Whether the first token of a line, far enough to the left, opens an item.
 fn opens_item(source: &str, tokens: &[Token], index: usize, depth: usize) -> bool {
     if !lex::is_name(tokens[index], source) {
         return false;
     }
-    let Some(next) = tokens[index + 1..].iter().find(|token| !is_trivia(token.kind)) else { return false };
-    let named = next.kind == Kind::Str || lex::is_name(*next, source);
-    let same_line = tokens[index + 1].kind != Kind::Newline;
     let keyword = ITEM_WORDS.contains(&tokens[index].text(source));
-    named && same_line && (keyword || depth == 0)
+    let next = tokens.get(index + 1);
+    let named = next.is_some_and(|next| next.kind == Kind::Str || lex::is_name(*next, source));
+    let before = tokens[..index].iter().rfind(|token| !is_trivia(token.kind));
+    let unfinished = before.is_some_and(|&before| layout::awaits_more(before, source));
+    named && (keyword || depth == 0) || depth == 0 && !unfinished
 }
 
 fn is_trivia(kind: Kind) -> bool {

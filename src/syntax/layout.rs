@@ -42,7 +42,7 @@ fn opens_statement(source: &str, line: &[Token]) -> bool {
 }
 
 /// Whether a line cannot end with this token.
-fn awaits_more(token: Token, source: &str) -> bool {
+pub fn awaits_more(token: Token, source: &str) -> bool {
     match token.kind {
         Kind::Open | Kind::Operator => true,
         Kind::Mark => token.text(source) != "..",

@@ -1,5 +1,7 @@
 //! Whole files through the parser.
 
+use proptest::prelude::*;
+
 use super::ast::*;
 use super::parse;
 use crate::diag::Diagnostics;
@@ -121,7 +123,7 @@ fn repeated(head: &str, part: &str, times: usize, tail: &str) -> String {
 
 #[test]
 fn nesting_is_bounded_in_every_form() {
-    let many = 80_000;
+    let many = 20_000;
     for (head, part, tail) in [
         ("fn f(t) = ", "(", ""),
         ("fn f(t) = ", "[(", "t"),
@@ -149,7 +151,7 @@ fn allowed_nesting_fits_a_small_stack() {
 
 #[test]
 fn chains_are_bounded() {
-    let many = 50_000;
+    let many = 10_000;
     for part in [" + t", " |> t", " and t", "(t)", ".t", "[t]", " @ t"] {
         assert_eq!(codes(&repeated("fn f(t) = t", part, many, "")), ["S021"], "{part}");
     }
@@ -168,4 +170,149 @@ fn files_and_items_have_bounds() {
     assert_eq!(codes(&" ".repeat(super::MAX_FILE + 1)), ["S022"]);
     let (tree, diagnostics) = parsed(&repeated("", "fn f(t) = t\n", super::MAX_ITEMS + 5, ""));
     assert_eq!((tree.items.len(), diagnostics.len()), (super::MAX_ITEMS, 1));
+}
+
+fn help(source: &str) -> String {
+    let diagnostics = parsed(source).1;
+    assert_eq!(diagnostics.len(), 1, "{diagnostics:#?}");
+    diagnostics[0].help.clone().unwrap_or_default()
+}
+
+#[test]
+fn mistakes_come_with_their_cure() {
+    for (source, cure) in [
+        ("netwrok a(x: f32[1]) -> class[2] { x }", "did you mean `network`?"),
+        ("op a()(x) {\n parm W: [n] ~ zeros\n x\n}", "did you mean `param` in place of `parm`?"),
+        ("op a()(x) {\n batch m = mean(x) runing 1 from 0\n x\n}", "did you mean `running`"),
+        ("fn a(t) = t ** 2", "`a ^ b`"),
+        ("fn a(t) = t + .5", "`0.5`"),
+        ("fn a(t) = 1.", "write `1.0`"),
+        ("fn a(t) = b(t t)", "is a `,` missing?"),
+        ("train a { data digits() }", "is a `=` missing?"),
+        ("op a(x: [c]) = x", "the second: `name()(x: [n])`"),
+        ("optimizer a(W, g) { W = g }", "`a()(…)`"),
+        ("fn a(t) = if t > 0 then t else 0", "`a if condition else b`"),
+        ("fn a(t) = t && t", "write `and`"),
+        ("network a(x: f32[1]) -> class[2] {\n x\n dense(2)\n}", "begin with `|>`"),
+    ] {
+        let help = help(source);
+        assert!(help.contains(cure), "{source}: {help}");
+    }
+}
+
+/// Pieces of programs, whole and broken.
+fn pieces() -> impl Strategy<Value = String> {
+    const WORDS: &[&str] = &[
+        "network ",
+        "op ",
+        "fn ",
+        "loss ",
+        "optimizer ",
+        "schedule ",
+        "init ",
+        "train ",
+        "use ",
+        "param ",
+        "batch ",
+        "let ",
+        "state ",
+        "block ",
+        "for ",
+        "in ",
+        "if ",
+        "else ",
+        "and ",
+        "not ",
+        "as ",
+        "like ",
+        "running ",
+        "from ",
+        "x ",
+        "W ",
+        "f",
+        "3",
+        "1e-5",
+        "9e999",
+        "12a",
+        "\"s\"",
+        "\"",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        "|>",
+        "->",
+        "=",
+        "==",
+        "+",
+        "-",
+        "*",
+        "@",
+        "^",
+        "~",
+        ",",
+        ":",
+        ".",
+        "..",
+        "\n",
+        " ",
+        "// c\n",
+        "/// d\n",
+        ";",
+        "é",
+        "\u{0}",
+        "class",
+        "f32",
+        "int",
+        "true ",
+    ];
+    proptest::collection::vec(proptest::sample::select(WORDS), 0..60).prop_map(|words| words.concat())
+}
+
+/// A file of the standard library with one stretch cut out and something put in.
+fn mutated() -> impl Strategy<Value = String> {
+    let file = proptest::sample::select(crate::stdlib::FILES);
+    (file, any::<proptest::sample::Index>(), 0..40_usize, pieces()).prop_map(|((_, text), at, cut, piece)| {
+        let boundary =
+            |byte: usize| (byte..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len());
+        let start = boundary(at.index(text.len()));
+        format!("{}{piece}{}", &text[..start], &text[boundary((start + cut).min(text.len()))..])
+    })
+}
+
+/// Whatever comes in: no panic, every place within the text, an item lost only with a reason, and it all renders.
+fn is_handled(source: &str) {
+    let mut sources = Sources::default();
+    let file = sources.add("test.blk", source);
+    let (tree, diagnostics) = parse(&sources, file);
+    for label in diagnostics.iter().flat_map(|diagnostic| &diagnostic.labels) {
+        let _ = sources.text(label.span);
+    }
+    for item in &tree.items {
+        assert!(!sources.text(item.span).is_empty());
+    }
+    let rendered = crate::diag::render::render(&diagnostics, &sources, Default::default());
+    assert_eq!(rendered.is_empty(), diagnostics.is_empty());
+    assert!(tree.broken.is_empty() || !diagnostics.is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
+
+    #[test]
+    fn any_text_is_handled(source in any::<String>()) {
+        is_handled(&source);
+    }
+
+    #[test]
+    fn any_soup_of_tokens_is_handled(source in pieces()) {
+        is_handled(&source);
+    }
+
+    #[test]
+    fn any_mutated_library_is_handled(source in mutated()) {
+        is_handled(&source);
+    }
 }

@@ -89,7 +89,7 @@ pub fn check_keyword(place: Place, tokens: &[Token]) -> Result<(), Box<Diagnosti
     let message = format!("expected an item, found `{}`", shown.escape_debug());
     let error = Diagnostic::error("S008", place.span(tokens[0]), message).at("no item begins like this");
     let is_word = tokens[0].kind == Kind::Word;
-    let near = near(text, &ITEM_WORDS).filter(|_| is_word);
+    let near = near(text, ITEM_WORDS).filter(|_| is_word);
     Err(Box::new(match near {
         Some(word) => error.help(format!("did you mean `{word}`?")),
         None => error.help(format!("an item begins with one of `{}`", ITEM_WORDS.join("`, `"))),
@@ -97,8 +97,8 @@ pub fn check_keyword(place: Place, tokens: &[Token]) -> Result<(), Box<Diagnosti
 }
 
 /// The word among `known` that `text` probably is a misspelling of.
-pub fn near(text: &str, known: &[&'static str]) -> Option<&'static str> {
-    let scored = known.iter().map(|&word| (strsim::damerau_levenshtein(text, word), word));
+pub fn near(text: &str, known: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
+    let scored = known.into_iter().map(|word| (strsim::damerau_levenshtein(text, word), word));
     let allowed = |word: &str| if word.len() <= 3 { 1 } else { 2 };
     scored.filter(|&(distance, word)| distance <= allowed(word)).min().map(|(_, word)| word)
 }
