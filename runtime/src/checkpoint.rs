@@ -53,7 +53,7 @@ pub fn save(program: &Program, content: Content, metadata: Option<String>, path:
 }
 
 /// Safetensors are little-endian, as every machine that we compile for.
-fn bytes_of(values: &[f32]) -> &[u8] {
+pub(crate) fn bytes_of(values: &[f32]) -> &[u8] {
     // SAFETY: floats have no padding.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), std::mem::size_of_val(values)) }
 }

@@ -5,6 +5,8 @@
 //! and tells a [`report::Reporter`].
 
 pub mod batch;
+pub mod bench;
+mod busy;
 pub mod checkpoint;
 mod clock;
 pub mod data;
@@ -15,6 +17,7 @@ pub mod manifest;
 pub mod memory;
 pub mod metrics;
 pub mod options;
+pub mod peak;
 pub mod pool;
 pub mod program;
 pub mod progress;
@@ -23,6 +26,7 @@ pub mod report;
 pub mod run;
 pub mod settings;
 pub mod train;
+pub mod trainer;
 
 pub use error::Error;
 pub use options::TrainOptions;

@@ -26,7 +26,9 @@ impl Terminal {
         match &self.bar {
             Some(bar) => bar.println(line),
             // Nobody listens: no reason to end a run.
-            None => drop(writeln!(std::io::stderr(), "{line}")),
+            None => {
+                let _ = writeln!(std::io::stderr(), "{line}");
+            }
         }
     }
 }

@@ -51,6 +51,8 @@ pub struct Description {
 struct StateHeader {
     spec_hash: String,
     position: Position,
+    /// CRC-32 of the tensors in the manifest's order: a file that a disk has damaged is not gone on with.
+    checksum: u32,
 }
 
 impl Description {
@@ -151,7 +153,7 @@ impl RunFolder {
     pub fn save(&mut self, program: &Program, position: &Position) -> Result<(), Error> {
         self.metrics.flush()?;
         let spec_hash = program.manifest().spec_hash.clone();
-        let header = StateHeader { spec_hash, position: position.clone() };
+        let header = StateHeader { spec_hash, position: position.clone(), checksum: checksum(program) };
         let header =
             serde_json::to_string(&header).map_err(|cause| Error::file("write", &self.path, cause))?;
         checkpoint::save(program, Content::State, Some(header), &self.path.join(STATE_FILE))?;
@@ -178,5 +180,16 @@ pub fn read_state(folder: &Path, program: &mut Program) -> Result<Position, Erro
     if header.spec_hash != program.manifest().spec_hash {
         return Err(damaged(&"it belongs to another run"));
     }
+    if header.checksum != checksum(program) {
+        return Err(damaged(&"its tensors are not those that were saved"));
+    }
     Ok(header.position)
+}
+
+fn checksum(program: &Program) -> u32 {
+    let mut crc = flate2::Crc::new();
+    for tensor in &program.manifest().tensors {
+        crc.update(checkpoint::bytes_of(program.tensor(tensor)));
+    }
+    crc.sum()
 }

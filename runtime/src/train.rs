@@ -366,7 +366,7 @@ fn load_data(manifest: &Manifest, settings: &Settings) -> Result<Dataset, Error>
 }
 
 /// The state of a new run: initial weights of the seed, everything else zero.
-fn initialize(program: &mut Program, settings: &Settings, pool: &mut Pool) -> Result<(), Error> {
+pub(crate) fn initialize(program: &mut Program, settings: &Settings, pool: &mut Pool) -> Result<(), Error> {
     program.clear();
     let [low, high] = program.scalars().seed;
     program.set_u32(low, settings.seed as u32);

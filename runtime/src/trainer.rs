@@ -1,0 +1,208 @@
+//! The command line of a native trainer.
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::Error;
+use crate::bench::{BenchOptions, Known, bench};
+use crate::manifest::Manifest;
+use crate::options::TrainOptions;
+use crate::program::Program;
+use crate::progress::{Terminal, result_lines};
+use crate::train::train;
+
+/// Trains the network that this program was built from.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    train: TrainOptions,
+    #[command(flatten)]
+    fixed: Fixed,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Train (also without a verb)
+    Train {
+        #[command(flatten)]
+        options: Box<TrainOptions>,
+        #[command(flatten)]
+        fixed: Fixed,
+    },
+    /// Time the training step on synthetic data
+    Bench {
+        #[command(flatten)]
+        options: BenchOptions,
+        /// How to write the result
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+        #[command(flatten)]
+        fixed: Fixed,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+const EXAMPLES: &str =
+    "Examples:\n  --data digits --epochs 20 --out runs/first\n  --resume runs/first\n  bench --format json";
+
+/// What the compiler's `train` takes and a built program no longer can.
+#[derive(Args)]
+struct Fixed {
+    #[arg(long, hide = true)]
+    batch: Option<String>,
+    #[arg(long, hide = true)]
+    precision: Option<String>,
+    #[arg(long, hide = true)]
+    optimizer: Option<String>,
+    #[arg(long, hide = true)]
+    schedule: Option<String>,
+    #[arg(long, hide = true)]
+    network: Option<String>,
+    #[arg(long, hide = true)]
+    target_features: Option<String>,
+}
+
+impl Fixed {
+    fn check(&self) -> Result<(), Error> {
+        let asked = [
+            ("batch", &self.batch),
+            ("precision", &self.precision),
+            ("optimizer", &self.optimizer),
+            ("schedule", &self.schedule),
+            ("network", &self.network),
+            ("target-features", &self.target_features),
+        ];
+        match asked.iter().find(|(_, value)| value.is_some()) {
+            Some((name, _)) => Err(Error::usage(format!("--{name} is fixed when the program is built"))
+                .with_help(
+                    "build it again with `blkc build`, or use `blkc train`, which compiles for every run",
+                )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Runs the trainer on `args` (its own name first) and returns the exit status: 0, 1 for an error of the data or the
+/// run, 2 for the command line, 130 after an interruption. `load` makes the program; it is not called for `--help`.
+pub fn main(
+    args: impl IntoIterator<Item = OsString>,
+    manifest: &[u8],
+    load: impl FnOnce(Manifest) -> Result<Program, Error>,
+) -> u8 {
+    match try_main(args, manifest, load) {
+        Ok(status) => status,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            error.exit_code()
+        }
+    }
+}
+
+fn try_main(
+    args: impl IntoIterator<Item = OsString>,
+    manifest: &[u8],
+    load: impl FnOnce(Manifest) -> Result<Program, Error>,
+) -> Result<u8, Error> {
+    let manifest = Manifest::parse(manifest)?;
+    let cli = match parse(args, &manifest) {
+        Ok(cli) => cli,
+        Err(refused) => {
+            let _ = refused.print();
+            return Ok(refused.exit_code() as u8);
+        }
+    };
+    cli.fixed.check()?;
+    match cli.verb {
+        None => train_and_print(&mut load(manifest)?, &cli.train),
+        Some(Verb::Train { options, fixed }) => {
+            fixed.check()?;
+            train_and_print(&mut load(manifest)?, &options)
+        }
+        Some(Verb::Bench { options, format, fixed }) => {
+            fixed.check()?;
+            bench_and_print(&mut load(manifest)?, &options, format)
+        }
+    }
+}
+
+fn parse(args: impl IntoIterator<Item = OsString>, manifest: &Manifest) -> Result<Cli, clap::Error> {
+    let about = format!(
+        "Trains the network `{}` (batch {}, {}, {}), compiled by blkc {}",
+        manifest.network, manifest.batch, manifest.precision, manifest.optimizer, manifest.compiler
+    );
+    let command = Cli::command().about(about);
+    Cli::from_arg_matches(&command.try_get_matches_from(args)?)
+}
+
+/// Trains with progress on stderr and results on stdout, and returns the exit status.
+pub fn train_and_print(program: &mut Program, options: &TrainOptions) -> Result<u8, Error> {
+    let outcome = train(program, options, &mut Terminal::new())?;
+    print(&result_lines(&outcome).iter().map(|line| format!("{line}\n")).collect::<String>());
+    Ok(outcome.exit_code())
+}
+
+fn bench_and_print(program: &mut Program, options: &BenchOptions, format: Format) -> Result<u8, Error> {
+    let report = bench(program, options, Known::default())?;
+    for warning in &report.warnings {
+        let _ = writeln!(std::io::stderr(), "warning: {warning}");
+    }
+    match format {
+        Format::Text => print(&report.text()),
+        Format::Json => {
+            let json = serde_json::to_string_pretty(&report);
+            print(&(json.map_err(|cause| Error::new(format!("cannot write the report: {cause}")))? + "\n"));
+        }
+    }
+    Ok(0)
+}
+
+/// A reader that has gone away is no error of ours.
+fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// The entry point that a linker finds, with what the compiler put beside it.
+#[cfg(feature = "trainer")]
+mod entry {
+    use std::ffi::{CStr, OsStr, c_char, c_int};
+    use std::os::unix::ffi::OsStrExt;
+
+    use crate::manifest::{LevelFn, Manifest};
+    use crate::program::Program;
+
+    unsafe extern "C" {
+        static blk_manifest: u8;
+        static blk_manifest_len: u64;
+        static blk_entries: LevelFn;
+    }
+
+    /// # Safety
+    /// Called by the C start-up code.
+    #[unsafe(no_mangle)]
+    pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+        // SAFETY: the start-up code passes `argc` strings.
+        let args = (0..argc.max(0) as usize).map(|i| unsafe { CStr::from_ptr(*argv.add(i)) });
+        let args = args.map(|arg| OsStr::from_bytes(arg.to_bytes()).to_os_string());
+        // SAFETY: the compiler writes these symbols together, the manifest with this length.
+        let manifest =
+            unsafe { std::slice::from_raw_parts(&raw const blk_manifest, blk_manifest_len as usize) };
+        c_int::from(super::main(args, manifest, |manifest: Manifest| {
+            let count = manifest.routines.iter().map(|routine| routine.levels.len()).sum();
+            // SAFETY: one entry for every level of the manifest, compiled with it.
+            unsafe {
+                Program::from_entries(manifest, std::slice::from_raw_parts(&raw const blk_entries, count))
+            }
+        }))
+    }
+}

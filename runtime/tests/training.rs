@@ -1,0 +1,172 @@
+//! A run from its first step to its files, on real data.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use blk_runtime::bench::{BenchOptions, Known, bench};
+use blk_runtime::manifest::FORMAT;
+use blk_runtime::metrics::{Kind, Record};
+use blk_runtime::program::Program;
+use blk_runtime::progress::result_lines;
+use blk_runtime::report::{Outcome, Silent};
+use blk_runtime::{Error, TrainOptions, train};
+use common::{manifest, options, out, program, program_of, resume};
+
+fn run(options: &TrainOptions) -> Result<Outcome, Error> {
+    train(&mut program(), options, &mut Silent)
+}
+
+fn weights(folder: &Path) -> Vec<u8> {
+    fs::read(folder.join("last.safetensors")).unwrap()
+}
+
+fn records(folder: &Path) -> Vec<Record> {
+    let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Everything about a record that does not depend on the clock.
+fn timeless(records: Vec<Record>) -> Vec<Record> {
+    records.into_iter().map(|record| Record { samples_per_s: 0.0, ..record }).collect()
+}
+
+#[test]
+fn digits_are_learned() {
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = run(&out(folder.path())).unwrap();
+    let accuracy = outcome.test.unwrap().accuracy.unwrap();
+    assert!(accuracy > 0.93, "test accuracy {accuracy}");
+    assert_eq!(result_lines(&outcome).pop().unwrap(), format!("test accuracy: {accuracy:.4}"));
+    let records = records(folder.path());
+    let epochs: Vec<&Record> = records.iter().filter(|record| record.kind == Kind::Epoch).collect();
+    assert_eq!(epochs.iter().map(|record| record.step).collect::<Vec<_>>(), [44, 88, 132, 176]);
+    assert_eq!(epochs[3].test_accuracy, Some(accuracy));
+    assert!(epochs[3].loss < epochs[0].loss && epochs[3].lr.unwrap() < 0.03);
+    assert_eq!(epochs[0].blocks["out"].m_w["dense.W"], 0.5);
+    for file in ["best.safetensors", "state.safetensors", "run.json"] {
+        assert!(folder.path().join(file).exists(), "{file}");
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let folders = [1, 2, 3].map(|threads| {
+        let folder = tempfile::tempdir().unwrap();
+        run(&TrainOptions { threads: Some(threads), steps: Some(50), ..out(folder.path()) }).unwrap();
+        folder
+    });
+    assert_eq!(weights(folders[0].path()), weights(folders[1].path()));
+    assert_eq!(weights(folders[0].path()), weights(folders[2].path()));
+}
+
+#[test]
+fn a_run_that_stopped_anywhere_goes_on_to_the_same_bits() {
+    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    run(&out(whole.path())).unwrap();
+    run(&TrainOptions { steps: Some(20), ..out(parts.path()) }).unwrap();
+    for steps in [44, 70, 132] {
+        run(&TrainOptions { steps: Some(steps), ..resume(parts.path()) }).unwrap();
+    }
+    let outcome = run(&resume(parts.path())).unwrap();
+    assert_eq!(outcome.steps, 176);
+    for file in ["last.safetensors", "best.safetensors", "state.safetensors", "run.json"] {
+        let read = |folder: &Path| fs::read(folder.join(file)).unwrap();
+        assert!(read(whole.path()) == read(parts.path()), "{file} differs");
+    }
+    assert_eq!(timeless(records(whole.path())), timeless(records(parts.path())));
+}
+
+#[test]
+fn seed_order_and_numbers_matter() {
+    let results = [
+        options(),
+        TrainOptions { seed: Some(8), ..options() },
+        TrainOptions { no_shuffle: true, ..options() },
+        TrainOptions { lr: Some(0.01), ..options() },
+        TrainOptions { set: vec![("momentum".into(), 0.5)], ..options() },
+    ]
+    .map(|options| run(&TrainOptions { steps: Some(5), ..options }).unwrap().loss.unwrap());
+    for other in &results[1..] {
+        assert_ne!(results[0], *other);
+    }
+}
+
+#[test]
+fn weights_are_evaluated_as_they_were_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let trained = run(&out(folder.path())).unwrap();
+    let file = folder.path().join("last.safetensors");
+    let evaluate = TrainOptions { eval_only: true, weights: Some(file), ..options() };
+    assert_eq!(run(&evaluate).unwrap().test, trained.test);
+    let from_run = TrainOptions { eval_only: true, ..resume(folder.path()) };
+    assert_eq!(run(&from_run).unwrap().test, trained.test);
+    let nothing = TrainOptions { eval_only: true, ..options() };
+    assert!(run(&nothing).unwrap_err().usage);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_run_and_keeps_what_was_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    run(&TrainOptions { steps: Some(44), ..out(folder.path()) }).unwrap();
+    let before = fs::read(folder.path().join("state.safetensors")).unwrap();
+    let error = run(&TrainOptions { lr: Some(1e39), ..resume(folder.path()) }).unwrap_err();
+    assert!(error.message.contains("the loss of step 4") && error.message.contains("out.dense.W"), "{error}");
+    assert!(error.help.unwrap().contains("keeps the last good state"));
+    assert_eq!(fs::read(folder.path().join("state.safetensors")).unwrap(), before);
+}
+
+#[test]
+fn options_that_cannot_be_are_refused() {
+    for (options, part) in [
+        (TrainOptions { set: vec![("speed".into(), 1.0)], ..options() }, "no `speed`"),
+        (TrainOptions { threads: Some(0), ..options() }, "at least one thread"),
+        (TrainOptions { data: Some("digit".into()), ..options() }, "unknown data `digit`"),
+    ] {
+        let error = run(&options).unwrap_err();
+        assert!(error.usage && error.message.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn data_that_does_not_fit_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("run");
+    let narrow = blk_runtime::manifest::Manifest { input_shape: vec![63], ..manifest() };
+    let error = train(&mut program_of(narrow), &out(&target), &mut Silent).unwrap_err();
+    assert!(error.message.contains("[8, 8]") && error.message.contains("[63]"), "{error}");
+    assert!(!target.exists());
+}
+
+#[test]
+fn damaged_programs_are_refused() {
+    let refused = |manifest| {
+        // SAFETY: no function is ever run.
+        unsafe { Program::new(manifest, |_| None) }.err().expect("an error").message
+    };
+    let mut other = manifest();
+    other.format = FORMAT + 1;
+    assert!(refused(other).contains("format"));
+    let mut beyond = manifest();
+    beyond.tensors[0].offset = 1 << 40;
+    assert!(refused(beyond).contains("out.dense.W lies outside"));
+    assert!(refused(manifest()).contains("no function `init`"));
+}
+
+#[test]
+fn bench_reports_its_keys() {
+    let options = BenchOptions { steps: Some(30), threads: Some(2) };
+    let known = Known { compile_ms: 12.5, peak_gflops: Some(100.0) };
+    let report = bench(&mut program(), &options, known).unwrap();
+    assert!(
+        report.ms_min > 0.0 && report.ms_min <= report.ms_per_step && report.ms_per_step <= report.ms_p95
+    );
+    assert!((report.share_of_peak * 100.0 - report.gflops).abs() < 1e-9);
+    assert!(report.blocks[0].forward_ms > 0.0 && report.blocks[0].update_ms > 0.0);
+    let json = serde_json::to_value(&report).unwrap();
+    for key in ["network", "batch", "precision", "threads", "compile_ms", "samples_per_s", "peak_bytes"] {
+        assert!(!json[key].is_null(), "{key}");
+    }
+    assert!(report.text().contains("backward"));
+}
