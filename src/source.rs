@@ -66,7 +66,7 @@ impl Sources {
 }
 
 /// Where imported files come from: the disk in the tool, memory in the tests.
-pub trait Loader {
+pub trait Loader: Sync {
     /// The text of `path`, or why it cannot be had, in words for the user.
     fn load(&self, path: &str) -> Result<String, String>;
 }

@@ -1,1 +1,87 @@
-//! 
+//! Evaluation of a network's nodes in f64 with the intrinsics' hand-written references: the independent measure of
+//! the derivation and of the compiled code.
+
+use std::collections::HashMap;
+
+use ndarray::ArrayD;
+
+use super::{Leaf, Network, NodeId, Op};
+use crate::axes::Axis;
+use crate::intrinsics::Tensor;
+
+/// Batch statistics are taken over the batch, or replaced by given running averages.
+#[derive(Clone, Copy)]
+pub enum Mode<'a> {
+    Training,
+    /// Running averages by statistic.
+    Evaluation(&'a dyn Fn(super::StatId) -> Option<Tensor>),
+}
+
+/// The values of `roots`. `leaves` gives parameters, input, target, gradients, … over their axes.
+///
+/// # Errors
+/// A leaf without a value, named; or one whose axes are not those of the node.
+pub fn evaluate(
+    network: &Network,
+    leaves: &dyn Fn(Leaf) -> Option<Tensor>,
+    mode: Mode,
+    roots: &[NodeId],
+) -> Result<Vec<Tensor>, String> {
+    let mut values: HashMap<NodeId, Tensor> = HashMap::new();
+    for &root in roots {
+        let mut stack = vec![(root, false)];
+        while let Some((id, ready)) = stack.pop() {
+            if values.contains_key(&id) {
+                continue;
+            }
+            let averaged = matches!((&network.node(id).op, mode), (Op::Statistic(_), Mode::Evaluation(_)));
+            if ready || averaged {
+                let value = node(network, id, leaves, mode, &values)?;
+                values.insert(id, value);
+            } else {
+                stack.push((id, true));
+                stack.extend(network.node(id).inputs.iter().map(|&input| (input, false)));
+            }
+        }
+    }
+    Ok(roots.iter().map(|root| values[root].clone()).collect())
+}
+
+fn node(
+    network: &Network,
+    id: NodeId,
+    leaves: &dyn Fn(Leaf) -> Option<Tensor>,
+    mode: Mode,
+    values: &HashMap<NodeId, Tensor>,
+) -> Result<Tensor, String> {
+    let node = network.node(id);
+    let input = |position: usize| values[&node.inputs[position]].clone();
+    match &node.op {
+        Op::Number(value) => Ok(scalar(*value)),
+        Op::Leaf(Leaf::Training) => Ok(scalar(f64::from(u8::from(matches!(mode, Mode::Training))))),
+        Op::Leaf(leaf) => fitting(leaves(*leaf), &node.ty.axes, || format!("{leaf:?}")),
+        Op::Statistic(stat) => match mode {
+            Mode::Training => Ok(input(0)),
+            Mode::Evaluation(averages) => {
+                fitting(averages(*stat), &node.ty.axes, || network.stats[stat.index()].name.clone())
+            }
+        },
+        Op::Apply { intrinsic, attrs } => {
+            let args: Vec<Tensor> = (0..node.inputs.len()).map(input).collect();
+            let values = intrinsic.reference(&network.axes, &args, attrs, &node.ty);
+            Ok(Tensor { axes: node.ty.axes.clone(), values })
+        }
+    }
+}
+
+fn scalar(value: f64) -> Tensor {
+    Tensor { axes: vec![], values: ArrayD::from_elem(vec![], value) }
+}
+
+fn fitting(value: Option<Tensor>, axes: &[Axis], name: impl Fn() -> String) -> Result<Tensor, String> {
+    let value = value.ok_or_else(|| format!("no value for {}", name()))?;
+    if value.axes != axes {
+        return Err(format!("{} has axes {:?}, not {axes:?}", name(), value.axes));
+    }
+    Ok(value)
+}

@@ -166,7 +166,8 @@ impl<'a> Body<'a> {
     fn local_named(&mut self, name: &Name) -> Option<LocalId> {
         let found = self.find_local(&name.text);
         if found.is_none() {
-            let mut diagnostic = Diagnostic::error("N001", name.span, format!("unknown name `{}`", name.text));
+            let mut diagnostic =
+                Diagnostic::error("N001", name.span, format!("unknown name `{}`", name.text));
             diagnostic.help = did_you_mean(&name.text, self.locals.iter().map(|(name, _)| name));
             self.report(diagnostic);
         }
@@ -191,7 +192,9 @@ impl<'a> Body<'a> {
             ast::ExprKind::Field(base, name) => ExprKind::Field(self.boxed(base), name.clone()),
             ast::ExprKind::Call { callee, args } => self.call(callee, args),
             ast::ExprKind::Index(base, index) => ExprKind::Index(self.boxed(base), self.boxed(index)),
-            ast::ExprKind::List(entries) => ExprKind::List(entries.iter().map(|entry| self.entry(entry)).collect()),
+            ast::ExprKind::List(entries) => {
+                ExprKind::List(entries.iter().map(|entry| self.entry(entry)).collect())
+            }
             ast::ExprKind::Unary(op, arg) => ExprKind::Unary(op, self.boxed(arg)),
             ast::ExprKind::Binary { op, op_span, left, right } => {
                 ExprKind::Binary { op, op_span: *op_span, left: self.boxed(left), right: self.boxed(right) }
@@ -228,7 +231,10 @@ impl<'a> Body<'a> {
 
     fn call(&mut self, callee: &ast::Expr, args: &[ast::Arg]) -> ExprKind {
         let callee = self.boxed(callee);
-        let resolve = |this: &mut Self, arg: &ast::Arg| hir::Arg { name: arg.name.clone(), value: this.expr(&arg.value) };
+        let resolve = |this: &mut Self, arg: &ast::Arg| hir::Arg {
+            name: arg.name.clone(),
+            value: this.expr(&arg.value),
+        };
         let args: Vec<hir::Arg> = args.iter().map(|arg| resolve(self, arg)).collect();
         if let ExprKind::Item(id) = callee.kind {
             let entry = &self.table.entries[id.0 as usize];
@@ -265,9 +271,10 @@ impl<'a> Body<'a> {
         if self.table.is_lost(name) {
             return ExprKind::Error;
         }
-        let locals = self.locals.iter().map(|(name, _)| name.as_str());
-        let functions = intrinsics::ALL.iter().map(|intrinsic| intrinsic.name());
-        let candidates = locals.chain(self.table.visible(self.module)).chain(functions).chain(CONSTANTS).chain(words());
+        let mut candidates: Vec<String> = self.locals.iter().map(|(name, _)| name.clone()).collect();
+        candidates.extend(self.table.visible(self.module).map(String::from));
+        candidates.extend(intrinsics::ALL.iter().map(|intrinsic| intrinsic.name().to_string()));
+        candidates.extend(CONSTANTS.into_iter().chain(words()).map(String::from));
         let mut diagnostic = Diagnostic::error("N001", span, format!("unknown name `{name}`"));
         diagnostic.help = did_you_mean(name, candidates);
         self.report(diagnostic);

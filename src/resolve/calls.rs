@@ -54,7 +54,10 @@ fn too_many(
     callee: Span,
 ) -> Diagnostic {
     let name = &entry.name.text;
-    let message = format!("`{name}` takes at most {most} argument{}, {given} are given", if most == 1 { "" } else { "s" });
+    let message = format!(
+        "`{name}` takes at most {most} argument{}, {given} are given",
+        if most == 1 { "" } else { "s" }
+    );
     let place = args.get(most).map_or(callee, |arg| arg.value.span);
     let diagnostic = Diagnostic::error("N003", place, message).label(entry.name.span, "defined here");
     if names.is_empty() { diagnostic } else { diagnostic.help(format!("its parameters are {}", list(names))) }
@@ -82,7 +85,10 @@ fn missing(entry: &Entry, params: &[ConfigParam], given: &[&str], callee: Span) 
     let lacking: Vec<&str> =
         required.map(|param| param.name.text.as_str()).filter(|name| !given.contains(name)).collect();
     let open = matches!(entry.ast.kind, ItemKind::Fn(_))
-        && params.iter().filter(|param| param.default.is_none()).all(|param| lacking.contains(&param.name.text.as_str()));
+        && params
+            .iter()
+            .filter(|param| param.default.is_none())
+            .all(|param| lacking.contains(&param.name.text.as_str()));
     if lacking.is_empty() || open {
         return None;
     }

@@ -132,7 +132,10 @@ pub struct TensorType {
 #[derive(Debug)]
 pub enum Dim {
     /// The first mention of a dimension name: it takes the axis that stands there.
-    Bind { local: LocalId, name: Name },
+    Bind {
+        local: LocalId,
+        name: Name,
+    },
     /// A name known before, a number, or arithmetic.
     Known(Expr),
     Rest,
@@ -216,11 +219,37 @@ pub struct Stmt {
 
 #[derive(Debug)]
 pub enum StmtKind {
-    Param { name: Name, local: LocalId, ty: TensorType, init: Expr, role: Option<Name>, condition: Option<Expr> },
-    Batch { name: Name, local: LocalId, value: Expr, momentum: Expr, from: Expr },
-    Let { name: Name, local: LocalId, value: Expr },
-    State { name: Name, local: LocalId, like: Option<LocalId>, init: Expr },
-    Assign { name: Name, local: LocalId, value: Expr },
+    Param {
+        name: Name,
+        local: LocalId,
+        ty: TensorType,
+        init: Expr,
+        role: Option<Name>,
+        condition: Option<Expr>,
+    },
+    Batch {
+        name: Name,
+        local: LocalId,
+        value: Expr,
+        momentum: Expr,
+        from: Expr,
+    },
+    Let {
+        name: Name,
+        local: LocalId,
+        value: Expr,
+    },
+    State {
+        name: Name,
+        local: LocalId,
+        like: Option<LocalId>,
+        init: Expr,
+    },
+    Assign {
+        name: Name,
+        local: LocalId,
+        value: Expr,
+    },
     Expr(Expr),
 }
 
@@ -247,15 +276,34 @@ pub enum ExprKind {
     /// A word that an option takes (`measured`, `none`), not a name.
     Word(String),
     Field(Box<Expr>, Name),
-    Call { callee: Box<Expr>, args: Vec<Arg> },
+    Call {
+        callee: Box<Expr>,
+        args: Vec<Arg>,
+    },
     Index(Box<Expr>, Box<Expr>),
     List(Vec<ListEntry>),
     Unary(&'static str, Box<Expr>),
-    Binary { op: &'static str, op_span: Span, left: Box<Expr>, right: Box<Expr> },
-    If { then: Box<Expr>, condition: Box<Expr>, otherwise: Box<Expr> },
+    Binary {
+        op: &'static str,
+        op_span: Span,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
+    If {
+        then: Box<Expr>,
+        condition: Box<Expr>,
+        otherwise: Box<Expr>,
+    },
     Pipe(Box<Expr>, Box<Expr>),
-    Block { name: Name, body: Box<Expr> },
-    For { local: LocalId, list: Box<Expr>, body: Box<Expr> },
+    Block {
+        name: Name,
+        body: Box<Expr>,
+    },
+    For {
+        local: LocalId,
+        list: Box<Expr>,
+        body: Box<Expr>,
+    },
     /// What could not be resolved; reported already.
     Error,
 }

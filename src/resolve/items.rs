@@ -64,7 +64,9 @@ fn kind(body: &mut Body, kind: &ast::ItemKind) -> ItemKind {
             let config = body.params(&init.config);
             ItemKind::Init(hir::Init { config, body: body.body(&init.body) })
         }
-        ast::ItemKind::Use(_) | ast::ItemKind::Train(_) => unreachable!("such items have no name and no entry"),
+        ast::ItemKind::Use(_) | ast::ItemKind::Train(_) => {
+            unreachable!("such items have no name and no entry")
+        }
     }
 }
 
@@ -106,12 +108,16 @@ fn train(span: Span, train: &ast::TrainDef, table: &Table, diagnostics: &mut Dia
     let is_network = |id: ItemId| matches!(table.entries[id.0 as usize].ast.kind, ast::ItemKind::Network(_));
     let named = match &network.kind {
         hir::ExprKind::Item(id) => is_network(*id),
-        hir::ExprKind::Call { callee, .. } => matches!(callee.kind, hir::ExprKind::Item(id) if is_network(id)),
+        hir::ExprKind::Call { callee, .. } => {
+            matches!(callee.kind, hir::ExprKind::Item(id) if is_network(id))
+        }
         hir::ExprKind::Error => true,
         _ => false,
     };
     if !named {
-        body.report(Diagnostic::error("N009", network.span, "a `train` item names a network").at("this is none"));
+        body.report(
+            Diagnostic::error("N009", network.span, "a `train` item names a network").at("this is none"),
+        );
     }
     let settings = settings::settings(&mut body, &train.settings);
     hir::Train { span, network, settings, broken: body.broken }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::diag::{Diagnostic, Diagnostics, has_errors};
+use crate::diag::{Diagnostic, Diagnostics};
 use crate::source::{FileId, Loader, Sources, Span};
 use crate::syntax::ast::{self, ItemKind, Use};
 use crate::syntax::parse;
@@ -16,8 +16,6 @@ pub struct Module {
     pub ast: ast::File,
     pub uses: Vec<(FileId, Span)>,
     pub library: bool,
-    /// Some item did not parse: a name that is missing may be its.
-    pub damaged: bool,
 }
 
 impl Module {
@@ -46,7 +44,11 @@ struct Reader<'a> {
 }
 
 /// Reads `path` and everything that it uses. A root that cannot be read is told in the result.
-pub fn load(sources: &mut Sources, path: &str, loader: &dyn Loader) -> Result<(Program, Diagnostics), String> {
+pub fn load(
+    sources: &mut Sources,
+    path: &str,
+    loader: &dyn Loader,
+) -> Result<(Program, Diagnostics), String> {
     let text = loader.load(path)?;
     let mut reader = Reader {
         sources,
@@ -60,7 +62,12 @@ pub fn load(sources: &mut Sources, path: &str, loader: &dyn Loader) -> Result<(P
     reader.read(path, &text, false);
     for (name, text) in crate::stdlib::FILES {
         let file = reader.read_library(name, text);
-        let common = reader.program.modules.iter().find(|module| module.file == file).is_some_and(|m| !m.has_network());
+        let common = reader
+            .program
+            .modules
+            .iter()
+            .find(|module| module.file == file)
+            .is_some_and(|m| !m.has_network());
         if common {
             reader.program.prelude.push(file);
         }
@@ -81,10 +88,9 @@ impl Reader<'_> {
         self.known.insert(name.into(), file);
         self.open.push(name.into());
         let (ast, found) = parse(self.sources, file);
-        let damaged = has_errors(&found);
         self.diagnostics.extend(found);
         let position = self.program.modules.len();
-        self.program.modules.push(Module { file, ast, uses: Vec::new(), library, damaged });
+        self.program.modules.push(Module { file, ast, uses: Vec::new(), library });
         let wanted: Vec<(Use, Span)> = uses(&self.program.modules[position].ast);
         for (item, span) in wanted {
             if let Some(used) = self.follow(name, &item, span) {
@@ -108,9 +114,11 @@ impl Reader<'_> {
         if let Some((name, text)) = crate::stdlib::FILES.iter().find(|(name, _)| *name == wanted) {
             return Some(self.read_library(name, text));
         }
-        let known = crate::stdlib::FILES.iter().map(|(name, _)| name.trim_end_matches(".blk").replace('/', "."));
+        let known =
+            crate::stdlib::FILES.iter().map(|(name, _)| name.trim_end_matches(".blk").replace('/', "."));
         let near = super::suggest::nearest(&words.join("."), known);
-        let mut diagnostic = Diagnostic::error("N005", span, format!("there is no library `{}`", words.join(".")));
+        let mut diagnostic =
+            Diagnostic::error("N005", span, format!("there is no library `{}`", words.join(".")));
         diagnostic.help = Some(near.map_or_else(
             || "a file of your own is used by its path in quotes: use \"blocks.blk\"".into(),
             |near| format!("did you mean `{near}`?"),
@@ -121,7 +129,8 @@ impl Reader<'_> {
 
     fn follow_file(&mut self, path: &str, span: Span) -> Option<FileId> {
         if self.open.iter().any(|open| open == path) {
-            let chain: Vec<&str> = self.open.iter().map(String::as_str).skip_while(|open| *open != path).collect();
+            let chain: Vec<&str> =
+                self.open.iter().map(String::as_str).skip_while(|open| *open != path).collect();
             let message = format!("files use each other in a circle: {} → {path}", chain.join(" → "));
             self.diagnostics.push(
                 Diagnostic::error("N006", span, message)

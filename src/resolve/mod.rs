@@ -21,7 +21,7 @@ use hir::Hir;
 /// The root cannot be read; everything else is a diagnostic.
 pub fn resolve(sources: &mut Sources, path: &str, loader: &dyn Loader) -> Result<(Hir, Diagnostics), String> {
     let (program, mut diagnostics) = load::load(sources, path, loader)?;
-    let table = scope::Table::new(&program, sources, &mut diagnostics);
+    let table = scope::Table::new(&program, &mut diagnostics);
     let mut hir = items::resolve(&program, &table, &mut diagnostics);
     cycles::check(&mut hir, &table, &mut diagnostics);
     Ok((hir, diagnostics))

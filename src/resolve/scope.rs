@@ -1,11 +1,11 @@
 //! The table of items: which file defines what, and which names a file sees.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::hir::ItemId;
 use super::load::{Module, Program};
 use crate::diag::{Diagnostic, Diagnostics};
-use crate::source::{FileId, Sources, Span};
+use crate::source::{FileId, Span};
 use crate::syntax::ast::{self, ItemKind, Name, Network};
 
 /// What may be said of an item before its body is resolved.
@@ -22,18 +22,18 @@ pub struct Table<'a> {
     /// Names of each module's `use`d files.
     used: Vec<HashMap<&'a str, ItemId>>,
     prelude: HashMap<&'a str, ItemId>,
-    /// Texts of files in which an item did not parse.
-    damaged: Vec<String>,
+    /// Names of items that did not parse.
+    lost: HashSet<&'a str>,
 }
 
 impl<'a> Table<'a> {
-    pub fn new(program: &'a Program, sources: &Sources, diagnostics: &mut Diagnostics) -> Self {
+    pub fn new(program: &'a Program, diagnostics: &mut Diagnostics) -> Self {
         let mut table = Table {
             entries: Vec::new(),
             own: Vec::new(),
             used: Vec::new(),
             prelude: HashMap::new(),
-            damaged: damaged_texts(program, sources),
+            lost: lost_names(program),
         };
         for (index, module) in program.modules.iter().enumerate() {
             table.add_module(index, module, diagnostics);
@@ -60,9 +60,13 @@ impl<'a> Table<'a> {
             if let Some(first) = own.get(name.text.as_str()) {
                 let first = self.entries[first.0 as usize].name.span;
                 diagnostics.push(
-                    Diagnostic::error("N002", name.span, format!("`{}` is defined twice in this file", name.text))
-                        .at("defined again here")
-                        .label(first, "first defined here"),
+                    Diagnostic::error(
+                        "N002",
+                        name.span,
+                        format!("`{}` is defined twice in this file", name.text),
+                    )
+                    .at("defined again here")
+                    .label(first, "first defined here"),
                 );
             } else {
                 own.insert(&name.text, id);
@@ -96,7 +100,11 @@ impl<'a> Table<'a> {
 
     /// What `name` stands for in a module: its own items, those of the files it uses, the common library.
     pub fn find(&self, module: usize, name: &str) -> Option<ItemId> {
-        self.own[module].get(name).or_else(|| self.used[module].get(name)).or_else(|| self.prelude.get(name)).copied()
+        self.own[module]
+            .get(name)
+            .or_else(|| self.used[module].get(name))
+            .or_else(|| self.prelude.get(name))
+            .copied()
     }
 
     /// All item names that a module sees.
@@ -106,23 +114,12 @@ impl<'a> Table<'a> {
 
     /// An item of this name stands in a file but did not parse, so that using it is no further error.
     pub fn is_lost(&self, name: &str) -> bool {
-        const KEYWORDS: [&str; 7] = ["op", "fn", "network", "loss", "optimizer", "schedule", "init"];
-        let defines = |text: &String| {
-            let mut words = text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty());
-            let mut previous = words.next();
-            words.any(|word| {
-                let found = word == name && previous.is_some_and(|keyword| KEYWORDS.contains(&keyword));
-                previous = Some(word);
-                found
-            })
-        };
-        self.damaged.iter().any(defines)
+        self.lost.contains(name)
     }
 }
 
-fn damaged_texts(program: &Program, sources: &Sources) -> Vec<String> {
-    let damaged = program.modules.iter().filter(|module| module.damaged);
-    damaged.map(|module| sources.file(module.file).text.to_string()).collect()
+fn lost_names(program: &Program) -> HashSet<&str> {
+    program.modules.iter().flat_map(|module| &module.ast.broken).map(|name| name.text.as_str()).collect()
 }
 
 fn name_of(item: &ast::Item) -> Option<&Name> {

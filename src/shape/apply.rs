@@ -31,7 +31,11 @@ impl Elaborator<'_> {
             OpValue::Block { name, inner, span } => self.apply_block(name, inner, inputs, *span),
             OpValue::Held { name, inner } => self.in_scope(name, |this| this.apply(inner, inputs, call)),
             OpValue::Intrinsic { name, args, span } => {
-                let tensors = inputs.iter().map(|(value, span)| Argument { name: None, value: value.clone(), span: *span });
+                let tensors = inputs.iter().map(|(value, span)| Argument {
+                    name: None,
+                    value: value.clone(),
+                    span: *span,
+                });
                 let args = tensors.chain(args.iter().cloned()).collect();
                 let ambient = self.ambient_of(inputs);
                 self.intrinsic_apply(&ambient, name, args, *span)
@@ -49,7 +53,11 @@ impl Elaborator<'_> {
             OpValue::Intrinsic { .. } => false,
             OpValue::Item(configured) => {
                 let own = matches!(&self.hir.item(configured.item).kind, ItemKind::Op(op) if op.has_blocks);
-                own || configured.config.iter().flatten().any(|(value, _)| matches!(value, Value::Op(op) if self.has_blocks(op)))
+                own || configured
+                    .config
+                    .iter()
+                    .flatten()
+                    .any(|(value, _)| matches!(value, Value::Op(op) if self.has_blocks(op)))
             }
         }
     }
@@ -96,7 +104,8 @@ impl Elaborator<'_> {
                 if !self.push_expansion(&item.name.text, configured.span) {
                     return Value::Poison;
                 }
-                let value = self.in_scope(&item.name.text, |this| this.expand_op(item, op, configured, inputs));
+                let value =
+                    self.in_scope(&item.name.text, |this| this.expand_op(item, op, configured, inputs));
                 self.pop_expansion();
                 value
             }
@@ -104,7 +113,13 @@ impl Elaborator<'_> {
         }
     }
 
-    fn expand_op(&mut self, item: &Item, op: &Op, configured: &Configured, inputs: &[(Value, Span)]) -> Value {
+    fn expand_op(
+        &mut self,
+        item: &Item,
+        op: &Op,
+        configured: &Configured,
+        inputs: &[(Value, Span)],
+    ) -> Value {
         let mut frame = Frame::new(item);
         if !self.bind_config(&mut frame, item, configured) {
             return Value::Poison;
@@ -114,8 +129,14 @@ impl Elaborator<'_> {
                 Value::Op(pipeline) => self.apply(&pipeline, inputs, configured.span),
                 Value::Poison => Value::Poison,
                 other => {
-                    let message = format!("`{}` has no tensors, so its body must be a pipeline of ops; it is {}", item.name.text, other.noun());
-                    let diagnostic = self.error("T009", item.name.span, message).help("give it its tensors: `op name(config)(x) = …`");
+                    let message = format!(
+                        "`{}` has no tensors, so its body must be a pipeline of ops; it is {}",
+                        item.name.text,
+                        other.noun()
+                    );
+                    let diagnostic = self
+                        .error("T009", item.name.span, message)
+                        .help("give it its tensors: `op name(config)(x) = …`");
                     self.fail(diagnostic)
                 }
             };
@@ -141,7 +162,13 @@ impl Elaborator<'_> {
         call: Span,
     ) -> bool {
         if params.len() != inputs.len() {
-            let message = format!("`{}` takes {} tensor{}, {} given", item.name.text, params.len(), plural(params.len()), inputs.len());
+            let message = format!(
+                "`{}` takes {} tensor{}, {} given",
+                item.name.text,
+                params.len(),
+                plural(params.len()),
+                inputs.len()
+            );
             let diagnostic = self.error("T009", call, message).label(item.name.span, "defined here");
             self.fail(diagnostic);
             return false;
@@ -163,7 +190,13 @@ impl Elaborator<'_> {
         true
     }
 
-    fn apply_fn(&mut self, item: &Item, function: &Function, configured: &Configured, inputs: &[(Value, Span)]) -> Value {
+    fn apply_fn(
+        &mut self,
+        item: &Item,
+        function: &Function,
+        configured: &Configured,
+        inputs: &[(Value, Span)],
+    ) -> Value {
         let mut configured = configured.clone();
         let mut left = inputs.iter();
         for (param, slot) in function.params.iter().zip(&mut configured.config) {
@@ -173,7 +206,8 @@ impl Elaborator<'_> {
         }
         if left.next().is_some() {
             let message = format!("`{}` takes fewer arguments than it is given here", item.name.text);
-            let diagnostic = self.error("T009", configured.span, message).label(item.name.span, "defined here");
+            let diagnostic =
+                self.error("T009", configured.span, message).label(item.name.span, "defined here");
             return self.fail(diagnostic);
         }
         self.expand_fn(&configured, configured.span)

@@ -54,10 +54,11 @@ impl Elaborator<'_> {
             values.push(match entry {
                 ListEntry::Rest(_) => match frame.rest.clone() {
                     Some(rest) => Value::List(rest.into_iter().map(Value::Axis).collect()),
-                    None => Value::Rest(Rc::from([])),
+                    None => Value::Rest,
                 },
                 ListEntry::Expr(expr) => {
-                    let axis = super::dims::local_of(expr).and_then(|local| frame.named_axes.get(&local).copied());
+                    let axis =
+                        super::dims::local_of(expr).and_then(|local| frame.named_axes.get(&local).copied());
                     match axis {
                         Some(axis) => Value::Axis(axis),
                         None => self.eval(frame, expr),
@@ -81,7 +82,9 @@ impl Elaborator<'_> {
         let Some(configured) = self.configure(&bare, args, span) else { return Value::Poison };
         match &item.kind {
             ItemKind::Fn(function) => {
-                let given = |(param, value): (&Param, &Option<(Value, Span)>)| param.default.is_some() || value.is_some();
+                let given = |(param, value): (&Param, &Option<(Value, Span)>)| {
+                    param.default.is_some() || value.is_some()
+                };
                 if function.params.iter().zip(&configured.config).all(given) {
                     return self.expand_fn(&configured, span);
                 }
@@ -118,7 +121,11 @@ impl Elaborator<'_> {
     fn apply_to(&mut self, op: &OpValue, args: Vec<Argument>, span: Span) -> Value {
         if let Some(arg) = args.iter().find(|arg| arg.name.is_some()) {
             let name = arg.name.as_deref().unwrap_or_default().to_string();
-            return self.fail_at("N003", arg.span, format!("an op takes its tensors in order, not by name (`{name}`)"));
+            return self.fail_at(
+                "N003",
+                arg.span,
+                format!("an op takes its tensors in order, not by name (`{name}`)"),
+            );
         }
         let inputs: Vec<(Value, Span)> = args.into_iter().map(|arg| (arg.value, arg.span)).collect();
         self.apply(op, &inputs, span)
@@ -148,7 +155,8 @@ impl Elaborator<'_> {
         let name = &item.name.text;
         let mut diagnostic = match &arg.name {
             Some(wanted) => {
-                let mut diagnostic = self.error("N003", arg.span, format!("`{name}` has no parameter `{wanted}`"));
+                let mut diagnostic =
+                    self.error("N003", arg.span, format!("`{name}` has no parameter `{wanted}`"));
                 diagnostic.help = did_you_mean(wanted, item.config().iter().map(|param| &param.name.text));
                 diagnostic
             }
@@ -199,8 +207,10 @@ impl Elaborator<'_> {
                 match coerce(ty, value) {
                     Some(value) => value,
                     None => {
-                        let message = format!("`{}` must be {}, this is {noun}", param.name.text, type_noun(ty));
-                        let diagnostic = self.error("T003", span, message).label(param.name.span, "declared here");
+                        let message =
+                            format!("`{}` must be {}, this is {noun}", param.name.text, type_noun(ty));
+                        let diagnostic =
+                            self.error("T003", span, message).label(param.name.span, "declared here");
                         self.fail(diagnostic)
                     }
                 }
@@ -249,9 +259,11 @@ fn coerce(ty: &ConfigType, value: Value) -> Option<Value> {
         | (ConfigType::Bool, value @ Value::Bool(_))
         | (ConfigType::Str, value @ (Value::Str(_) | Value::Word(_))) => Some(value),
         (ConfigType::Float, Value::Int(value)) => Some(Value::Float(value as f64)),
-        (ConfigType::List(entry), Value::List(values)) => {
-            values.iter().map(|value| coerce(entry, value.clone())).collect::<Option<Rc<[Value]>>>().map(Value::List)
-        }
+        (ConfigType::List(entry), Value::List(values)) => values
+            .iter()
+            .map(|value| coerce(entry, value.clone()))
+            .collect::<Option<Rc<[Value]>>>()
+            .map(Value::List),
         (ConfigType::Op, value @ Value::Op(_)) => Some(value),
         _ => None,
     }

@@ -6,7 +6,13 @@ use crate::ir::{Block, BlockId, NodeId};
 use crate::source::Span;
 
 impl Elaborator<'_> {
-    pub fn apply_block(&mut self, name: &str, inner: &OpValue, inputs: &[(Value, Span)], span: Span) -> Value {
+    pub fn apply_block(
+        &mut self,
+        name: &str,
+        inner: &OpValue,
+        inputs: &[(Value, Span)],
+        span: Span,
+    ) -> Value {
         if self.stage != Stage::Chain {
             let diagnostic = self
                 .error("T015", span, format!("block `{name}` stands inside another block"))

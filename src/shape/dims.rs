@@ -29,7 +29,8 @@ impl Elaborator<'_> {
     /// Binds the dimension names of `meeting.ty` to the tensor's axes and checks the known ones. Gives the tensor, with
     /// axes renamed where the signature says that equal extents are the same axis.
     pub fn match_dims(&mut self, frame: &mut Frame, meeting: &Meeting, call: Span) -> Value {
-        let actual: Vec<Axis> = self.ty(meeting.node).axes.iter().copied().filter(|&axis| axis != BATCH).collect();
+        let actual: Vec<Axis> =
+            self.ty(meeting.node).axes.iter().copied().filter(|&axis| axis != BATCH).collect();
         let fixed = meeting.ty.dims.iter().filter(|dim| !matches!(dim, Dim::Rest)).count();
         let has_rest = fixed != meeting.ty.dims.len();
         if actual.len() < fixed || (actual.len() > fixed && !has_rest) {
@@ -47,7 +48,13 @@ impl Elaborator<'_> {
     }
 
     /// The axis that the dimension stands for.
-    fn match_dim(&mut self, frame: &mut Frame, at: &Position, meeting: &Meeting, call: Span) -> Result<Axis, ()> {
+    fn match_dim(
+        &mut self,
+        frame: &mut Frame,
+        at: &Position,
+        meeting: &Meeting,
+        call: Span,
+    ) -> Result<Axis, ()> {
         let expr = match at.dim {
             Dim::Bind { local, .. } => {
                 frame.set(*local, Value::Axis(at.axis));
@@ -79,7 +86,11 @@ impl Elaborator<'_> {
             Value::Axis(axis) => Some(self.axes.extent(*axis)),
             Value::Int(size) if (1..=limits::TENSOR_ENTRIES as i64).contains(size) => Some(*size as usize),
             Value::Int(size) if *size > 0 => {
-                self.fail_at("L004", span, format!("a dimension of {size}, at most {} is possible", limits::TENSOR_ENTRIES));
+                self.fail_at(
+                    "L004",
+                    span,
+                    format!("a dimension of {size}, at most {} is possible", limits::TENSOR_ENTRIES),
+                );
                 None
             }
             Value::Int(size) => {
@@ -93,7 +104,11 @@ impl Elaborator<'_> {
             Value::Poison => None,
             other => {
                 let noun = other.noun();
-                self.fail_at("T004", span, format!("a dimension is a whole number or a dimension's name, not {noun}"));
+                self.fail_at(
+                    "T004",
+                    span,
+                    format!("a dimension is a whole number or a dimension's name, not {noun}"),
+                );
                 None
             }
         }
@@ -113,7 +128,8 @@ impl Elaborator<'_> {
             entries = entries.saturating_mul(self.axes.extent(axis));
         }
         if entries > limits::TENSOR_ENTRIES {
-            let message = format!("a tensor of {entries} entries, at most {} are possible", limits::TENSOR_ENTRIES);
+            let message =
+                format!("a tensor of {entries} entries, at most {} are possible", limits::TENSOR_ENTRIES);
             self.fail_at("L004", span, message);
             return None;
         }

@@ -52,8 +52,8 @@ pub struct Elaborator<'h> {
     pub stats: Vec<PendingStat>,
     pub hypers: Vec<ir::Hyper>,
     pub states: Vec<ir::State>,
-    /// New states' initial values and updates of the update being built.
-    pub updated: Vec<(ir::StateId, NodeId)>,
+    /// Random draws so far: no two share their stream.
+    pub streams: i64,
     pub paths: Paths,
     pub scope: Option<Scope>,
     pub stage: Stage,
@@ -89,7 +89,7 @@ impl<'h> Elaborator<'h> {
             stats: Vec::new(),
             hypers: Vec::new(),
             states: Vec::new(),
-            updated: Vec::new(),
+            streams: 0,
             paths: Paths::default(),
             scope: None,
             stage: Stage::Chain,
@@ -264,7 +264,10 @@ impl<'h> Elaborator<'h> {
     pub fn place(&self, node: NodeId) -> Span {
         let origin = &self.origins[self.nodes[node.index()].origin.0 as usize];
         let calls = origin.stack.iter().rev().map(|step| step.call);
-        std::iter::once(origin.span).chain(calls).find(|span| !self.hir.is_library(span.file)).unwrap_or(origin.span)
+        std::iter::once(origin.span)
+            .chain(calls)
+            .find(|span| !self.hir.is_library(span.file))
+            .unwrap_or(origin.span)
     }
 
     // Words

@@ -12,9 +12,8 @@ use crate::resolve::hir::{Expr, ExprKind, ItemId, ItemKind, ListEntry, LocalId};
 use crate::source::Span;
 use crate::syntax::ast::Name;
 
-/// Operators of the registry that the language writes otherwise: `a[i]` and `a if c else b`.
+/// The registry's operator of `a[i]`.
 const GATHER: &str = "[]";
-const CHOOSE: &str = "if";
 
 impl Elaborator<'_> {
     /// The value of an expression; poison after an error, which is then reported.
@@ -47,8 +46,12 @@ impl Elaborator<'_> {
             ExprKind::Index(base, index) => self.index(frame, base, index, span),
             ExprKind::List(entries) => self.list(frame, entries, span),
             ExprKind::Unary(op, arg) => self.unary(frame, op, arg, span),
-            ExprKind::Binary { op, left, right, op_span } => self.binary(frame, op, (left, right), (span, *op_span)),
-            ExprKind::If { then, condition, otherwise } => self.choose(frame, condition, then, otherwise, span),
+            ExprKind::Binary { op, left, right, op_span } => {
+                self.binary(frame, op, (left, right), (span, *op_span))
+            }
+            ExprKind::If { then, condition, otherwise } => {
+                self.choose(frame, condition, then, otherwise, span)
+            }
             ExprKind::Pipe(left, right) => self.pipe(frame, left, right),
             ExprKind::Block { name, body } => self.block_value(frame, name, body, span),
             ExprKind::For { local, list, body } => self.for_loop(frame, *local, list, body, span),
@@ -61,7 +64,11 @@ impl Elaborator<'_> {
         let name = self.sources.text(span).to_string();
         let condition_text = self.sources.text(condition).to_string();
         let diagnostic = self
-            .error("T011", span, format!("`{name}` does not exist here: its condition `{condition_text}` is false"))
+            .error(
+                "T011",
+                span,
+                format!("`{name}` does not exist here: its condition `{condition_text}` is false"),
+            )
             .label(condition, "the condition")
             .help(format!("write `({name} if {condition_text} else 0)`"));
         self.fail(diagnostic)
@@ -87,8 +94,8 @@ impl Elaborator<'_> {
         match self.eval(frame, base) {
             Value::Poison => Value::Poison,
             Value::Scale { m, w } => match name.text.as_str() {
-                "m" => Value::Tensor(m),
-                "W" => Value::Tensor(w),
+                "m" => m.as_ref().clone(),
+                "W" => w.as_ref().clone(),
                 other => {
                     let diagnostic = self
                         .error("T010", name.span, format!("the scale factors have no part `{other}`"))
@@ -113,10 +120,16 @@ impl Elaborator<'_> {
                 let message = || format!("entry {at} of a list of {}: positions count from 0", entries.len());
                 found.unwrap_or_else(|| self.fail_at("T012", index.span, message()))
             }
-            (Value::Tensor(tensor), Value::Tensor(labels)) => self.operator(GATHER, &[*tensor, *labels], span, span),
+            (Value::Tensor(tensor), Value::Tensor(labels)) => {
+                self.operator(GATHER, &[*tensor, *labels], span, span)
+            }
             (Value::Tensor(_), other) => {
                 let noun = other.noun();
-                self.fail_at("T012", index.span, format!("a tensor is indexed by class labels, not by {noun}"))
+                self.fail_at(
+                    "T012",
+                    index.span,
+                    format!("a tensor is indexed by class labels, not by {noun}"),
+                )
             }
             (other, _) => {
                 let noun = other.noun();
@@ -133,7 +146,7 @@ impl Elaborator<'_> {
         for entry in entries {
             values.push(match entry {
                 ListEntry::Expr(expr) => self.eval(frame, expr),
-                ListEntry::Rest(_) => Value::Rest(frame.rest.clone().unwrap_or_default().into()),
+                ListEntry::Rest(_) => Value::Rest,
             });
         }
         if values.iter().any(Value::is_poison) { Value::Poison } else { Value::List(values.into()) }
@@ -165,7 +178,13 @@ impl Elaborator<'_> {
         }
     }
 
-    fn binary(&mut self, frame: &mut Frame, op: &'static str, sides: (&Expr, &Expr), spans: (Span, Span)) -> Value {
+    fn binary(
+        &mut self,
+        frame: &mut Frame,
+        op: &'static str,
+        sides: (&Expr, &Expr),
+        spans: (Span, Span),
+    ) -> Value {
         let left = self.eval(frame, sides.0);
         let left = self.as_number(left);
         match (op, &left) {
@@ -190,7 +209,13 @@ impl Elaborator<'_> {
         }
     }
 
-    fn tensor_binary(&mut self, op: &'static str, sides: (Value, Value), at: (Span, Span), spans: (Span, Span)) -> Value {
+    fn tensor_binary(
+        &mut self,
+        op: &'static str,
+        sides: (Value, Value),
+        at: (Span, Span),
+        spans: (Span, Span),
+    ) -> Value {
         if let Some(same) = neutral(op, &sides.0, &sides.1) {
             return same;
         }
@@ -214,7 +239,8 @@ impl Elaborator<'_> {
                         Value::Op(_) => "an op takes its tensors by `x |> op` or `op(x)`",
                         _ => "here a tensor or a number is needed",
                     };
-                    let diagnostic = self.error("T006", span, format!("{noun} where a tensor is expected")).help(help);
+                    let diagnostic =
+                        self.error("T006", span, format!("{noun} where a tensor is expected")).help(help);
                     self.fail(diagnostic);
                     None
                 }
@@ -222,7 +248,14 @@ impl Elaborator<'_> {
         }
     }
 
-    fn choose(&mut self, frame: &mut Frame, condition: &Expr, then: &Expr, otherwise: &Expr, span: Span) -> Value {
+    fn choose(
+        &mut self,
+        frame: &mut Frame,
+        condition: &Expr,
+        then: &Expr,
+        otherwise: &Expr,
+        span: Span,
+    ) -> Value {
         match self.eval(frame, condition) {
             Value::Poison => Value::Poison,
             Value::Bool(true) => self.eval(frame, then),
@@ -230,13 +263,18 @@ impl Elaborator<'_> {
             Value::Tensor(condition_node) if self.ty(condition_node).elem == Elem::Bool => {
                 let then_value = self.eval(frame, then);
                 let other_value = self.eval(frame, otherwise);
-                let nodes = (self.to_node(&then_value, then.span), self.to_node(&other_value, otherwise.span));
+                let nodes =
+                    (self.to_node(&then_value, then.span), self.to_node(&other_value, otherwise.span));
                 let (Some(then), Some(otherwise)) = nodes else { return Value::Poison };
-                self.operator(CHOOSE, &[condition_node, then, otherwise], span, condition.span)
+                self.choice([condition_node, then, otherwise], span)
             }
             other => {
                 let noun = other.noun();
-                self.fail_at("T007", condition.span, format!("a condition must be true or false, this is {noun}"))
+                self.fail_at(
+                    "T007",
+                    condition.span,
+                    format!("a condition must be true or false, this is {noun}"),
+                )
             }
         }
     }
@@ -262,7 +300,8 @@ impl Elaborator<'_> {
             Some(number) => Some(number),
             None if value.is_poison() => None,
             None => {
-                let message = format!("a number that is known when compiling is needed, this is {}", value.noun());
+                let message =
+                    format!("a number that is known when compiling is needed, this is {}", value.noun());
                 self.fail_at("T008", expr.span, message);
                 None
             }
@@ -313,7 +352,8 @@ impl Elaborator<'_> {
                 return self.fail_at("L006", list.span, message);
             }
             other => {
-                let message = format!("`for` runs over a list or counts to a whole number, this is {}", other.noun());
+                let message =
+                    format!("`for` runs over a list or counts to a whole number, this is {}", other.noun());
                 return self.fail_at("T013", list.span, message);
             }
         };

@@ -15,7 +15,8 @@ impl Elaborator<'_> {
         let ItemKind::Init(init) = &item.kind else { return Value::Poison };
         if self.stage != Stage::Init {
             let message = format!("`{}` is an initializer and has no value here", item.name.text);
-            let diagnostic = self.error("T009", call, message).help("initializers stand behind `~` of a `param`");
+            let diagnostic =
+                self.error("T009", call, message).help("initializers stand behind `~` of a `param`");
             return self.fail(diagnostic);
         }
         if !self.push_expansion(&item.name.text, call) {

@@ -69,7 +69,11 @@ pub struct Job<'h> {
 }
 
 fn jobs<'h>(hir: &'h Hir, options: &Options, diagnostics: &mut Diagnostics) -> Vec<Job<'h>> {
-    let mut jobs: Vec<Job> = (0..hir.items.len() as u32).map(ItemId).filter(|&id| is_asked(hir, id)).map(|item| Job { item, train: None }).collect();
+    let mut jobs: Vec<Job> = (0..hir.items.len() as u32)
+        .map(ItemId)
+        .filter(|&id| is_asked(hir, id))
+        .map(|item| Job { item, train: None })
+        .collect();
     for train in &hir.trains {
         let Some(item) = trained(train) else { continue };
         match jobs.iter_mut().find(|job| job.item == item) {
@@ -113,8 +117,11 @@ fn select(hir: &Hir, wanted: &str, jobs: &mut Vec<Job>, diagnostics: &mut Diagno
     let names: Vec<String> = jobs.iter().map(name).collect();
     jobs.retain(|job| name(job) == wanted);
     if let (true, Some(file)) = (jobs.is_empty(), hir.root) {
-        let mut diagnostic =
-            Diagnostic::error("N010", Span::new(file, 0, 0), format!("there is no network `{wanted}` in this file"));
+        let mut diagnostic = Diagnostic::error(
+            "N010",
+            Span::new(file, 0, 0),
+            format!("there is no network `{wanted}` in this file"),
+        );
         diagnostic.help = did_you_mean(wanted, &names)
             .or_else(|| (!names.is_empty()).then(|| format!("its networks are {}", names.join(", "))));
         diagnostics.push(diagnostic);
@@ -124,6 +131,8 @@ fn select(hir: &Hir, wanted: &str, jobs: &mut Vec<Job>, diagnostics: &mut Diagno
 /// Errors inside shared definitions would repeat for every network that uses them in the same way.
 fn without_repetition(diagnostics: Diagnostics) -> Diagnostics {
     let mut seen = HashSet::new();
-    let key = |diagnostic: &Diagnostic| (diagnostic.code, diagnostic.labels.iter().map(|label| label.span).collect::<Vec<_>>());
+    let key = |diagnostic: &Diagnostic| {
+        (diagnostic.code, diagnostic.labels.iter().map(|label| label.span).collect::<Vec<_>>())
+    };
     diagnostics.into_iter().filter(|diagnostic| seen.insert(key(diagnostic))).collect()
 }

@@ -18,9 +18,11 @@ pub fn binary(op: &str, left: &Value, right: &Value) -> Option<Result<Value, Str
         (Value::List(list), Value::Int(times)) | (Value::Int(times), Value::List(list)) if op == "*" => {
             Some(repeat(list, *times))
         }
-        (Value::List(a), Value::List(b)) if op == "+" => {
-            Some(checked_list(a.len() + b.len()).map(|()| a.iter().chain(b.iter()).cloned().collect::<Rc<[Value]>>()).map(Value::List))
-        }
+        (Value::List(a), Value::List(b)) if op == "+" => Some(
+            checked_list(a.len() + b.len())
+                .map(|()| a.iter().chain(b.iter()).cloned().collect::<Rc<[Value]>>())
+                .map(Value::List),
+        ),
         _ => fraction(op, left.number()?, right.number()?),
     }
 }
@@ -78,7 +80,11 @@ fn fraction(op: &str, a: f64, b: f64) -> Option<Result<Value, String>> {
         "^" => a.powf(b),
         _ => return comparison(op, a.partial_cmp(&b)).map(Ok),
     };
-    Some(if result.is_finite() { Ok(Value::Float(result)) } else { Err(format!("{a} {op} {b} is not a finite number")) })
+    Some(if result.is_finite() {
+        Ok(Value::Float(result))
+    } else {
+        Err(format!("{a} {op} {b} is not a finite number"))
+    })
 }
 
 fn checked_list(length: usize) -> Result<(), String> {
@@ -98,9 +104,12 @@ fn repeat(list: &[Value], times: i64) -> Result<Value, String> {
 /// `-a` and `not a`.
 pub fn unary(op: &str, arg: &Value) -> Option<Result<Value, String>> {
     match (op, arg) {
-        ("-", Value::Int(value)) => {
-            Some(value.checked_neg().map(Value::Int).ok_or_else(|| format!("-({value}) is too large a whole number")))
-        }
+        ("-", Value::Int(value)) => Some(
+            value
+                .checked_neg()
+                .map(Value::Int)
+                .ok_or_else(|| format!("-({value}) is too large a whole number")),
+        ),
         ("-", Value::Float(value)) => Some(Ok(Value::Float(-value))),
         ("not", Value::Bool(value)) => Some(Ok(Value::Bool(!value))),
         _ => None,

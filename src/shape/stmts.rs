@@ -38,7 +38,7 @@ impl Elaborator<'_> {
         }
     }
 
-    fn statement(&mut self, frame: &mut Frame, stmt: &Stmt) {
+    pub fn statement(&mut self, frame: &mut Frame, stmt: &Stmt) {
         match &stmt.kind {
             StmtKind::Param { name, local, ty, init, role, condition } => {
                 let declared = Declared { name, ty, init, role: role.as_ref(), span: stmt.span };
@@ -95,7 +95,9 @@ impl Elaborator<'_> {
 
     fn parameter(&mut self, frame: &mut Frame, declared: &Declared) -> Value {
         let Some(block) = self.here("parameter", declared.span) else { return Value::Poison };
-        let Some(axes) = self.declared_axes(frame, &declared.ty.dims, declared.ty.span) else { return Value::Poison };
+        let Some(axes) = self.declared_axes(frame, &declared.ty.dims, declared.ty.span) else {
+            return Value::Poison;
+        };
         let size = self.axes.size(&axes);
         self.entries = self.entries.saturating_add(size);
         if self.entries > limits::PARAMETERS {
@@ -123,7 +125,12 @@ impl Elaborator<'_> {
     }
 
     /// The value of an initializer over (some of) `axes`.
-    fn initial_value(&mut self, frame: &mut Frame, init: &Expr, axes: &[crate::axes::Axis]) -> Option<NodeId> {
+    fn initial_value(
+        &mut self,
+        frame: &mut Frame,
+        init: &Expr,
+        axes: &[crate::axes::Axis],
+    ) -> Option<NodeId> {
         let stage = std::mem::replace(&mut self.stage, Stage::Init);
         let ambient = std::mem::replace(&mut frame.ambient, axes.to_vec());
         let value = self.eval(frame, init);
@@ -134,19 +141,31 @@ impl Elaborator<'_> {
         if ty.axes.iter().all(|axis| axes.contains(axis)) {
             return Some(node);
         }
-        let message = format!("the initial value is {}, the parameter {}", self.shape(&ty), self.axes_shape(axes));
+        let message =
+            format!("the initial value is {}, the parameter {}", self.shape(&ty), self.axes_shape(axes));
         self.fail_at("T002", init.span, message);
         None
     }
 
-    fn statistic(&mut self, frame: &mut Frame, name: &Name, value: &Expr, momentum: &Expr, from: &Expr) -> Value {
+    fn statistic(
+        &mut self,
+        frame: &mut Frame,
+        name: &Name,
+        value: &Expr,
+        momentum: &Expr,
+        from: &Expr,
+    ) -> Value {
         let block = self.here("batch statistic", name.span);
         let result = self.eval(frame, value);
         let numbers = (self.eval_number(frame, momentum), self.eval_number(frame, from));
         let (Some(block), (Some(rate), Some(start))) = (block, numbers) else { return Value::Poison };
         let Some(node) = self.to_node(&result, value.span) else { return Value::Poison };
         if !(0.0..=1.0).contains(&rate) {
-            return self.fail_at("T018", momentum.span, format!("a running average's momentum lies in 0..1, not {rate}"));
+            return self.fail_at(
+                "T018",
+                momentum.span,
+                format!("a running average's momentum lies in 0..1, not {rate}"),
+            );
         }
         let ty = self.ty(node).clone();
         if ty.axes.contains(&crate::axes::BATCH) {

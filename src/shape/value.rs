@@ -20,15 +20,20 @@ pub enum Value {
     List(Rc<[Value]>),
     Axis(Axis),
     /// `..` among axes.
-    Rest(Rc<[Axis]>),
+    Rest,
     Tensor(NodeId),
     Op(Rc<OpValue>),
     /// A loss, optimizer, schedule or network family with its configuration.
     Configured(Rc<Configured>),
     /// The input `scale` of an optimizer: the factors of the parameter at hand.
-    Scale { m: NodeId, w: NodeId },
+    Scale {
+        m: Rc<Value>,
+        w: Rc<Value>,
+    },
     /// A `param` whose condition does not hold.
-    Absent { condition: Span },
+    Absent {
+        condition: Span,
+    },
 }
 
 /// A map of tensors, all its configuration known.
@@ -37,12 +42,23 @@ pub enum OpValue {
     /// An `op` or `fn` of the source.
     Item(Configured),
     /// An intrinsic, which one the tensors will say, with its other arguments.
-    Intrinsic { name: &'static str, args: Vec<Argument>, span: Span },
+    Intrinsic {
+        name: &'static str,
+        args: Vec<Argument>,
+        span: Span,
+    },
     /// One after the other.
     Chain(Vec<Rc<OpValue>>),
-    Block { name: Rc<str>, inner: Rc<OpValue>, span: Span },
+    Block {
+        name: Rc<str>,
+        inner: Rc<OpValue>,
+        span: Span,
+    },
     /// An op behind the name of the parameter that holds it (`phi`), which parameter paths show.
-    Held { name: Rc<str>, inner: Rc<OpValue> },
+    Held {
+        name: Rc<str>,
+        inner: Rc<OpValue>,
+    },
 }
 
 /// An evaluated argument of a call.
@@ -75,7 +91,7 @@ impl Value {
             Value::Word(_) => "an option's word",
             Value::List(_) => "a list",
             Value::Axis(_) => "an axis",
-            Value::Rest(_) => "a list of axes",
+            Value::Rest => "`..`",
             Value::Tensor(_) => "a tensor",
             Value::Op(_) => "an op",
             Value::Configured(_) => "a definition",
