@@ -190,6 +190,9 @@ fn help(place: Place, lines: &[Token], index: usize, positives: &[Rule]) -> Opti
         let before = if is_word(before) { text(before) } else { "" };
         return misspelt(before, text(index), positives);
     }
+    if text(0) == "network" && text(index) == "->" && positives.contains(&Rule::open_paren) {
+        return Some("the input needs a type: `network name(x: f32[64]) -> …`".into());
+    }
     let two_lists = matches!(text(0), "optimizer" | "schedule") && positives.contains(&Rule::open_paren);
     if two_lists && matches!(text(index), "=" | "{") {
         let name = text(1);

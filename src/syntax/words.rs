@@ -5,15 +5,21 @@ use super::lex::{ITEM_WORDS, Kind, Token};
 use crate::diag::{Diagnostic, Diagnostics};
 
 /// Reports tokens that are none of the language. Where it is clear what to do without one, parsing goes on: a
-/// semicolon becomes a newline. Returns the places of those that spoil their item.
+/// semicolon becomes a newline, `#` begins a comment. Returns the places of those that spoil their item.
 pub fn check(place: Place, tokens: &mut [Token], diagnostics: &mut Diagnostics) -> Vec<usize> {
     let mut spoilt = Vec::new();
+    let mut in_comment = false;
     for token in tokens {
+        in_comment &= token.kind != Kind::Newline;
+        if in_comment {
+            token.kind = Kind::Comment;
+        }
         match token.kind {
             Kind::Stray => {
                 diagnostics.push(stray(place, *token));
-                match place.text(*token).trim_matches(';') {
-                    "" => token.kind = Kind::Newline,
+                match place.text(*token).as_bytes()[0] {
+                    b';' => token.kind = Kind::Newline,
+                    b'#' => (in_comment, token.kind) = (true, Kind::Comment),
                     _ => spoilt.push(token.start),
                 }
             }
@@ -43,9 +49,11 @@ fn stray(place: Place, token: Token) -> Diagnostic {
 }
 
 fn stray_help(text: &str) -> Option<&'static str> {
+    if text.starts_with('#') {
+        return Some("comments begin with `//`");
+    }
     Some(match text {
         ";" => "a line's end ends it; no semicolon is needed",
-        "#" => "comments begin with `//`",
         "'" | "`" => "strings stand in double quotes: \"…\"",
         "&" | "&&" => "write `and`",
         "|" | "||" => "write `or`; a pipeline is written `|>`",

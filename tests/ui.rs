@@ -1,0 +1,123 @@
+//! Programs with the diagnostics that they must give. `tests/ui/<feature>/*.blk` carries its expectations:
+//!
+//! - `//~ OK` on the first line: the file checks clean;
+//! - `//~ ERROR T003 part of the message` (or `WARNING`): this line is the place of that diagnostic;
+//! - `//~^ ERROR …`: the line above is, with one `^` per line.
+//!
+//! Every diagnostic must be expected and every expectation met. The message, labels and help are searched for the text.
+
+use std::path::{Path, PathBuf};
+
+use blkc::diag::{Diagnostic, Diagnostics, Severity, render};
+use blkc::source::Sources;
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Expectation {
+    line: usize,
+    severity: &'static str,
+    code: String,
+    text: String,
+}
+
+/// The expectations written in a file, and whether it says that there are none.
+fn expectations(text: &str) -> (Vec<Expectation>, bool) {
+    let mut found = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let Some((_, mark)) = line.split_once("//~") else { continue };
+        let above = mark.len() - mark.trim_start_matches('^').len();
+        let mut words = mark[above..].trim().splitn(3, ' ');
+        let severity = match words.next() {
+            Some("ERROR") => "error",
+            Some("WARNING") => "warning",
+            _ => continue,
+        };
+        let code = words.next().unwrap_or("").to_string();
+        let text = words.next().unwrap_or("").trim().to_string();
+        found.push(Expectation { line: index + 1 - above, severity, code, text });
+    }
+    (found, text.starts_with("//~ OK"))
+}
+
+fn meets(expectation: &Expectation, diagnostic: &Diagnostic, line: usize) -> bool {
+    let severity = if diagnostic.severity == Severity::Error { "error" } else { "warning" };
+    let remarks = diagnostic.labels.iter().map(|label| label.text.as_str()).chain(diagnostic.help.as_deref());
+    let says = diagnostic.message.contains(&expectation.text)
+        || remarks.into_iter().any(|r| r.contains(&expectation.text));
+    expectation.line == line
+        && expectation.severity == severity
+        && expectation.code == diagnostic.code
+        && says
+}
+
+/// What the compiler says of a program's syntax.
+fn diagnose(path: &Path, text: &str) -> (Sources, Diagnostics) {
+    let name = path.to_string_lossy().replace('\\', "/");
+    let mut sources = Sources::default();
+    let file = sources.add(&name, text);
+    let (_, diagnostics) = blkc::syntax::parse(&sources, file);
+    (sources, diagnostics)
+}
+
+/// What is wrong with the diagnostics of one program.
+fn complaints(path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let (mut expected, clean) = expectations(&text);
+    let (sources, diagnostics) = diagnose(path, &text);
+    let mut complaints = Vec::new();
+    if clean != expected.is_empty() {
+        complaints.push("must say either `//~ OK` or what is expected".to_string());
+    }
+    for diagnostic in &diagnostics {
+        let span = diagnostic.labels[0].span;
+        let (line, _) = render::position(&sources, span.file, span.start as usize);
+        match expected.iter().position(|expectation| meets(expectation, diagnostic, line)) {
+            Some(index) => drop(expected.remove(index)),
+            None => complaints.push(render::render(
+                std::slice::from_ref(diagnostic),
+                &sources,
+                Default::default(),
+            )),
+        }
+    }
+    complaints.extend(expected.iter().map(|missing| format!("missing: {missing:?}")));
+    complaints.iter().map(|complaint| format!("{}: {complaint}", path.display())).collect()
+}
+
+fn programs(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(programs(&path));
+        } else if path.extension().is_some_and(|extension| extension == "blk") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn every_program_gives_the_diagnostics_that_it_names() {
+    let programs = programs(Path::new("tests/ui"));
+    assert!(programs.len() > 15);
+    let complaints: Vec<_> = programs.iter().flat_map(|path| complaints(path)).collect();
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+/// The standard library itself, and every example, check clean.
+#[test]
+fn the_examples_check_clean() {
+    for path in programs(Path::new("examples")) {
+        let (sources, diagnostics) = diagnose(&path, &std::fs::read_to_string(&path).unwrap());
+        assert!(diagnostics.is_empty(), "{}", render::render(&diagnostics, &sources, Default::default()));
+    }
+}
+
+#[test]
+fn expectations_are_read() {
+    let (found, clean) = expectations("a //~ ERROR S001 some text\n\nb\n//~^^ WARNING N002 x y");
+    assert!(!clean);
+    assert_eq!((found[0].line, found[0].code.as_str(), found[0].text.as_str()), (1, "S001", "some text"));
+    assert_eq!((found[1].line, found[1].severity, found[1].text.as_str()), (2, "warning", "x y"));
+}
