@@ -5,6 +5,54 @@
 //! an elementwise function, the f64 reference, the lowering of elementwise functions to machine operations, and test
 //! problems.
 
+mod abs;
+mod add;
+mod and;
+mod contract;
+mod cos;
+mod div;
+mod draw;
+mod elementwise;
+mod eq;
+mod erf;
+mod exp;
+mod flatten;
+mod floor;
+mod gather;
+mod gaussian;
+mod ge;
+mod gt;
+mod le;
+mod log;
+mod log1p;
+mod log_sum_exp;
+mod lt;
+mod max;
+mod max_over;
+mod mean;
+mod min;
+mod mul;
+mod ne;
+mod neg;
+mod norm;
+mod not;
+mod or;
+mod orthonormal;
+mod pow;
+mod random;
+mod reduction;
+mod reference;
+mod rename_axes;
+mod scalar;
+mod select;
+mod sin;
+mod sqrt;
+mod stop;
+mod sub;
+mod sum;
+mod tanh;
+mod uniform01;
+
 use std::fmt;
 
 use indexmap::IndexMap;
@@ -12,8 +60,8 @@ use ndarray::ArrayD;
 
 use crate::axes::{Axis, AxisTable};
 use crate::ir::Type;
-use crate::loops::build::ScalarBuilder;
 use crate::loops::Reg;
+use crate::loops::build::ScalarBuilder;
 use crate::sym;
 
 /// Everything about one intrinsic.
@@ -31,8 +79,16 @@ pub trait Intrinsic: Sync {
     /// The type of the result. May make fresh axes. `attrs` holds every attribute of the signature, defaults filled in.
     fn infer(&self, axes: &mut AxisTable, args: &[Type], attrs: &Attrs) -> Result<Type, ShapeError>;
 
-    /// What it means, in the symbolic algebra. `out` is what `infer` returned.
-    fn express(&self, graph: &mut sym::Graph, args: &[sym::Expr], attrs: &Attrs, out: &Type) -> sym::Expr;
+    /// What it means, in the symbolic algebra, of arguments of the given types; `out` is what `infer` returned for them.
+    /// An argument's expression may lack axes of its type along which it was found not to vary, and so may the result.
+    fn express(
+        &self,
+        graph: &mut sym::Graph,
+        args: &[sym::Expr],
+        types: &[Type],
+        attrs: &Attrs,
+        out: &Type,
+    ) -> sym::Expr;
 
     /// Independent evaluation in f64, written by hand from the definition: never from `express`.
     fn reference(&self, axes: &AxisTable, args: &[Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64>;
@@ -103,20 +159,15 @@ pub struct ShapeError {
     pub help: Option<String>,
 }
 
-/// A value of the reference evaluation: entries in the order of `axes`.
-#[derive(Clone, Debug)]
-pub struct Tensor {
-    pub axes: Vec<Axis>,
-    pub values: ArrayD<f64>,
-}
+pub use crate::sym::Tensor;
 
 /// One test of the intrinsics suite. Axis 0 is the batch.
 #[derive(Clone, Debug)]
 pub struct Problem {
     /// Extents of the axes used; entry 0 is the batch.
     pub extents: Vec<usize>,
-    /// Axes of each argument.
-    pub args: Vec<Vec<Axis>>,
+    /// Types of the arguments; conditions are drawn from 0 and 1, labels from their class.
+    pub args: Vec<Type>,
     pub attrs: Attrs,
     /// Range from which argument values are drawn.
     pub range: (f64, f64),
@@ -125,10 +176,63 @@ pub struct Problem {
 }
 
 /// The registry: one line per intrinsic.
-pub static ALL: &[&dyn Intrinsic] = &[];
+pub static ALL: &[&dyn Intrinsic] = &[
+    &add::Add,
+    &sub::Sub,
+    &neg::Neg,
+    &mul::Mul,
+    &div::Div,
+    &pow::Pow,
+    &lt::Lt,
+    &le::Le,
+    &gt::Gt,
+    &ge::Ge,
+    &eq::Eq,
+    &ne::Ne,
+    &and::And,
+    &or::Or,
+    &not::Not,
+    &select::Where,
+    &exp::Exp,
+    &log::Log,
+    &log1p::Log1p,
+    &sqrt::Sqrt,
+    &erf::Erf,
+    &tanh::Tanh,
+    &sin::Sin,
+    &cos::Cos,
+    &max::Max,
+    &min::Min,
+    &abs::Abs,
+    &floor::Floor,
+    &stop::Stop,
+    &contract::Contract,
+    &gather::Gather,
+    &flatten::Flatten,
+    &rename_axes::RenameAxes,
+    &sum::INTRINSIC,
+    &mean::INTRINSIC,
+    &max_over::INTRINSIC,
+    &norm::INTRINSIC,
+    &log_sum_exp::INTRINSIC,
+    &gaussian::Gaussian,
+    &uniform01::Uniform01,
+    &random::Random,
+    &orthonormal::Orthonormal,
+];
 
+/// The first intrinsic of this name.
 pub fn by_name(name: &str) -> Option<&'static dyn Intrinsic> {
     ALL.iter().copied().find(|intrinsic| intrinsic.name() == name)
+}
+
+/// The intrinsic of this name with so many tensor arguments: one name may stand for an entrywise function of two
+/// tensors and a reduction of one.
+pub fn by_name_and_arity(name: &str, tensors: usize) -> Option<&'static dyn Intrinsic> {
+    let fits = |intrinsic: &&dyn Intrinsic| {
+        intrinsic.name() == name && intrinsic.signature().tensors.len() == tensors
+    };
+    ALL.iter().copied().find(fits)
 }
 
 pub fn by_operator(operator: &str, arguments: usize) -> Option<&'static dyn Intrinsic> {

@@ -1,9 +1,18 @@
 //! The constructors of expressions. They normalize: equal things come out as one node.
 
 use super::graph::{Expr, Function, FunctionRef, Graph, Node, Number, Reduction, Symbol};
+use super::simplify;
 use crate::axes::Axis;
 
 impl Graph {
+    /// The node in normal form: the first rule of [`simplify::rules`] that applies decides what it becomes.
+    fn make(&mut self, node: Node) -> Expr {
+        match simplify::rewrite(self, &node) {
+            Some(equal) => equal,
+            None => self.intern(node),
+        }
+    }
+
     pub fn number(&mut self, value: f64) -> Expr {
         self.intern(Node::Number(Number::new(value)))
     }
@@ -21,11 +30,7 @@ impl Graph {
     }
 
     pub fn add(&mut self, terms: &[Expr]) -> Expr {
-        match terms {
-            [] => self.number(0.0),
-            [one] => *one,
-            _ => self.intern(Node::Add(terms.to_vec())),
-        }
+        self.make(Node::Add(terms.to_vec()))
     }
 
     pub fn sub(&mut self, a: Expr, b: Expr) -> Expr {
@@ -39,11 +44,7 @@ impl Graph {
     }
 
     pub fn mul(&mut self, factors: &[Expr]) -> Expr {
-        match factors {
-            [] => self.number(1.0),
-            [one] => *one,
-            _ => self.intern(Node::Mul(factors.to_vec())),
-        }
+        self.make(Node::Mul(factors.to_vec()))
     }
 
     pub fn div(&mut self, a: Expr, b: Expr) -> Expr {
@@ -52,7 +53,7 @@ impl Graph {
     }
 
     pub fn pow(&mut self, base: Expr, exponent: Expr) -> Expr {
-        self.intern(Node::Pow(base, exponent))
+        self.make(Node::Pow(base, exponent))
     }
 
     pub fn powf(&mut self, base: Expr, exponent: f64) -> Expr {
@@ -69,12 +70,15 @@ impl Graph {
     }
 
     pub fn apply(&mut self, function: &'static dyn Function, args: &[Expr]) -> Expr {
-        self.intern(Node::Apply(FunctionRef(function), args.to_vec()))
+        self.make(Node::Apply(FunctionRef(function), args.to_vec()))
     }
 
     /// Axes that `arg` lacks: a sum or mean multiplies accordingly, a maximum ignores them.
     pub fn reduce(&mut self, how: Reduction, over: &[Axis], arg: Expr) -> Expr {
-        if over.is_empty() { arg } else { self.intern(Node::Reduce(how, over.to_vec(), arg)) }
+        let mut over = over.to_vec();
+        over.sort_unstable();
+        over.dedup();
+        self.make(Node::Reduce(how, over, arg))
     }
 
     pub fn sum(&mut self, over: &[Axis], arg: Expr) -> Expr {
@@ -87,25 +91,27 @@ impl Graph {
 
     /// Σ_over left·right. Axes of `over` that one factor lacks are summed in the other first.
     pub fn contract(&mut self, left: Expr, right: Expr, over: &[Axis]) -> Expr {
-        self.intern(Node::Contract { left, right, over: over.to_vec() })
+        let mut over = over.to_vec();
+        over.sort_unstable();
+        over.dedup();
+        self.make(Node::Contract { left, right, over })
     }
 
     pub fn rename(&mut self, arg: Expr, pairs: &[(Axis, Axis)]) -> Expr {
-        self.intern(Node::Rename(arg, pairs.to_vec()))
+        self.make(Node::Rename(arg, pairs.to_vec()))
     }
 
     pub fn reshape(&mut self, arg: Expr, from: &[Axis], to: &[Axis]) -> Expr {
-        self.intern(Node::Reshape { arg, from: from.to_vec(), to: to.to_vec() })
+        self.make(Node::Reshape { arg, from: from.to_vec(), to: to.to_vec() })
     }
 
     pub fn index(&mut self, axis: Axis) -> Expr {
-        self.intern(Node::Index(axis))
+        self.make(Node::Index(axis))
     }
 
     /// Repeats along those of `along` that `arg` lacks.
     pub fn spread(&mut self, arg: Expr, along: &[Axis]) -> Expr {
-        let missing: Vec<Axis> = along.iter().copied().filter(|axis| !self.axes_of(arg).contains(axis)).collect();
-        if missing.is_empty() { arg } else { self.intern(Node::Spread(arg, missing)) }
+        self.make(Node::Spread(arg, along.to_vec()))
     }
 
     pub fn random(&mut self, stream: u32, counters: &[Expr], axes: &[Axis]) -> Expr {

@@ -1,1 +1,218 @@
-//! Expressions as f64 arrays.
+//! Expressions as f64 arrays: the meaning that compiled code is checked against.
+
+use std::collections::HashMap;
+
+use ndarray::{Array3, ArrayD, Axis as Dim, IxDyn};
+
+use super::graph::{Expr, Graph, Node, Reduction, Symbol, without};
+use super::random;
+use crate::axes::{Axis, AxisTable};
+
+/// Numbers over named axes: entries in the order of `axes`. Conditions are 0 and 1, labels whole numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    pub axes: Vec<Axis>,
+    pub values: ArrayD<f64>,
+}
+
+impl Tensor {
+    pub fn scalar(value: f64) -> Self {
+        Tensor { axes: vec![], values: ArrayD::from_elem(IxDyn(&[]), value) }
+    }
+
+    /// Row-major entries over `axes`; their number must fit.
+    pub fn new(table: &AxisTable, axes: &[Axis], entries: Vec<f64>) -> Self {
+        let values =
+            ArrayD::from_shape_vec(shape(table, axes), entries).expect("as many entries as the axes have");
+        Tensor { axes: axes.to_vec(), values }
+    }
+
+    /// The same entries over `axes`, in this order and row-major, repeated along those that the tensor lacks. All axes
+    /// of the tensor must be among them.
+    pub fn along(&self, table: &AxisTable, axes: &[Axis]) -> ArrayD<f64> {
+        let present = axes.iter().filter_map(|axis| self.place(*axis));
+        let mut view = self.values.view().permuted_axes(present.collect::<Vec<usize>>());
+        for (place, axis) in axes.iter().enumerate() {
+            if self.place(*axis).is_none() {
+                view = view.insert_axis(Dim(place));
+            }
+        }
+        let full = view.broadcast(shape(table, axes)).expect("the tensor's axes are among the axes");
+        full.as_standard_layout().into_owned()
+    }
+
+    fn place(&self, axis: Axis) -> Option<usize> {
+        self.axes.iter().position(|own| *own == axis)
+    }
+}
+
+fn shape(table: &AxisTable, axes: &[Axis]) -> IxDyn {
+    IxDyn(&axes.iter().map(|&axis| table.extent(axis)).collect::<Vec<usize>>())
+}
+
+/// The values of `roots`, each over the axes of its expression in storage order. `values` gives every symbol that
+/// they read. Panics where a symbol has no value.
+pub fn evaluate(graph: &Graph, values: &HashMap<Symbol, Tensor>, roots: &[Expr]) -> Vec<Tensor> {
+    let mut evaluator = Evaluator { graph, symbols: values, done: HashMap::new() };
+    for expr in evaluator.needed(roots) {
+        let value = evaluator.node(expr);
+        evaluator.done.insert(expr, value);
+    }
+    roots.iter().map(|root| evaluator.done[root].clone()).collect()
+}
+
+struct Evaluator<'a> {
+    graph: &'a Graph,
+    symbols: &'a HashMap<Symbol, Tensor>,
+    done: HashMap<Expr, Tensor>,
+}
+
+impl Evaluator<'_> {
+    /// What the roots are made of, arguments first: an expression is younger than its arguments.
+    fn needed(&self, roots: &[Expr]) -> Vec<Expr> {
+        let mut needed: Vec<Expr> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        let mut open = roots.to_vec();
+        while let Some(expr) = open.pop() {
+            if seen.insert(expr) {
+                needed.push(expr);
+                open.extend(self.graph.node(expr).args());
+            }
+        }
+        needed.sort_unstable();
+        needed
+    }
+
+    fn node(&self, expr: Expr) -> Tensor {
+        let axes = self.graph.axes_of(expr).to_vec();
+        let values = match self.graph.node(expr) {
+            Node::Number(number) => ArrayD::from_elem(IxDyn(&[]), number.value()),
+            Node::Symbol(symbol) => self.symbol(*symbol),
+            Node::Add(args) => self.entrywise(&axes, args, |entries| entries.iter().sum()),
+            Node::Mul(args) => self.entrywise(&axes, args, |entries| entries.iter().product()),
+            Node::Pow(base, exponent) => self.entrywise(&axes, &[*base, *exponent], |entries| power(entries)),
+            Node::Apply(function, args) => self.entrywise(&axes, args, |entries| function.0.eval(entries)),
+            Node::Reduce(how, over, arg) => self.reduce(*how, over, *arg),
+            Node::Contract { left, right, over } => self.contract(&axes, *left, *right, over),
+            Node::Rename(arg, _) => self.done[arg].values.clone(),
+            Node::Reshape { arg, from, to } => self.reshape(&axes, *arg, from, to),
+            Node::Index(axis) => {
+                let positions = (0..self.graph.axes.extent(*axis)).map(|k| k as f64);
+                ArrayD::from_shape_vec(self.shape(&axes), positions.collect()).expect("one axis")
+            }
+            Node::Spread(arg, _) => self.done[arg].along(&self.graph.axes, &axes),
+            Node::Random { stream, counters, axes } => self.random(*stream, counters, axes),
+            Node::Orthonormal(arg) => orthonormal(&self.done[arg].values),
+        };
+        Tensor { axes, values }
+    }
+
+    fn shape(&self, axes: &[Axis]) -> IxDyn {
+        shape(&self.graph.axes, axes)
+    }
+
+    fn symbol(&self, symbol: Symbol) -> ArrayD<f64> {
+        let info = self.graph.symbol_info(symbol);
+        let Some(value) = self.symbols.get(&symbol) else { panic!("{} has no value", info.name) };
+        value.along(&self.graph.axes, &info.axes)
+    }
+
+    fn entrywise(&self, axes: &[Axis], args: &[Expr], f: impl Fn(&[f64]) -> f64) -> ArrayD<f64> {
+        let args: Vec<ArrayD<f64>> =
+            args.iter().map(|arg| self.done[arg].along(&self.graph.axes, axes)).collect();
+        let slices: Vec<&[f64]> = args.iter().map(|arg| arg.as_slice().expect("row-major")).collect();
+        let mut entries = vec![0.0; slices.len()];
+        let entry = |place: usize| {
+            for (entry, slice) in entries.iter_mut().zip(&slices) {
+                *entry = slice[place];
+            }
+            f(&entries)
+        };
+        let values = (0..self.graph.axes.size(axes)).map(entry).collect();
+        ArrayD::from_shape_vec(self.shape(axes), values).expect("as many entries as the axes have")
+    }
+
+    fn reduce(&self, how: Reduction, over: &[Axis], arg: Expr) -> ArrayD<f64> {
+        let arg = &self.done[&arg];
+        let mut values = arg.values.clone();
+        let mut places: Vec<usize> = over.iter().filter_map(|axis| arg.place(*axis)).collect();
+        places.sort_unstable();
+        for place in places.into_iter().rev() {
+            values = match how {
+                Reduction::Sum => values.sum_axis(Dim(place)),
+                Reduction::Mean => values.mean_axis(Dim(place)).expect("extents are at least 1"),
+                Reduction::Max => {
+                    values.fold_axis(Dim(place), f64::NEG_INFINITY, |a, b| if b > a { *b } else { *a })
+                }
+            };
+        }
+        values
+    }
+
+    fn contract(&self, axes: &[Axis], left: Expr, right: Expr, over: &[Axis]) -> ArrayD<f64> {
+        let (l, r) = (&self.done[&left], &self.done[&right]);
+        let shared: Vec<Axis> =
+            without(&l.axes, over).into_iter().filter(|axis| r.axes.contains(axis)).collect();
+        let rows = without(&without(&l.axes, over), &shared);
+        let cols = without(&without(&r.axes, over), &shared);
+        let [c, m, k, n] = [&shared[..], &rows, over, &cols].map(|axes| self.graph.axes.size(axes));
+        let cube = |side: &Tensor, order: [&[Axis]; 3], dims| {
+            let flat = side.along(&self.graph.axes, &order.concat()).into_raw_vec_and_offset().0;
+            Array3::from_shape_vec(dims, flat).expect("the axes of one side")
+        };
+        let a = cube(l, [&shared, &rows, over], (c, m, k));
+        let b = cube(r, [&shared, over, &cols], (c, k, n));
+        let products = (0..c).flat_map(|i| a.index_axis(Dim(0), i).dot(&b.index_axis(Dim(0), i)).into_iter());
+        let product =
+            Tensor::new(&self.graph.axes, &[&shared[..], &rows, &cols].concat(), products.collect());
+        product.along(&self.graph.axes, axes)
+    }
+
+    fn reshape(&self, axes: &[Axis], arg: Expr, from: &[Axis], to: &[Axis]) -> ArrayD<f64> {
+        let arg = &self.done[&arg];
+        let rest = without(&arg.axes, from);
+        let flat = arg.along(&self.graph.axes, &[&rest[..], from].concat()).into_raw_vec_and_offset().0;
+        Tensor::new(&self.graph.axes, &[&rest[..], to].concat(), flat).along(&self.graph.axes, axes)
+    }
+
+    fn random(&self, stream: u32, counters: &[Expr], axes: &[Axis]) -> ArrayD<f64> {
+        let counters: Vec<u32> =
+            counters.iter().map(|counter| self.done[counter].values.sum() as u32).collect();
+        let draws =
+            (0..self.graph.axes.size(axes)).map(|place| random::uniform(stream, &counters, place as u32));
+        ArrayD::from_shape_vec(self.shape(axes), draws.collect()).expect("as many entries as the axes have")
+    }
+}
+
+fn power(entries: &[f64]) -> f64 {
+    entries[0].powf(entries[1])
+}
+
+/// Rows or columns, whichever are fewer, made orthonormal in order by modified Gram–Schmidt; the first axis holds the
+/// rows. A vector that depends on the ones before it becomes zero.
+fn orthonormal(values: &ArrayD<f64>) -> ArrayD<f64> {
+    let rows = values.shape().first().copied().unwrap_or(1);
+    let cols = values.len() / rows.max(1);
+    let flat: Vec<f64> = values.iter().copied().collect();
+    let wide = rows <= cols;
+    let (count, len) = if wide { (rows, cols) } else { (cols, rows) };
+    let at = |vector: usize, i: usize| if wide { vector * cols + i } else { i * cols + vector };
+    let mut basis: Vec<Vec<f64>> = Vec::new();
+    for vector in 0..count {
+        let mut current: Vec<f64> = (0..len).map(|i| flat[at(vector, i)]).collect();
+        for earlier in &basis {
+            let dot: f64 = earlier.iter().zip(&current).map(|(a, b)| a * b).sum();
+            current.iter_mut().zip(earlier).for_each(|(c, e)| *c -= dot * e);
+        }
+        let norm = current.iter().map(|c| c * c).sum::<f64>().sqrt();
+        current.iter_mut().for_each(|c| *c = if norm > 0.0 { *c / norm } else { 0.0 });
+        basis.push(current);
+    }
+    let mut result = vec![0.0; flat.len()];
+    for (vector, entries) in basis.iter().enumerate() {
+        for (i, &entry) in entries.iter().enumerate() {
+            result[at(vector, i)] = entry;
+        }
+    }
+    ArrayD::from_shape_vec(values.raw_dim(), result).expect("the argument's shape")
+}

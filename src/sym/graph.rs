@@ -49,6 +49,14 @@ pub trait Function: Sync {
     fn simplify(&self, _graph: &mut Graph, _args: &[Expr]) -> Option<(&'static str, Expr)> {
         None
     }
+    /// Whether the value is always 0 or 1, so that its powers are itself.
+    fn is_indicator(&self, _graph: &Graph, _args: &[Expr]) -> bool {
+        false
+    }
+    /// Whether the value is never negative.
+    fn is_nonnegative(&self) -> bool {
+        false
+    }
 }
 
 impl fmt::Debug for dyn Function {
@@ -111,18 +119,30 @@ pub enum Node {
     /// Over axes of the argument, which the result lacks.
     Reduce(Reduction, Vec<Axis>, Expr),
     /// Σ over `over` of the product of the factors: matrix products and their kin. Two factors, each summed axis in both.
-    Contract { left: Expr, right: Expr, over: Vec<Axis> },
+    Contract {
+        left: Expr,
+        right: Expr,
+        over: Vec<Axis>,
+    },
     /// The same entries with other axes; pairs (old, new) of equal extents, unmentioned axes stay.
     Rename(Expr, Vec<(Axis, Axis)>),
     /// Row-major reinterpretation: the axes `from` (in this order, which is their order in the result's memory) become `to`.
-    Reshape { arg: Expr, from: Vec<Axis>, to: Vec<Axis> },
+    Reshape {
+        arg: Expr,
+        from: Vec<Axis>,
+        to: Vec<Axis>,
+    },
     /// The position along an axis, as a number.
     Index(Axis),
     /// Repeats a value along axes that it lacks.
     Spread(Expr, Vec<Axis>),
     /// Independent uniform numbers in (0, 1) over `axes`: a counter-based hash of the entry's flat row-major position
     /// in `axes`, `stream` and the scalar `counters` (seed, step). Differentiates to zero.
-    Random { stream: u32, counters: Vec<Expr>, axes: Vec<Axis> },
+    Random {
+        stream: u32,
+        counters: Vec<Expr>,
+        axes: Vec<Axis>,
+    },
     /// The rows or columns (whichever are fewer) of the argument, seen as a matrix with the first axis as rows,
     /// made orthonormal (Gram–Schmidt with positive diagonal). Only in initializers.
     Orthonormal(Expr),
@@ -153,6 +173,9 @@ pub struct Graph {
     symbols: Vec<SymbolInfo>,
     names: HashMap<Expr, String>,
     tags: HashMap<Expr, Tag>,
+    /// What random draws are counted by: the words of the seed, then the step. Draws of an initializer use the former
+    /// only ([`Storage::Seed`]).
+    pub counters: Vec<Symbol>,
     /// New expressions get this tag.
     pub current_tag: Option<Tag>,
     /// Scalars that count up in the routine being built (seed words, step): the counters of [`Graph::fresh_random`].
@@ -170,6 +193,7 @@ impl Graph {
             symbols: Vec::new(),
             names: HashMap::new(),
             tags: HashMap::new(),
+            counters: Vec::new(),
             current_tag: None,
             random_counters: Vec::new(),
             next_stream: 0,
@@ -226,20 +250,28 @@ impl Graph {
         self.tags.get(&expr).copied()
     }
 
-    /// The node as it stands, shared with its equal. Normalizing constructors call this last.
+    /// The node as it stands, shared with its equal. Normalizing constructors call this last. Sums, products and
+    /// contractions are equal in any order of their arguments; the order first written is kept, for printing and so
+    /// that evaluation follows the source.
     pub fn intern(&mut self, node: Node) -> Expr {
-        if let Some(&known) = self.interned.get(&node) {
+        let key = node.unordered();
+        if let Some(&known) = self.interned.get(&key) {
             return known;
         }
         let expr = Expr(self.nodes.len() as u32);
         let axes = self.result_axes(&node);
         self.node_axes.push(axes);
-        self.nodes.push(node.clone());
-        self.interned.insert(node, expr);
+        self.nodes.push(node);
+        self.interned.insert(key, expr);
         if let Some(tag) = self.current_tag {
             self.tags.insert(expr, tag);
         }
         expr
+    }
+
+    /// The expression of this node, where it has been made before.
+    pub fn known(&self, node: &Node) -> Option<Expr> {
+        self.interned.get(&node.unordered()).copied()
     }
 
     fn result_axes(&self, node: &Node) -> Vec<Axis> {
@@ -251,7 +283,8 @@ impl Graph {
             Node::Reduce(_, over, arg) => without(self.axes_of(*arg), over),
             Node::Contract { left, right, over } => without(&self.union(&[*left, *right]), over),
             Node::Rename(arg, pairs) => {
-                let rename = |axis: &Axis| pairs.iter().find(|pair| pair.0 == *axis).map_or(*axis, |pair| pair.1);
+                let rename =
+                    |axis: &Axis| pairs.iter().find(|pair| pair.0 == *axis).map_or(*axis, |pair| pair.1);
                 self.axes_of(*arg).iter().map(rename).collect()
             }
             Node::Reshape { arg, from, to } => {
@@ -266,14 +299,48 @@ impl Graph {
     }
 
     fn union(&self, args: &[Expr]) -> Vec<Axis> {
-        // The argument with most axes leads, so that a broadcast factor in front does not permute the result.
-        let mut order: Vec<Expr> = args.to_vec();
-        order.sort_by_key(|&arg| std::cmp::Reverse(self.axes_of(arg).len()));
-        batch_first(order.iter().flat_map(|&arg| self.axes_of(arg).iter().copied()))
+        let shapes: Vec<&[Axis]> = args.iter().map(|&arg| self.axes_of(arg)).collect();
+        broadcast_axes(&shapes)
     }
 }
 
-fn without(axes: &[Axis], removed: &[Axis]) -> Vec<Axis> {
+impl Node {
+    /// The expressions that it is made of; all were made before it.
+    pub fn args(&self) -> Vec<Expr> {
+        match self {
+            Node::Number(_) | Node::Symbol(_) | Node::Index(_) => vec![],
+            Node::Add(args) | Node::Mul(args) | Node::Apply(_, args) => args.clone(),
+            Node::Random { counters, .. } => counters.clone(),
+            Node::Pow(a, b) | Node::Contract { left: a, right: b, .. } => vec![*a, *b],
+            Node::Reduce(_, _, arg)
+            | Node::Rename(arg, _)
+            | Node::Reshape { arg, .. }
+            | Node::Spread(arg, _)
+            | Node::Orthonormal(arg) => vec![*arg],
+        }
+    }
+
+    /// The node with commuting arguments in the order of their ids: equal nodes become the same.
+    fn unordered(&self) -> Node {
+        let mut node = self.clone();
+        match &mut node {
+            Node::Add(args) | Node::Mul(args) => args.sort_unstable(),
+            Node::Contract { left, right, .. } if *right < *left => std::mem::swap(left, right),
+            _ => (),
+        }
+        node
+    }
+}
+
+/// Axes of an entrywise result in storage order: the argument with most axes leads, so that a broadcast factor in
+/// front does not permute the result; the batch comes first.
+pub fn broadcast_axes(shapes: &[&[Axis]]) -> Vec<Axis> {
+    let mut order = shapes.to_vec();
+    order.sort_by_key(|axes| std::cmp::Reverse(axes.len()));
+    batch_first(order.into_iter().flatten().copied())
+}
+
+pub(super) fn without(axes: &[Axis], removed: &[Axis]) -> Vec<Axis> {
     axes.iter().copied().filter(|axis| !removed.contains(axis)).collect()
 }
 

@@ -9,5 +9,8 @@ pub mod graph;
 pub mod notation;
 pub mod operator;
 pub mod print;
+pub mod random;
+pub mod simplify;
 
+pub use evaluate::{Tensor, evaluate};
 pub use graph::{Expr, Function, Graph, Node, Reduction, Storage, Symbol, SymbolInfo};

@@ -1,0 +1,21 @@
+//! Entrywise product.
+
+use super::elementwise::{Elementwise, Kind};
+use crate::sym::{Expr, Graph};
+
+pub(super) struct Mul;
+
+impl Elementwise for Mul {
+    const NAME: &'static str = "mul";
+    const OPERATOR: Option<&'static str> = Some("*");
+    const ARGS: &'static [&'static str] = &["a", "b"];
+    const TAKES: &'static [Kind] = &[Kind::Number, Kind::Number];
+
+    fn formula(&self, graph: &mut Graph, args: &[Expr]) -> Expr {
+        graph.mul(args)
+    }
+
+    fn at(&self, args: &[f64]) -> f64 {
+        args[0] * args[1]
+    }
+}

@@ -1,0 +1,19 @@
+//! Sum over axes.
+
+use super::reduction::{Reducing, Reduction};
+use crate::axes::Axis;
+use crate::sym::{Expr, Graph};
+
+pub(super) static INTRINSIC: Reduction = Reduction { name: "sum", meaning: &Meaning };
+
+struct Meaning;
+
+impl Reducing for Meaning {
+    fn formula(&self, graph: &mut Graph, arg: Expr, over: &[Axis]) -> Expr {
+        graph.sum(over, arg)
+    }
+
+    fn of(&self, entries: &[f64]) -> f64 {
+        entries.iter().sum()
+    }
+}
