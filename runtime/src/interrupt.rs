@@ -12,6 +12,7 @@ static STOP: AtomicBool = AtomicBool::new(false);
 pub fn watch() -> &'static AtomicBool {
     static HANDLER: OnceLock<()> = OnceLock::new();
     HANDLER.get_or_init(|| {
+        ignore_file_size_signal();
         // Where no handler can be set, an interrupt ends the process as it does by default.
         let _ = ctrlc::set_handler(|| {
             if STOP.swap(true, Ordering::SeqCst) {
@@ -21,3 +22,13 @@ pub fn watch() -> &'static AtomicBool {
     });
     &STOP
 }
+
+/// A write beyond the file-size limit then fails, as on a full disk, and does not end the process without a word.
+#[cfg(unix)]
+fn ignore_file_size_signal() {
+    // SAFETY: ignoring a signal installs no code.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+#[cfg(not(unix))]
+fn ignore_file_size_signal() {}

@@ -43,9 +43,9 @@ pub struct TrainOptions {
     /// Learning rate: short for --set lr=RATE
     #[arg(long, value_name = "RATE")]
     pub lr: Option<f64>,
-    /// Steps between two entries in metrics.jsonl
-    #[arg(long, value_name = "N", default_value_t = LOG_EVERY)]
-    pub log_every: u64,
+    /// Steps between two entries in metrics.jsonl [default: 50]
+    #[arg(long, value_name = "N")]
+    pub log_every: Option<u64>,
 }
 
 /// Steps between two entries of the metrics, unless said otherwise.

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::data::{self, Dataset, Order, Wanted};
 use crate::manifest::{Manifest, TensorKind};
 use crate::metrics::{self, Kind, Record};
-use crate::options::TrainOptions;
+use crate::options::{LOG_EVERY, TrainOptions};
 use crate::pool::Pool;
 use crate::program::{EVAL, INIT, Program, RoutineId, TRAIN};
 use crate::report::{Epoch, Outcome, Reporter, Start, Step};
@@ -72,6 +72,8 @@ struct Session<'p> {
     // What happened in this session.
     first: u64,
     began: Instant,
+    /// When the epoch began, or this session of it, and at which step: the speed is counted from here.
+    epoch_began: (Instant, u64),
     loss: Option<f64>,
     /// Evaluation of the weights as they are.
     test: Option<Evaluation>,
@@ -100,9 +102,10 @@ impl<'p> Session<'p> {
         let now = Instant::now();
         Ok(Session {
             first: position.step,
-            log_every: options.log_every.max(1),
+            log_every: options.log_every.unwrap_or(LOG_EVERY).max(1),
             run: None,
             began: now,
+            epoch_began: (now, position.step),
             loss: None,
             test: None,
             saved: now,
@@ -159,7 +162,7 @@ impl<'p> Session<'p> {
         while self.position.step < self.end && !stop.load(Ordering::Relaxed) {
             self.step()?;
             if self.position.step.is_multiple_of(self.log_every) {
-                self.record(Kind::Step)?;
+                self.record(Kind::Step, self.samples_per_s())?;
             }
             if self.position.step.is_multiple_of(self.order.steps_per_epoch()) {
                 self.epoch(out)?;
@@ -203,8 +206,9 @@ impl<'p> Session<'p> {
     }
 
     fn samples_per_s(&self) -> f64 {
-        let samples = (self.position.step - self.first) * self.program.manifest().batch as u64;
-        samples as f64 / self.began.elapsed().as_secs_f64().max(1e-9)
+        let (began, first) = self.epoch_began;
+        let samples = (self.position.step - first) * self.program.manifest().batch as u64;
+        samples as f64 / began.elapsed().as_secs_f64().max(1e-9)
     }
 
     fn step_report(&self) -> Step {
@@ -219,8 +223,9 @@ impl<'p> Session<'p> {
 
     /// The end of an epoch: evaluated, recorded, told, saved.
     fn epoch(&mut self, out: &mut dyn Reporter) -> Result<(), Error> {
+        let samples_per_s = self.samples_per_s();
         self.evaluate();
-        self.record(Kind::Epoch)?;
+        self.record(Kind::Epoch, samples_per_s)?;
         let steps = self.order.steps_per_epoch();
         let report = Epoch {
             epoch: (self.position.step / steps) as u32,
@@ -229,13 +234,15 @@ impl<'p> Session<'p> {
             loss: self.position.loss_sum / steps as f64,
             accuracy: self.accuracy().map(|_| self.position.accuracy_sum / steps as f64),
             lr: self.clock.rate(self.program),
-            samples_per_s: self.samples_per_s(),
+            samples_per_s,
             test: self.test,
         };
         out.epoch(&report);
         self.keep_best(&report)?;
         (self.position.loss_sum, self.position.accuracy_sum) = (0.0, 0.0);
-        self.save()
+        self.save()?;
+        self.epoch_began = (Instant::now(), self.position.step);
+        Ok(())
     }
 
     /// Evaluates the weights as they are on the test set, where there is one.
@@ -260,7 +267,7 @@ impl<'p> Session<'p> {
         Ok(())
     }
 
-    fn record(&mut self, kind: Kind) -> Result<(), Error> {
+    fn record(&mut self, kind: Kind, samples_per_s: f64) -> Result<(), Error> {
         if self.run.is_none() {
             return Ok(());
         }
@@ -280,7 +287,7 @@ impl<'p> Session<'p> {
             loss,
             accuracy,
             lr: self.clock.rate(self.program),
-            samples_per_s: self.samples_per_s(),
+            samples_per_s,
             test_loss: test.map(|test| test.loss),
             test_accuracy: test.and_then(|test| test.accuracy),
             test_rmse: test.and_then(|test| test.rmse),

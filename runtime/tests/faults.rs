@@ -30,14 +30,19 @@ fn child_process() {
     }
 }
 
-fn spawn(folder: &Path, epochs: u32) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["child_process", "--exact", "--nocapture"])
+fn command(folder: &Path, epochs: u32, limits: &str) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &format!("{limits} exec \"$0\" child_process --exact --nocapture")])
+        .arg(std::env::current_exe().unwrap())
         .env(FOLDER, folder)
         .env(EPOCHS, epochs.to_string())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
+        .stdout(Stdio::null());
+    command
+}
+
+fn spawn(folder: &Path, epochs: u32) -> Child {
+    command(folder, epochs, "").spawn().unwrap()
 }
 
 /// Waits for the child until then; its exit status, if it has ended.
@@ -181,6 +186,21 @@ fn a_folder_that_cannot_be_written_is_named() {
     let error = resumed(blocked.path());
     assert!(error.message.contains("state.safetensors"), "{error}");
     assert_eq!(fs::read(blocked.path().join("state.safetensors")).unwrap(), before);
+}
+
+#[test]
+fn a_full_disk_costs_nothing_that_was_saved() {
+    let folder = short_run();
+    let before = fs::read(folder.path().join("state.safetensors")).unwrap();
+    // No file may grow beyond four blocks of 512 bytes (1024 in some shells): less than the state needs.
+    let output = command(folder.path(), 4, "ulimit -f 4;").stderr(Stdio::piped()).output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    let place = folder.path().display().to_string();
+    assert!(message.contains(&format!("cannot write {place}")) && message.contains("too large"), "{message}");
+    assert_eq!(fs::read(folder.path().join("state.safetensors")).unwrap(), before);
+    assert!(!folder.path().join("state.safetensors.tmp").exists());
+    train(&mut program(), &resume(folder.path()), &mut Silent).expect("it goes on when there is room");
 }
 
 #[test]

@@ -214,7 +214,7 @@ pub fn program() -> Program {
 
 /// Two threads, as quick as may be.
 pub fn options() -> TrainOptions {
-    TrainOptions { threads: Some(2), log_every: 10, ..TrainOptions::default() }
+    TrainOptions { threads: Some(2), log_every: Some(10), ..TrainOptions::default() }
 }
 
 pub fn out(folder: &Path) -> TrainOptions {
