@@ -1,1 +1,99 @@
-//! 
+//! From the plan's assignments over one expression graph to loop programs: which expressions get memory, which loops
+//! compute them, what is fused, which tasks run side by side and where every buffer lies. General: no pattern here
+//! names a layer.
+//!
+//! Each routine passes through: [`prepare`] (regroup for hoisting) → [`materialize`] (what becomes a buffer) →
+//! [`stage`] (one loop computation each, with its dependences) → [`group`] (parallel groups on levels) →
+//! [`fuse`] (statements) → [`nest`] and [`gemm`] (loops) → [`memory`] (one arena).
+
+mod cost;
+mod depend;
+mod emit;
+mod fuse;
+mod gemm;
+mod group;
+mod materialize;
+mod memory;
+mod nest;
+mod power;
+mod prepare;
+mod random;
+mod routine;
+mod stage;
+mod view;
+
+use std::collections::HashMap;
+
+use crate::hessian::Plan;
+use crate::loops::{Buffer, BufferId, Elem, Program};
+use crate::sym::graph::Tag;
+use crate::sym::{Graph, Storage, Symbol};
+
+/// What lowering may be told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Threads that will likely run the program. Only decides whether levels are shared at all; chunks and results
+    /// do not depend on it.
+    pub threads_hint: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { threads_hint: 2 }
+    }
+}
+
+/// The loop program and what the manifest has to know of it.
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    pub program: Program,
+    /// Bytes from the start of the arena, for every symbol of the graph.
+    pub symbol_offsets: HashMap<Symbol, usize>,
+    /// Floating-point operations of contractions in one run of `train`, by block and pass.
+    pub flops: HashMap<Tag, u64>,
+}
+
+/// The routine whose contractions are counted: one optimizer step.
+const STEP_ROUTINE: &str = "train";
+
+/// Lowers every routine of the plan. Fails on expressions that have no machine form (an elementwise function that
+/// the registry does not lower), in words for the user.
+pub fn lower(plan: &Plan, options: &Options) -> Result<Lowered, String> {
+    let mut buffers = Vec::new();
+    let symbols = symbol_buffers(&plan.graph, &mut buffers);
+    let mut routines = Vec::new();
+    let mut lives = Vec::new();
+    let mut flops = HashMap::new();
+    for routine in &plan.routines {
+        let lowered = routine::lower(&plan.graph, routine, &symbols, &mut buffers, options)?;
+        if routine.name == STEP_ROUTINE {
+            flops = lowered.flops;
+        }
+        lives.push(memory::lives(&lowered.routine, buffers.len()));
+        routines.push(lowered.routine);
+    }
+    let arena_bytes = memory::place(&mut buffers, &lives);
+    let symbol_offsets = symbols.iter().map(|(&symbol, &id)| (symbol, buffers[id.index()].offset)).collect();
+    Ok(Lowered { program: Program { buffers, arena_bytes, routines }, symbol_offsets, flops })
+}
+
+/// One persistent buffer per symbol, in the graph's order.
+fn symbol_buffers(graph: &Graph, buffers: &mut Vec<Buffer>) -> HashMap<Symbol, BufferId> {
+    let mut result = HashMap::new();
+    for (symbol, info) in graph.symbols() {
+        let id = BufferId(buffers.len() as u32);
+        let len = graph.axes.size(&info.axes);
+        let elem = element(info.storage);
+        buffers.push(Buffer { name: info.name.clone(), elem, len, offset: 0, persistent: true });
+        result.insert(symbol, id);
+    }
+    result
+}
+
+fn element(storage: Storage) -> Elem {
+    match storage {
+        Storage::Float => Elem::F32,
+        Storage::Double => Elem::F64,
+        Storage::Label | Storage::Seed => Elem::I32,
+    }
+}

@@ -1,0 +1,311 @@
+//! Scalar programs: an expression at one point of the loops, with what lies in memory loaded.
+
+use std::collections::HashMap;
+
+use super::depend::renamed;
+use super::stage::{Stage, Stages};
+use super::view::{Source, row_major, view};
+use super::{power, random};
+use crate::axes::Axis;
+use crate::intrinsics;
+use crate::loops::build::ScalarBuilder;
+use crate::loops::{Affine, Binary, Buffer, BufferId, Elem, LoopVar, Reg, Scalars, Ty, Unary};
+use crate::sym::{Expr, Node};
+
+/// The loop that runs along each axis, by the name that the expression at hand gives the axis.
+pub(super) type Env = Vec<(Axis, LoopVar)>;
+
+/// Emits one scalar program.
+pub(super) struct Emitter<'a> {
+    stages: &'a Stages<'a>,
+    buffers: &'a [Buffer],
+    pub builder: ScalarBuilder,
+    known: HashMap<(Expr, Env), Reg>,
+    /// Values in memory that are conditions, stored as 0 and 1.
+    conditions: &'a HashMap<Expr, bool>,
+}
+
+impl<'a> Emitter<'a> {
+    pub fn new(
+        stages: &'a Stages<'a>,
+        buffers: &'a [Buffer],
+        conditions: &'a HashMap<Expr, bool>,
+        float: Ty,
+    ) -> Self {
+        let builder = ScalarBuilder::new(float);
+        Emitter { stages, buffers, builder, known: HashMap::new(), conditions }
+    }
+
+    pub fn finish(self) -> Scalars {
+        self.builder.finish()
+    }
+
+    /// From now on `expr`, at the position of `env`, is `value`.
+    pub fn define(&mut self, expr: Expr, env: &Env, value: Reg) {
+        self.known.insert((expr, self.restricted(expr, env)), value);
+    }
+
+    fn restricted(&self, expr: Expr, env: &Env) -> Env {
+        let axes = self.stages.graph.axes_of(expr);
+        let mut env: Env = env.iter().filter(|entry| axes.contains(&entry.0)).copied().collect();
+        env.sort_by_key(|entry| entry.0);
+        env
+    }
+
+    /// The stage's value; the stage itself is being computed, not read.
+    pub fn root(&mut self, stage: &Stage, env: &Env) -> Result<Reg, String> {
+        if stage.copy { self.value(stage.expr, env) } else { self.compute(stage.expr, env) }
+    }
+
+    /// The value of an expression, from a register or from memory where it is kept, else computed.
+    pub fn value(&mut self, expr: Expr, env: &Env) -> Result<Reg, String> {
+        let key = (expr, self.restricted(expr, env));
+        if let Some(&known) = self.known.get(&key) {
+            return Ok(known);
+        }
+        let graph = self.stages.graph;
+        let stored = self.stages.layouts.contains_key(&expr)
+            || matches!(graph.node(expr), Node::Symbol(_) | Node::Reshape { .. });
+        let value = if stored { self.load(expr, env)? } else { self.compute(expr, env)? };
+        self.known.insert(key, value);
+        Ok(value)
+    }
+
+    /// The value as a float of the program's type.
+    pub fn float(&mut self, expr: Expr, env: &Env) -> Result<Reg, String> {
+        let value = self.value(expr, env)?;
+        Ok(self.as_float(value))
+    }
+
+    pub fn as_float(&mut self, value: Reg) -> Reg {
+        if self.builder.type_of(value) == Ty::Bool {
+            let (one, zero) = (self.builder.number(1.0), self.builder.number(0.0));
+            return self.builder.select(value, one, zero);
+        }
+        self.builder.convert(value, self.builder.float_type())
+    }
+
+    fn load(&mut self, expr: Expr, env: &Env) -> Result<Reg, String> {
+        let graph = self.stages.graph;
+        let view =
+            view(graph, &self.stages.layouts, expr).ok_or("a value that should lie in memory does not")?;
+        let strides: Vec<(Axis, usize)> = view.dims.iter().map(|dim| (dim.axis, dim.stride)).collect();
+        let index = address(&strides, env)?;
+        let buffer = self.buffer(view.source);
+        let elem = self.buffers[buffer.index()].elem;
+        let loaded = self.builder.load(buffer, elem, index);
+        if let Source::Value(kept) = view.source {
+            if self.conditions.get(&kept).copied().unwrap_or(false) {
+                let zero = self.builder.number(0.0);
+                let loaded = self.as_float(loaded);
+                return Ok(self.builder.binary(Binary::Lt, zero, loaded));
+            }
+        }
+        Ok(if elem == Elem::I32 { loaded } else { self.as_float(loaded) })
+    }
+
+    fn buffer(&self, source: Source) -> BufferId {
+        match source {
+            Source::Symbol(symbol) => self.stages.symbols[&symbol],
+            Source::Value(expr) => self.stages.list[self.stages.of[&expr]].buffer,
+        }
+    }
+
+    fn compute(&mut self, expr: Expr, env: &Env) -> Result<Reg, String> {
+        let graph = self.stages.graph;
+        match graph.node(expr) {
+            Node::Number(number) => Ok(self.builder.number(number.value())),
+            Node::Symbol(_) | Node::Reshape { .. } => self.load_unkept(expr, env),
+            Node::Add(terms) => self.sum(terms, env),
+            Node::Mul(factors) => self.product(factors, env),
+            Node::Pow(base, exponent) => {
+                let base = self.float(*base, env)?;
+                match graph.as_number(*exponent) {
+                    Some(number) => Ok(power::by_number(&mut self.builder, base, number)),
+                    None => {
+                        let exponent = self.float(*exponent, env)?;
+                        Ok(power::general(&mut self.builder, base, exponent))
+                    }
+                }
+            }
+            Node::Apply(function, args) => self.apply(function.0.name(), args, env),
+            Node::Rename(arg, pairs) => self.value(*arg, &renamed(env, pairs)),
+            Node::Spread(arg, _) | Node::Orthonormal(arg) => self.value(*arg, env),
+            Node::Index(axis) => {
+                let position = self.builder.position(loop_along(env, *axis)?);
+                Ok(self.as_float(position))
+            }
+            Node::Random { stream, counters, axes } => {
+                let position = self.flat_position(axes, env)?;
+                let counters = counters.iter().map(|&counter| self.counter(counter, env));
+                let counters = counters.collect::<Result<Vec<Reg>, String>>()?;
+                Ok(random::uniform(&mut self.builder, *stream, &counters, position))
+            }
+            Node::Reduce(..) | Node::Contract { .. } => Err("a reduction was not given its own loops".into()),
+        }
+    }
+
+    /// The content behind an expression that is itself being copied into a buffer of its own.
+    fn load_unkept(&mut self, expr: Expr, env: &Env) -> Result<Reg, String> {
+        let graph = self.stages.graph;
+        let (buffer, strides) = match graph.node(expr) {
+            Node::Symbol(symbol) => {
+                (self.stages.symbols[symbol], row_major(&graph.symbol_info(*symbol).axes, &graph.axes))
+            }
+            Node::Reshape { .. } => {
+                let mut layouts = self.stages.layouts.clone();
+                layouts.remove(&expr);
+                let view = view(graph, &layouts, expr).ok_or("a reshape of scattered entries")?;
+                let strides = view.dims.iter().map(|dim| (dim.axis, dim.stride)).collect();
+                (self.buffer(view.source), strides)
+            }
+            _ => return Err("not a value in memory".into()),
+        };
+        let elem = self.buffers[buffer.index()].elem;
+        let index = address(&strides, env)?;
+        Ok(self.builder.load(buffer, elem, index))
+    }
+
+    fn sum(&mut self, terms: &[Expr], env: &Env) -> Result<Reg, String> {
+        let graph = self.stages.graph;
+        let is_product = |term: &Expr| self.product_of(*term).is_some();
+        let (products, plain): (Vec<Expr>, Vec<Expr>) = terms.iter().partition(|term| is_product(term));
+        let mut ordered = plain.into_iter().chain(products);
+        let first = ordered.next().ok_or("an empty sum")?;
+        let mut total = self.float(first, env)?;
+        for term in ordered {
+            total = match self.product_of(term) {
+                Some(factors) if graph.as_number(factors[0]) == Some(-1.0) => {
+                    let rest = self.product(&factors[1..], env)?;
+                    self.builder.sub(total, rest)
+                }
+                Some(factors) => self.add_product(total, factors, env)?,
+                None => {
+                    let term = self.float(term, env)?;
+                    self.builder.add(total, term)
+                }
+            };
+        }
+        Ok(total)
+    }
+
+    /// The factors where `expr` is a product to be computed here and not divided.
+    fn product_of(&self, expr: Expr) -> Option<&'a [Expr]> {
+        let graph = self.stages.graph;
+        let Node::Mul(factors) = graph.node(expr) else { return None };
+        let divides = factors.iter().any(|&factor| self.divisor(factor).is_some());
+        (!self.stages.layouts.contains_key(&expr) && !divides).then_some(factors.as_slice())
+    }
+
+    fn add_product(&mut self, total: Reg, factors: &[Expr], env: &Env) -> Result<Reg, String> {
+        let (last, rest) = factors.split_last().ok_or("an empty product")?;
+        let rest = self.product(rest, env)?;
+        let last = self.float(*last, env)?;
+        Ok(self.builder.mul_add(rest, last, total))
+    }
+
+    /// What a factor x^-1 divides by, unless it is kept in memory.
+    fn divisor(&self, factor: Expr) -> Option<Expr> {
+        let graph = self.stages.graph;
+        match graph.node(factor) {
+            Node::Pow(base, exponent) if !self.stages.layouts.contains_key(&factor) => {
+                (graph.as_number(*exponent) == Some(-1.0)).then_some(*base)
+            }
+            _ => None,
+        }
+    }
+
+    fn product(&mut self, factors: &[Expr], env: &Env) -> Result<Reg, String> {
+        let (below, above): (Vec<Expr>, Vec<Expr>) =
+            factors.iter().partition(|&&factor| self.divisor(factor).is_some());
+        let numerator = self.plain_product(&above, env)?;
+        if below.is_empty() {
+            return Ok(numerator);
+        }
+        let below: Vec<Expr> = below.into_iter().filter_map(|factor| self.divisor(factor)).collect();
+        let denominator = self.plain_product(&below, env)?;
+        Ok(self.builder.div(numerator, denominator))
+    }
+
+    fn plain_product(&mut self, factors: &[Expr], env: &Env) -> Result<Reg, String> {
+        let graph = self.stages.graph;
+        let Some((&first, rest)) = factors.split_first() else { return Ok(self.builder.number(1.0)) };
+        if graph.as_number(first) == Some(-1.0) && !rest.is_empty() {
+            let positive = self.plain_product(rest, env)?;
+            return Ok(self.builder.unary(Unary::Neg, positive));
+        }
+        let mut total = self.float(first, env)?;
+        for &factor in rest {
+            let factor = self.float(factor, env)?;
+            total = self.builder.mul(total, factor);
+        }
+        Ok(total)
+    }
+
+    fn apply(&mut self, name: &'static str, args: &[Expr], env: &Env) -> Result<Reg, String> {
+        let scalar = intrinsics::scalar_by_name(name)
+            .ok_or_else(|| format!("the function `{name}` has no machine form"))?;
+        let mut registers = Vec::with_capacity(args.len());
+        for &arg in args {
+            let value = self.value(arg, env)?;
+            let condition = self.builder.type_of(value) == Ty::Bool;
+            registers.push(if condition { value } else { self.as_float(value) });
+        }
+        Ok(scalar.lower(&mut self.builder, &registers))
+    }
+
+    /// A counter of the random numbers as a 32-bit word.
+    fn counter(&mut self, counter: Expr, env: &Env) -> Result<Reg, String> {
+        let value = self.value(counter, env)?;
+        if self.builder.type_of(value) == Ty::I32 {
+            return Ok(value);
+        }
+        let value = self.builder.convert(value, Ty::F32);
+        Ok(self.builder.unary(Unary::ToInt, value))
+    }
+
+    /// The row-major position among `axes`, as a 32-bit word.
+    fn flat_position(&mut self, axes: &[Axis], env: &Env) -> Result<Reg, String> {
+        let mut position = self.builder.int(0);
+        for (axis, stride) in row_major(axes, &self.stages.graph.axes) {
+            let index = self.builder.position(loop_along(env, axis)?);
+            let stride = self.builder.int(stride as i32);
+            let step = self.builder.mul(index, stride);
+            position = self.builder.add(position, step);
+        }
+        Ok(position)
+    }
+
+    /// Stores `value` as the stage's entry.
+    pub fn store(&mut self, stage: &Stage, env: &Env, value: Reg) -> Result<(), String> {
+        let value = self.as_float(value);
+        let value = match stage.elem {
+            Elem::F32 => self.builder.convert(value, Ty::F32),
+            Elem::F64 => self.builder.convert(value, Ty::F64),
+            Elem::I32 => value,
+        };
+        let index = address(&row_major(&stage.axes, &self.stages.graph.axes), env)?;
+        self.builder.store(stage.buffer, index, value);
+        Ok(())
+    }
+}
+
+fn loop_along(env: &Env, axis: Axis) -> Result<LoopVar, String> {
+    let found = env.iter().find(|entry| entry.0 == axis);
+    found.map(|entry| entry.1).ok_or_else(|| format!("no loop runs along axis {axis}"))
+}
+
+/// The address of an entry, from the strides along its axes.
+fn address(strides: &[(Axis, usize)], env: &Env) -> Result<Affine, String> {
+    let mut terms: Vec<(LoopVar, i64)> = Vec::new();
+    for &(axis, stride) in strides {
+        let along = loop_along(env, axis)?;
+        match terms.iter_mut().find(|term| term.0 == along) {
+            Some(term) => term.1 += stride as i64,
+            None => terms.push((along, stride as i64)),
+        }
+    }
+    terms.retain(|term| term.1 != 0);
+    terms.sort_by_key(|term| term.0);
+    Ok(Affine { base: 0, terms, task: 0 })
+}

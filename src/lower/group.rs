@@ -1,0 +1,176 @@
+//! Puts stages into groups that are cut into tasks along one axis, and groups onto levels.
+//!
+//! A stage may share a group with those it depends on if it reads them at its own position of the cut axis only: then
+//! every task finishes its chunk without waiting for others. The axis of a group is the one that lets most of the
+//! following work join.
+
+use std::collections::HashMap;
+
+use super::depend::Edge;
+use super::stage::{Kind, StageId, Stages};
+use crate::axes::Axis;
+
+/// Work that is not worth cutting or a barrier of its own, in operations.
+pub(super) const SMALL_WORK: u64 = 20_000;
+/// A matrix product larger than this gets the axis that suits it: a barrier costs less than the wrong one.
+const LARGE_PRODUCT: u64 = 400_000;
+/// How many of the stages that follow are looked at to choose an axis.
+const LOOK_AHEAD: usize = 96;
+/// A task has at most this many positions of a long axis; a matrix product repacks one operand for each task.
+const LARGEST_CHUNK: usize = 128;
+/// Tasks that a group should have at least, where the axis is long enough.
+const FEWEST_TASKS: usize = 8;
+/// Chunks of long axes are multiples of a cache line of floats, those of shorter ones may be half of that.
+const CHUNK_UNIT: usize = 16;
+
+/// Stages that run as one set of tasks.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    pub level: usize,
+    /// In an order that respects the dependences, each with the axis along which it is cut; `None` in a group of
+    /// one task.
+    pub stages: Vec<(StageId, Option<Axis>)>,
+    /// Positions along the cut axis, 1 in a group of one task.
+    pub extent: usize,
+    pub work: u64,
+}
+
+impl Group {
+    fn axis_of(&self, stage: StageId) -> Option<Option<Axis>> {
+        self.stages.iter().find(|member| member.0 == stage).map(|member| member.1)
+    }
+
+    fn push(&mut self, stages: &Stages, stage: StageId, axis: Option<Axis>) {
+        self.work = self.work.saturating_add(stages.list[stage].work);
+        self.extent = axis.map_or(1, |axis| stages.graph.axes.extent(axis));
+        self.stages.push((stage, axis));
+    }
+}
+
+/// Groups all stages; a group's level is above those of everything that it depends on.
+pub(super) fn groups(stages: &Stages) -> Vec<Group> {
+    let order = stages.dependences.sorted();
+    let mut groups: Vec<Group> = Vec::new();
+    let mut home: HashMap<StageId, usize> = HashMap::new();
+    for (position, &stage) in order.iter().enumerate() {
+        let index = place(stages, &mut groups, &home, stage, &order[position + 1..]);
+        home.insert(stage, index);
+    }
+    groups
+}
+
+/// Puts `stage` into a group and returns the group's index.
+fn place(
+    stages: &Stages,
+    groups: &mut Vec<Group>,
+    home: &HashMap<StageId, usize>,
+    stage: StageId,
+    rest: &[StageId],
+) -> usize {
+    let before = &stages.dependences.before[stage];
+    let top = before.iter().map(|edge| groups[home[&edge.from]].level).max();
+    if let Some(level) = top {
+        let mut latest =
+            before.iter().map(|edge| home[&edge.from]).filter(|&index| groups[index].level == level);
+        let first = latest.next().unwrap_or_default();
+        if latest.all(|index| index == first) {
+            if let Some(axis) = joins(stages, &groups[first], stage) {
+                groups[first].push(stages, stage, axis);
+                return first;
+            }
+        }
+    }
+    let level = top.map_or(0, |level| level + 1);
+    let group = best_start(stages, stage, level, rest);
+    if group.stages[0].1.is_none() {
+        let beside = groups.iter().position(|other| {
+            other.level == level && other.stages[0].1.is_none() && other.work + group.work <= SMALL_WORK
+        });
+        if let Some(index) = beside {
+            groups[index].push(stages, stage, None);
+            return index;
+        }
+    }
+    let mut start = Group { level, stages: vec![], extent: 1, work: 0 };
+    start.push(stages, stage, group.stages[0].1);
+    groups.push(start);
+    groups.len() - 1
+}
+
+/// The cut axis with which `stage` may join `group`, if it may.
+fn joins(stages: &Stages, group: &Group, stage: StageId) -> Option<Option<Axis>> {
+    let own = &stages.list[stage];
+    if matches!(own.kind, Kind::Gemm(_)) && own.work > LARGE_PRODUCT {
+        return None;
+    }
+    if group.stages[0].1.is_none() {
+        return (own.work <= SMALL_WORK).then_some(None);
+    }
+    let inside: Vec<(&Edge, Axis)> = stages.dependences.before[stage]
+        .iter()
+        .filter_map(|edge| Some((edge, group.axis_of(edge.from)??)))
+        .collect();
+    let agrees = |axis: &Axis| inside.iter().all(|(edge, cut)| edge.pairs.contains(&(*cut, *axis)));
+    stages.chunkable(stage).into_iter().find(agrees).map(Some)
+}
+
+/// The start of a group with `stage` that lets most of the following work join, as far as can be foreseen.
+fn best_start(stages: &Stages, stage: StageId, level: usize, rest: &[StageId]) -> Group {
+    let own = &stages.list[stage];
+    let mut candidates: Vec<Option<Axis>> = Vec::new();
+    let long: Vec<Axis> =
+        stages.chunkable(stage).into_iter().filter(|&axis| stages.graph.axes.extent(axis) > 1).collect();
+    if own.work <= SMALL_WORK || long.is_empty() {
+        candidates.push(None);
+    }
+    candidates.extend(long.into_iter().map(Some));
+    let mut best: Option<(f64, Group)> = None;
+    for axis in candidates {
+        let group = foresee(stages, stage, axis, level, rest);
+        let score = score(stages, &group);
+        if best.as_ref().is_none_or(|known| score > known.0) {
+            best = Some((score, group));
+        }
+    }
+    best.map_or_else(|| foresee(stages, stage, None, level, rest), |best| best.1)
+}
+
+/// The group that grows from `stage` when everything that can joins; other dependences are taken to be met.
+fn foresee(stages: &Stages, stage: StageId, axis: Option<Axis>, level: usize, rest: &[StageId]) -> Group {
+    let mut group = Group { level, stages: vec![], extent: 1, work: 0 };
+    group.push(stages, stage, axis);
+    let mut outside: Vec<StageId> = Vec::new();
+    for &next in rest.iter().take(LOOK_AHEAD) {
+        let before = &stages.dependences.before[next];
+        let follows = before.iter().any(|edge| group.axis_of(edge.from).is_some());
+        let blocked = before.iter().any(|edge| outside.contains(&edge.from));
+        match joins(stages, &group, next).filter(|_| follows && !blocked) {
+            Some(axis) => group.push(stages, next, axis),
+            None if follows || blocked => outside.push(next),
+            None => {}
+        }
+    }
+    group
+}
+
+/// Joined work, lessened where there would be few tasks, or where a matrix product is cut into slivers.
+fn score(stages: &Stages, group: &Group) -> f64 {
+    let Some(&(_, Some(_))) = group.stages.first() else { return group.work as f64 };
+    let chunk = chunk(group.extent) as f64;
+    let repacking = 8.0;
+    let worth = |&(stage, _): &(StageId, Option<Axis>)| {
+        let work = stages.list[stage].work as f64;
+        match stages.list[stage].kind {
+            Kind::Gemm(_) => work * chunk / (chunk + repacking),
+            _ => work,
+        }
+    };
+    let tasks = group.extent.div_ceil(chunk as usize) as f64;
+    group.stages.iter().map(worth).sum::<f64>() * (tasks / 2.0).min(1.0)
+}
+
+/// Positions per task along an axis of `extent` positions; depends on nothing else, so that results do not either.
+pub(super) fn chunk(extent: usize) -> usize {
+    let even = extent.div_ceil(FEWEST_TASKS).next_multiple_of(CHUNK_UNIT);
+    even.clamp(CHUNK_UNIT, LARGEST_CHUNK).min(extent.max(1))
+}

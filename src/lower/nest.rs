@@ -1,0 +1,321 @@
+//! Statements as loop nests and matrix products: loop order, vector loop, scalar programs.
+
+use std::collections::HashMap;
+
+use super::emit::{Emitter, Env};
+use super::fuse::Fused;
+use super::stage::{Kind, Stage, StageId, Stages};
+use crate::axes::Axis;
+use crate::loops::{
+    Accumulate, Affine, Buffer, Combine, Elem, Inst, LoopVar, Nest, Range, Scalars, Stmt, Ty,
+};
+use crate::sym::{Expr, Node, Reduction};
+
+/// Turns the statements of one group into loops.
+pub(super) struct Nests<'a> {
+    pub stages: &'a Stages<'a>,
+    pub buffers: &'a [Buffer],
+    /// Kept values that are conditions, stored as 0 and 1; grows while statements are built.
+    pub conditions: &'a mut HashMap<Expr, bool>,
+    /// Positions per task.
+    pub chunk: usize,
+}
+
+/// One loop while its nest is being arranged.
+#[derive(Clone, Copy)]
+struct Loop {
+    range: Range,
+    extent: usize,
+}
+
+impl Nests<'_> {
+    /// The loops of one statement.
+    pub fn statements(&mut self, fused: &Fused) -> Result<Vec<Stmt>, String> {
+        let lead = &self.stages.list[fused.lead];
+        match lead.kind {
+            Kind::Gemm(_) => Ok(vec![self.product(fused)?]),
+            Kind::Orthonormal => {
+                let mut copy = fused.clone();
+                copy.finish = vec![fused.lead];
+                let nest = self.nest(&copy)?;
+                let rows = lead.axes.first().map_or(1, |&axis| self.stages.graph.axes.extent(axis));
+                let cols = self.stages.graph.axes.size(&lead.axes) / rows;
+                Ok(vec![Stmt::Nest(nest), Stmt::Orthonormalize { buffer: lead.buffer, rows, cols }])
+            }
+            _ => Ok(vec![Stmt::Nest(self.nest(fused)?)]),
+        }
+    }
+
+    /// Whether anybody outside the statement reads what the stage computes.
+    fn needed(&self, fused: &Fused, stage: StageId) -> bool {
+        let outside = |user: StageId| !fused.members().any(|member| member == user);
+        self.buffers[self.stages.list[stage].buffer.index()].persistent
+            || self.stages.dependences.users(stage).any(outside)
+    }
+
+    fn emitter<'b>(&'b self, stage: &Stage) -> Emitter<'b> {
+        let float = if stage.elem == Elem::F64 { Ty::F64 } else { Ty::F32 };
+        Emitter::new(self.stages, self.buffers, self.conditions, float)
+    }
+
+    /// Emits the elementwise stages of a statement at the position of `env`; returns which are conditions.
+    fn finish(&self, emitter: &mut Emitter, fused: &Fused, env: &Env) -> Result<Vec<Expr>, String> {
+        let mut conditions = Vec::new();
+        for &id in &fused.finish {
+            let stage = &self.stages.list[id];
+            let value = emitter.root(stage, env)?;
+            if !stage.copy {
+                emitter.define(stage.expr, env, value);
+                if emitter.builder.type_of(value) == Ty::Bool {
+                    conditions.push(stage.expr);
+                }
+            }
+            if self.needed(fused, id) {
+                emitter.store(stage, env, value)?;
+            }
+        }
+        Ok(conditions)
+    }
+
+    fn product(&mut self, fused: &Fused) -> Result<Stmt, String> {
+        let lead = &self.stages.list[fused.lead];
+        let Kind::Gemm(shape) = &lead.kind else { return Err("not a matrix product".into()) };
+        // Several axes on one side count as one: the result lies row-major, rows before columns.
+        let (row, column) = (shape.m.last(), shape.n.last());
+        let env: Env = row
+            .map(|&axis| (axis, LoopVar(0)))
+            .into_iter()
+            .chain(column.map(|&axis| (axis, LoopVar(1))))
+            .collect();
+        let mut emitter = self.emitter(lead);
+        let entry = emitter.builder.acc(0, Ty::F32);
+        emitter.define(lead.expr, &env, entry);
+        if self.needed(fused, fused.lead) {
+            let columns = self.stages.graph.axes.size(&shape.n) as i64;
+            let index = Affine { base: 0, terms: vec![(LoopVar(0), columns), (LoopVar(1), 1)], task: 0 };
+            emitter.builder.store(lead.buffer, index, entry);
+        }
+        let conditions = self.finish(&mut emitter, fused, &env)?;
+        let epilogue = emitter.finish();
+        self.conditions.extend(conditions.into_iter().map(|expr| (expr, true)));
+        let buffers = [self.operand(shape.a)?, self.operand(shape.b)?];
+        Ok(Stmt::Gemm(shape.statement(self.stages.graph, buffers, fused.cut, epilogue)))
+    }
+
+    fn operand(&self, expr: Expr) -> Result<crate::loops::BufferId, String> {
+        let view = super::view::view(self.stages.graph, &self.stages.layouts, expr);
+        let view = view.ok_or("an operand that does not lie in memory")?;
+        Ok(match view.source {
+            super::view::Source::Symbol(symbol) => self.stages.symbols[&symbol],
+            super::view::Source::Value(kept) => self.stages.list[self.stages.of[&kept]].buffer,
+        })
+    }
+
+    fn nest(&mut self, fused: &Fused) -> Result<Nest, String> {
+        let lead = &self.stages.list[fused.lead];
+        let axes: Vec<Axis> = self.stages.domain(fused.lead).collect();
+        let env: Env = axes.iter().enumerate().map(|(index, &axis)| (axis, LoopVar(index as u32))).collect();
+        let loops: Vec<Loop> = axes.iter().map(|&axis| self.bounds(fused.cut, axis)).collect();
+        let mut nest = Nest {
+            loops: vec![],
+            kept: lead.axes.len(),
+            vector: None,
+            body: Scalars::default(),
+            accumulate: vec![],
+            finish: Scalars::default(),
+        };
+        let mut last = self.emitter(lead);
+        if fused.reductions.is_empty() {
+            let conditions = self.finish(&mut last, fused, &env)?;
+            nest.body = last.finish();
+            self.conditions.extend(conditions.into_iter().map(|expr| (expr, true)));
+        } else {
+            let (body, accumulate) = self.accumulate(fused, &env)?;
+            (nest.body, nest.accumulate) = (body, accumulate);
+            let kept: Env = env[..nest.kept].to_vec();
+            self.reduced(&mut last, fused, &kept)?;
+            let conditions = self.finish(&mut last, fused, &kept)?;
+            nest.finish = last.finish();
+            self.conditions.extend(conditions.into_iter().map(|expr| (expr, true)));
+        }
+        Ok(arrange(nest, loops))
+    }
+
+    fn bounds(&self, cut: Option<Axis>, axis: Axis) -> Loop {
+        let extent = self.stages.graph.axes.extent(axis);
+        if cut == Some(axis) {
+            Loop { range: Range::Chunk, extent: self.chunk.min(extent) }
+        } else {
+            Loop { range: Range::Full(extent), extent }
+        }
+    }
+
+    /// The body of a reduction and what it accumulates, one accumulator per stage.
+    fn accumulate(&self, fused: &Fused, env: &Env) -> Result<(Scalars, Vec<Accumulate>), String> {
+        let mut emitter = self.emitter(&self.stages.list[fused.lead]);
+        let mut accumulate = Vec::new();
+        for &id in &fused.reductions {
+            let (op, value) = match self.stages.graph.node(self.stages.list[id].expr) {
+                Node::Reduce(how, _, arg) => {
+                    let op = if *how == Reduction::Max { Combine::Max } else { Combine::Sum };
+                    (op, emitter.float(*arg, env)?)
+                }
+                Node::Contract { left, right, .. } => {
+                    let (left, right) = (emitter.float(*left, env)?, emitter.float(*right, env)?);
+                    (Combine::Sum, emitter.builder.mul(left, right))
+                }
+                _ => return Err("not a reduction".into()),
+            };
+            accumulate.push(Accumulate { op, value });
+        }
+        Ok((emitter.finish(), accumulate))
+    }
+
+    /// Turns the finished accumulators into the values of the reductions.
+    fn reduced(&self, emitter: &mut Emitter, fused: &Fused, env: &Env) -> Result<(), String> {
+        for (index, &id) in fused.reductions.iter().enumerate() {
+            let stage = &self.stages.list[id];
+            let mut value = emitter.builder.acc(index, emitter.builder.float_type());
+            let factor = self.factor(stage);
+            if factor != 1.0 {
+                let factor = emitter.builder.number(factor);
+                value = emitter.builder.mul(value, factor);
+            }
+            emitter.define(stage.expr, env, value);
+            if self.needed(fused, id) {
+                emitter.store(stage, env, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the plain sum is multiplied by: a mean divides, and along axes that the argument lacks all terms are equal.
+    fn factor(&self, stage: &Stage) -> f64 {
+        let table = &self.stages.graph.axes;
+        match self.stages.graph.node(stage.expr) {
+            Node::Reduce(Reduction::Mean, ..) => 1.0 / table.size(&stage.reduced) as f64,
+            Node::Reduce(Reduction::Sum, over, _) => (table.size(over) / table.size(&stage.reduced)) as f64,
+            _ => 1.0,
+        }
+    }
+}
+
+/// Chooses the vector loop, puts it innermost among its kind, and merges loops that walk memory as one.
+fn arrange(mut nest: Nest, mut loops: Vec<Loop>) -> Nest {
+    let mut vector = vector_loop(&nest, &loops);
+    if let Some(chosen) = vector {
+        let last = if chosen < nest.kept { nest.kept - 1 } else { loops.len() - 1 };
+        let moved = loops.remove(chosen);
+        loops.insert(last, moved);
+        let new_place = |index: usize| match index {
+            _ if index == chosen => last,
+            _ if index > chosen && index <= last => index - 1,
+            _ => index,
+        };
+        renumber(&mut nest, new_place);
+        vector = Some(last);
+    }
+    let mut outer = 0;
+    while outer + 1 < loops.len() {
+        if mergeable(&nest, &loops, outer) {
+            let inner = loops.remove(outer + 1);
+            loops[outer].extent *= inner.extent;
+            loops[outer].range = Range::Full(loops[outer].extent);
+            drop_loop(&mut nest, outer);
+            nest.kept -= usize::from(outer + 1 < nest.kept);
+            vector = vector.map(|chosen| if chosen > outer { chosen - 1 } else { chosen });
+        } else {
+            outer += 1;
+        }
+    }
+    nest.loops = loops.iter().map(|one| one.range).collect();
+    nest.vector = vector.map(|chosen| LoopVar(chosen as u32));
+    nest
+}
+
+/// The loop along which memory is walked best in steps of one entry.
+fn vector_loop(nest: &Nest, loops: &[Loop]) -> Option<usize> {
+    let score = |index: usize| -> i64 {
+        let stride = |affine: &Affine| coefficient(affine, index);
+        let load = |affine: &Affine| match stride(affine) {
+            1 => 3,
+            0 => 1,
+            _ => -4,
+        };
+        let store = |affine: &Affine| match stride(affine) {
+            1 => 3,
+            0 => 0,
+            _ => -6,
+        };
+        let programs = if index < nest.kept { vec![&nest.body, &nest.finish] } else { vec![&nest.body] };
+        let loads: i64 = programs.iter().flat_map(|program| loads(program)).map(load).sum();
+        let stores: i64 =
+            programs.iter().flat_map(|program| &program.stores).map(|one| store(&one.index)).sum();
+        let short = if loops[index].extent < 8 { 2 } else { 0 };
+        let combining = i64::from(index >= nest.kept);
+        2 * (loads + stores - short) - combining
+    };
+    let long = (0..loops.len()).filter(|&index| loops[index].extent > 1);
+    long.max_by_key(|&index| (score(index), index))
+}
+
+fn loads(program: &Scalars) -> impl Iterator<Item = &Affine> {
+    program.insts.iter().filter_map(|inst| match inst {
+        Inst::Load(_, index) => Some(index),
+        _ => None,
+    })
+}
+
+fn coefficient(affine: &Affine, index: usize) -> i64 {
+    affine.terms.iter().find(|term| term.0.index() == index).map_or(0, |term| term.1)
+}
+
+/// Whether the loops `outer` and the next one walk everything as one loop would.
+fn mergeable(nest: &Nest, loops: &[Loop], outer: usize) -> bool {
+    let full = |index: usize| matches!(loops[index].range, Range::Full(_));
+    let inner = outer + 1;
+    let same_kind = (outer < nest.kept) == (inner < nest.kept);
+    let fits = |affine: &Affine| {
+        coefficient(affine, outer) == coefficient(affine, inner) * loops[inner].extent as i64
+    };
+    let program_fits = |program: &Scalars| {
+        let positions = program.insts.iter().any(
+            |inst| matches!(inst, Inst::Position(along) if along.index() == outer || along.index() == inner),
+        );
+        !positions && loads(program).all(fits) && program.stores.iter().all(|store| fits(&store.index))
+    };
+    full(outer) && full(inner) && same_kind && program_fits(&nest.body) && program_fits(&nest.finish)
+}
+
+/// Forgets the loop before `outer + 1`: positions along both are now counted by one loop.
+fn drop_loop(nest: &mut Nest, outer: usize) {
+    for affine in affines(nest) {
+        affine.terms.retain(|term| term.0.index() != outer);
+    }
+    renumber(nest, |index| if index > outer { index - 1 } else { index });
+}
+
+fn renumber(nest: &mut Nest, new_place: impl Fn(usize) -> usize) {
+    let renew = |along: &mut LoopVar| *along = LoopVar(new_place(along.index()) as u32);
+    for affine in affines(nest) {
+        affine.terms.iter_mut().for_each(|term| renew(&mut term.0));
+        affine.terms.sort_by_key(|term| term.0);
+    }
+    for program in [&mut nest.body, &mut nest.finish] {
+        for inst in &mut program.insts {
+            if let Inst::Position(along) = inst {
+                renew(along);
+            }
+        }
+    }
+}
+
+fn affines(nest: &mut Nest) -> impl Iterator<Item = &mut Affine> {
+    [&mut nest.body, &mut nest.finish].into_iter().flat_map(|program| {
+        let loads = program.insts.iter_mut().filter_map(|inst| match inst {
+            Inst::Load(_, index) => Some(index),
+            _ => None,
+        });
+        loads.chain(program.stores.iter_mut().map(|store| &mut store.index))
+    })
+}

@@ -1,0 +1,147 @@
+//! Rewrites that give fusion better pieces: factors with the same few axes are multiplied among themselves first,
+//! and a reduction to almost nothing goes in two steps, so that the first has something to be shared along.
+
+use std::collections::HashMap;
+
+use crate::axes::Axis;
+use crate::sym::{Expr, Graph, Node, Reduction};
+
+/// A result with fewer entries than this offers nothing to cut into chunks.
+const FEW_ENTRIES: usize = 16;
+/// A reduction over fewer entries than this is quick enough in one task.
+const MANY_ENTRIES: usize = 1 << 13;
+
+/// Rewrites `roots` and everything below them.
+pub(super) fn prepare(graph: &mut Graph, roots: &[Expr]) -> Vec<Expr> {
+    let mut done = HashMap::new();
+    for expr in reachable(graph, roots) {
+        let renewed = rewrite(graph, expr, &done);
+        done.insert(expr, renewed);
+    }
+    graph.current_tag = None;
+    roots.iter().map(|root| done[root]).collect()
+}
+
+/// Everything below `roots` and they themselves, arguments first.
+pub(super) fn reachable(graph: &Graph, roots: &[Expr]) -> Vec<Expr> {
+    let mut seen = vec![false; graph.len()];
+    let mut open = roots.to_vec();
+    while let Some(expr) = open.pop() {
+        if !std::mem::replace(&mut seen[expr.0 as usize], true) {
+            open.extend(children(graph.node(expr)));
+        }
+    }
+    (0..graph.len() as u32).map(Expr).filter(|expr| seen[expr.0 as usize]).collect()
+}
+
+/// The arguments of a node.
+pub(super) fn children(node: &Node) -> Vec<Expr> {
+    match node {
+        Node::Number(_) | Node::Symbol(_) | Node::Index(_) => vec![],
+        Node::Add(args) | Node::Mul(args) | Node::Apply(_, args) => args.clone(),
+        Node::Pow(base, exponent) => vec![*base, *exponent],
+        Node::Reduce(_, _, arg) | Node::Rename(arg, _) | Node::Spread(arg, _) | Node::Orthonormal(arg) => {
+            vec![*arg]
+        }
+        Node::Reshape { arg, .. } => vec![*arg],
+        Node::Contract { left, right, .. } => vec![*left, *right],
+        Node::Random { counters, .. } => counters.clone(),
+    }
+}
+
+fn rewrite(graph: &mut Graph, expr: Expr, done: &HashMap<Expr, Expr>) -> Expr {
+    let node = with_children(graph.node(expr).clone(), done);
+    graph.current_tag = graph.tag_of(expr);
+    let renewed = match node {
+        Node::Mul(factors) => grouped_product(graph, factors),
+        Node::Reduce(how, over, arg) => split_reduction(graph, how, over, arg),
+        Node::Contract { left, right, over } => split_contraction(graph, left, right, over),
+        other => graph.intern(other),
+    };
+    if let Some(name) = graph.name_of(expr).map(str::to_owned) {
+        graph.set_name(renewed, name);
+    }
+    renewed
+}
+
+fn with_children(node: Node, done: &HashMap<Expr, Expr>) -> Node {
+    let all = |args: Vec<Expr>| args.into_iter().map(|arg| done[&arg]).collect();
+    match node {
+        Node::Number(_) | Node::Symbol(_) | Node::Index(_) => node,
+        Node::Add(args) => Node::Add(all(args)),
+        Node::Mul(args) => Node::Mul(all(args)),
+        Node::Apply(function, args) => Node::Apply(function, all(args)),
+        Node::Pow(base, exponent) => Node::Pow(done[&base], done[&exponent]),
+        Node::Reduce(how, over, arg) => Node::Reduce(how, over, done[&arg]),
+        Node::Rename(arg, pairs) => Node::Rename(done[&arg], pairs),
+        Node::Spread(arg, along) => Node::Spread(done[&arg], along),
+        Node::Orthonormal(arg) => Node::Orthonormal(done[&arg]),
+        Node::Reshape { arg, from, to } => Node::Reshape { arg: done[&arg], from, to },
+        Node::Contract { left, right, over } => {
+            Node::Contract { left: done[&left], right: done[&right], over }
+        }
+        Node::Random { stream, counters, axes } => Node::Random { stream, counters: all(counters), axes },
+    }
+}
+
+/// a[f]·x[b,f]·c[f] → x·(a·c): the small product is computed once, not for every sample.
+fn grouped_product(graph: &mut Graph, factors: Vec<Expr>) -> Expr {
+    let mut kinds: Vec<(Vec<Axis>, Vec<Expr>)> = Vec::new();
+    for factor in factors.iter().copied() {
+        let mut axes = graph.axes_of(factor).to_vec();
+        axes.sort();
+        match kinds.iter_mut().find(|kind| kind.0 == axes) {
+            Some(kind) => kind.1.push(factor),
+            None => kinds.push((axes, vec![factor])),
+        }
+    }
+    if kinds.len() < 2 {
+        return graph.intern(Node::Mul(factors));
+    }
+    let full = kinds.iter().map(|kind| kind.0.len()).max().unwrap_or(0);
+    let mut grouped = Vec::new();
+    for (axes, members) in kinds {
+        if axes.len() == full || members.len() == 1 {
+            grouped.extend(members);
+        } else {
+            grouped.push(graph.intern(Node::Mul(members)));
+        }
+    }
+    graph.intern(Node::Mul(grouped))
+}
+
+/// Sum over (o, i) → sum over o of the sums over i, when little is kept.
+fn split_reduction(graph: &mut Graph, how: Reduction, over: Vec<Axis>, arg: Expr) -> Expr {
+    match outermost(graph, &over, arg) {
+        Some((outer, inner)) => {
+            let rows = graph.intern(Node::Reduce(how, inner, arg));
+            graph.intern(Node::Reduce(how, vec![outer], rows))
+        }
+        None => graph.intern(Node::Reduce(how, over, arg)),
+    }
+}
+
+fn split_contraction(graph: &mut Graph, left: Expr, right: Expr, over: Vec<Axis>) -> Expr {
+    let whole = graph.intern(Node::Contract { left, right, over: over.clone() });
+    let alike =
+        over.iter().all(|axis| graph.axes_of(left).contains(axis) && graph.axes_of(right).contains(axis));
+    match outermost(graph, &over, left) {
+        Some((outer, inner)) if alike && graph.axes_of(whole).is_empty() => {
+            let rows = graph.intern(Node::Contract { left, right, over: inner });
+            graph.intern(Node::Reduce(Reduction::Sum, vec![outer], rows))
+        }
+        _ => whole,
+    }
+}
+
+/// The outermost of the reduced axes and the others, when the reduction is large and keeps little.
+fn outermost(graph: &Graph, over: &[Axis], arg: Expr) -> Option<(Axis, Vec<Axis>)> {
+    let axes = graph.axes_of(arg);
+    let reduced: Vec<Axis> = axes.iter().copied().filter(|axis| over.contains(axis)).collect();
+    let all = graph.axes.size(axes);
+    let kept = all / graph.axes.size(&reduced);
+    if reduced.len() < 2 || reduced.len() < over.len() || kept >= FEW_ENTRIES || all < MANY_ENTRIES {
+        return None;
+    }
+    Some((reduced[0], reduced[1..].to_vec()))
+}

@@ -1,0 +1,131 @@
+//! One routine from its assignments to levels of groups.
+
+use std::collections::HashMap;
+
+use super::group::{self, Group, SMALL_WORK};
+use super::nest::Nests;
+use super::prepare::prepare;
+use super::stage::{Kind, Stages};
+use super::{Options, fuse, materialize};
+use crate::hessian;
+use crate::loops::{self, Buffer, BufferId, Level};
+use crate::sym::graph::{Pass, Tag};
+use crate::sym::{Expr, Graph, Symbol};
+
+/// A routine with less work than this runs in one thread: handing it over and waiting costs more than it saves.
+const SERIAL_ROUTINE: u64 = 8_000_000;
+
+/// A routine in loops.
+pub(super) struct LoweredRoutine {
+    pub routine: loops::Routine,
+    /// Operations of contractions, by block and pass.
+    pub flops: HashMap<Tag, u64>,
+}
+
+/// Lowers one routine; its temporaries are added to `buffers`.
+pub(super) fn lower(
+    graph: &Graph,
+    routine: &hessian::Routine,
+    symbols: &HashMap<Symbol, BufferId>,
+    buffers: &mut Vec<Buffer>,
+    options: &Options,
+) -> Result<LoweredRoutine, String> {
+    let mut graph = graph.clone();
+    let values: Vec<Expr> = routine.writes.iter().map(|write| write.value).collect();
+    let values = prepare(&mut graph, &values);
+    let assigned = routine.writes.iter().map(|write| write.symbol);
+    let writes: Vec<(Symbol, Expr)> = assigned.zip(values).collect();
+    let choice = materialize::choose(&graph, &writes);
+    let stages = Stages::build(&graph, symbols, &writes, choice, buffers);
+    let groups = group::groups(&stages);
+    let levels = levels(&stages, groups, buffers, options)?;
+    let routine = loops::Routine { name: routine.name.into(), levels };
+    Ok(LoweredRoutine { routine, flops: flops(&stages) })
+}
+
+fn levels(
+    stages: &Stages,
+    groups: Vec<Group>,
+    buffers: &[Buffer],
+    options: &Options,
+) -> Result<Vec<Level>, String> {
+    let total: u64 = groups.iter().map(|group| group.work).fold(0, u64::saturating_add);
+    let alone = options.threads_hint < 2 || total < SERIAL_ROUTINE;
+    let count = groups.iter().map(|group| group.level + 1).max().unwrap_or(0);
+    let mut work = vec![0u64; count];
+    for group in &groups {
+        work[group.level] = work[group.level].saturating_add(group.work);
+    }
+    let serial = |level: usize| alone || work[level] < SMALL_WORK;
+    let mut levels: Vec<Level> =
+        (0..count).map(|level| Level { groups: vec![], serial: serial(level) }).collect();
+    let mut order: Vec<&Group> = groups.iter().collect();
+    order.sort_by_key(|group| group.level);
+    let mut conditions = HashMap::new();
+    for group in order {
+        let lowered = lower_group(stages, group, buffers, &mut conditions)?;
+        levels[group.level].groups.push(lowered);
+    }
+    levels.retain(|level| !level.groups.is_empty());
+    Ok(levels)
+}
+
+fn lower_group(
+    stages: &Stages,
+    group: &Group,
+    buffers: &[Buffer],
+    conditions: &mut HashMap<Expr, bool>,
+) -> Result<loops::Group, String> {
+    let chunk = group::chunk(group.extent);
+    let statements = fuse::fuse(stages, group);
+    let mut nests = Nests { stages, buffers, conditions, chunk };
+    let mut body = Vec::new();
+    for fused in &statements {
+        body.extend(nests.statements(fused)?);
+    }
+    let heaviest = group.stages.iter().max_by_key(|member| stages.list[member.0].work);
+    let label = heaviest
+        .map_or_else(String::new, |member| buffers[stages.list[member.0].buffer.index()].name.clone());
+    let tag = main_tag(stages, group);
+    let pass = tag.map_or(loops::Pass::Forward, |tag| pass(tag.pass));
+    Ok(loops::Group { label, block: tag.map(|tag| tag.block), pass, extent: group.extent, chunk, body })
+}
+
+fn pass(pass: Pass) -> loops::Pass {
+    match pass {
+        Pass::Forward => loops::Pass::Forward,
+        Pass::Backward => loops::Pass::Backward,
+        Pass::Update => loops::Pass::Update,
+    }
+}
+
+/// The block and pass with most of the group's work.
+fn main_tag(stages: &Stages, group: &Group) -> Option<Tag> {
+    let mut work: Vec<(Tag, u64)> = Vec::new();
+    for &(stage, _) in &group.stages {
+        let stage = &stages.list[stage];
+        let Some(tag) = stage.tag else { continue };
+        match work.iter_mut().find(|entry| entry.0 == tag) {
+            Some(entry) => entry.1 += stage.work,
+            None => work.push((tag, stage.work)),
+        }
+    }
+    work.into_iter().max_by_key(|entry| entry.1).map(|entry| entry.0)
+}
+
+fn flops(stages: &Stages) -> HashMap<Tag, u64> {
+    let mut flops = HashMap::new();
+    for stage in &stages.list {
+        let count = match &stage.kind {
+            Kind::Gemm(shape) => shape.flops(stages.graph),
+            Kind::Contract => {
+                2 * stages.graph.axes.size(&stage.axes) as u64 * stages.graph.axes.size(&stage.reduced) as u64
+            }
+            _ => continue,
+        };
+        if let Some(tag) = stage.tag {
+            *flops.entry(tag).or_insert(0) += count;
+        }
+    }
+    flops
+}

@@ -1,0 +1,176 @@
+//! Stages: each computes one kept value into its buffer, or copies one into a symbol.
+
+use std::collections::HashMap;
+
+use super::cost::Costs;
+use super::depend::{self, Dependences};
+use super::gemm::Shape;
+use super::materialize::Choice;
+use super::prepare::reachable;
+use super::view::Layouts;
+use crate::axes::Axis;
+use crate::loops::{Buffer, BufferId, Elem};
+use crate::sym::graph::Tag;
+use crate::sym::{Expr, Graph, Node, Reduction, Symbol};
+
+/// Index of a stage; producers come before consumers only after sorting by dependence.
+pub(super) type StageId = usize;
+
+/// What a stage's loops do.
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    Pointwise,
+    Reduce(Reduction),
+    /// A sum of products as a loop nest.
+    Contract,
+    Gemm(Shape),
+    Orthonormal,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Stage {
+    pub expr: Expr,
+    pub kind: Kind,
+    /// Kept axes, in the row-major order of the buffer.
+    pub axes: Vec<Axis>,
+    pub reduced: Vec<Axis>,
+    pub buffer: BufferId,
+    pub elem: Elem,
+    /// Reads the value of `expr` from memory, where it already is.
+    pub copy: bool,
+    /// In operations, roughly.
+    pub work: u64,
+    pub tag: Option<Tag>,
+}
+
+/// The stages of a routine, with what they read.
+pub(super) struct Stages<'a> {
+    pub graph: &'a Graph,
+    pub layouts: Layouts,
+    pub symbols: &'a HashMap<Symbol, BufferId>,
+    pub list: Vec<Stage>,
+    /// The stage that computes a kept expression.
+    pub of: HashMap<Expr, StageId>,
+    pub dependences: Dependences,
+}
+
+/// A GEMM's operation costs this share of a loop nest's: it runs from registers.
+const GEMM_ADVANTAGE: u64 = 4;
+
+impl<'a> Stages<'a> {
+    /// Builds the stages of `writes`; their temporaries are added to `buffers`.
+    pub fn build(
+        graph: &'a Graph,
+        symbols: &'a HashMap<Symbol, BufferId>,
+        writes: &[(Symbol, Expr)],
+        mut choice: Choice,
+        buffers: &mut Vec<Buffer>,
+    ) -> Self {
+        let layouts = std::mem::take(&mut choice.layouts);
+        let dependences = Dependences::default();
+        let mut stages =
+            Stages { graph, layouts, symbols, list: Vec::new(), of: HashMap::new(), dependences };
+        let roots: Vec<Expr> = writes.iter().map(|write| write.1).collect();
+        let order = reachable(graph, &roots);
+        let costs = Costs::default().inlined(graph, &stages.layouts, &order);
+        for expr in order {
+            if stages.layouts.contains_key(&expr) {
+                let stage = stages.stage(expr, &choice, costs[&expr], buffers);
+                stages.of.insert(expr, stages.list.len());
+                stages.list.push(stage);
+            }
+        }
+        stages.dependences = depend::reads(&stages);
+        for &(symbol, value) in writes {
+            stages.assign(symbol, value, buffers);
+        }
+        stages
+    }
+
+    fn stage(&self, expr: Expr, choice: &Choice, cost: u32, buffers: &mut Vec<Buffer>) -> Stage {
+        let graph = self.graph;
+        let axes = self.layouts[&expr].clone();
+        let (kind, reduced) = match graph.node(expr) {
+            Node::Reduce(how, over, arg) => (Kind::Reduce(*how), present(graph.axes_of(*arg), over)),
+            Node::Contract { left, over, .. } => match choice.gemms.get(&expr) {
+                Some(shape) => (Kind::Gemm(shape.clone()), over.clone()),
+                None => (Kind::Contract, in_order(over, graph.axes_of(*left))),
+            },
+            Node::Orthonormal(_) => (Kind::Orthonormal, vec![]),
+            _ => (Kind::Pointwise, vec![]),
+        };
+        let elem = if choice.doubles.contains(&expr) { Elem::F64 } else { Elem::F32 };
+        let name = graph.name_of(expr).map_or_else(|| format!("t{}", expr.0), str::to_owned);
+        let buffer = new_buffer(buffers, name, elem, graph.axes.size(&axes));
+        let points = (graph.axes.size(&axes) as u64).saturating_mul(graph.axes.size(&reduced) as u64);
+        let work = match &kind {
+            Kind::Gemm(shape) => shape.flops(graph) / GEMM_ADVANTAGE,
+            Kind::Orthonormal => points.saturating_mul(points),
+            _ => points.saturating_mul(u64::from(cost) + 1),
+        };
+        Stage { expr, kind, axes, reduced, buffer, elem, copy: false, work, tag: graph.tag_of(expr) }
+    }
+
+    /// `symbol ← value`: the value's stage writes the symbol's own memory where that is safe, else it is copied last.
+    fn assign(&mut self, symbol: Symbol, value: Expr, buffers: &[Buffer]) {
+        let target = self.symbols[&symbol];
+        let fitting = |&stage: &StageId| self.fits(stage, symbol, &buffers[target.index()]);
+        if let Some(stage) = self.of.get(&value).copied().filter(fitting) {
+            if self.dependences.overwrite(stage, symbol) {
+                self.list[stage].buffer = target;
+                return;
+            }
+        }
+        let axes = self.graph.symbol_info(symbol).axes.clone();
+        let work = self.graph.axes.size(&axes) as u64;
+        let elem = buffers[target.index()].elem;
+        let tag = self.graph.tag_of(value);
+        let (kind, reduced) = (Kind::Pointwise, vec![]);
+        let stage = Stage { expr: value, kind, axes, reduced, buffer: target, elem, copy: true, work, tag };
+        self.list.push(stage);
+        let id = self.list.len() - 1;
+        let mut dependences = std::mem::take(&mut self.dependences);
+        dependences.add(self, id);
+        self.dependences = dependences;
+        // Copies have no users, and what they read is no assigned symbol: nothing can be in the way.
+        let free = self.dependences.overwrite(id, symbol);
+        debug_assert!(free, "a copy cannot be in the way of its own target");
+    }
+
+    /// Whether the stage's buffer may be the symbol's: same order and precision, and not another symbol's already.
+    fn fits(&self, stage: StageId, symbol: Symbol, target: &Buffer) -> bool {
+        let stage = &self.list[stage];
+        let taken = self.symbols.values().any(|&buffer| buffer == stage.buffer);
+        !taken && stage.axes == self.graph.symbol_info(symbol).axes && stage.elem == target.elem
+    }
+
+    /// The stages that run this one's loops: kept axes, then reduced ones.
+    pub fn domain(&self, stage: StageId) -> impl Iterator<Item = Axis> + '_ {
+        self.list[stage].axes.iter().chain(&self.list[stage].reduced).copied()
+    }
+
+    /// Axes along which the stage may be cut into tasks.
+    pub fn chunkable(&self, stage: StageId) -> Vec<Axis> {
+        match &self.list[stage].kind {
+            Kind::Gemm(shape) => shape.chunkable(),
+            Kind::Orthonormal => vec![],
+            _ => self.list[stage].axes.clone(),
+        }
+    }
+}
+
+fn present(axes: &[Axis], among: &[Axis]) -> Vec<Axis> {
+    axes.iter().copied().filter(|axis| among.contains(axis)).collect()
+}
+
+/// `axes`, those of `leading` first and in its order.
+fn in_order(axes: &[Axis], leading: &[Axis]) -> Vec<Axis> {
+    let mut result = present(leading, axes);
+    result.extend(axes.iter().filter(|axis| !leading.contains(axis)));
+    result
+}
+
+pub(super) fn new_buffer(buffers: &mut Vec<Buffer>, name: String, elem: Elem, len: usize) -> BufferId {
+    buffers.push(Buffer { name, elem, len, offset: 0, persistent: false });
+    BufferId(buffers.len() as u32 - 1)
+}
