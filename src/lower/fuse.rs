@@ -24,7 +24,7 @@ impl Fused {
     fn new(stages: &Stages, lead: StageId, cut: Option<Axis>) -> Self {
         let mut fused = Fused { lead, reductions: vec![], finish: vec![], cut };
         match stages.list[lead].kind {
-            Kind::Reduce(_) | Kind::Contract => fused.reductions.push(lead),
+            Kind::Reduce | Kind::Contract => fused.reductions.push(lead),
             Kind::Pointwise => fused.finish.push(lead),
             Kind::Gemm(_) | Kind::Orthonormal => {}
         }

@@ -11,7 +11,7 @@ use super::view::Layouts;
 use crate::axes::Axis;
 use crate::loops::{Buffer, BufferId, Elem};
 use crate::sym::graph::Tag;
-use crate::sym::{Expr, Graph, Node, Reduction, Symbol};
+use crate::sym::{Expr, Graph, Node, Symbol};
 
 /// Index of a stage; producers come before consumers only after sorting by dependence.
 pub(super) type StageId = usize;
@@ -20,7 +20,7 @@ pub(super) type StageId = usize;
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Pointwise,
-    Reduce(Reduction),
+    Reduce,
     /// A sum of products as a loop nest.
     Contract,
     Gemm(Shape),
@@ -91,7 +91,7 @@ impl<'a> Stages<'a> {
         let graph = self.graph;
         let axes = self.layouts[&expr].clone();
         let (kind, reduced) = match graph.node(expr) {
-            Node::Reduce(how, over, arg) => (Kind::Reduce(*how), present(graph.axes_of(*arg), over)),
+            Node::Reduce(_, over, arg) => (Kind::Reduce, present(graph.axes_of(*arg), over)),
             Node::Contract { left, over, .. } => match choice.gemms.get(&expr) {
                 Some(shape) => (Kind::Gemm(shape.clone()), over.clone()),
                 None => (Kind::Contract, in_order(over, graph.axes_of(*left))),

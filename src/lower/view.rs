@@ -53,7 +53,8 @@ impl View {
     /// The stride of `axes` walked as one row-major axis, where their entries lie like that.
     pub fn collapsed(&self, axes: &[Axis], table: &AxisTable) -> Option<usize> {
         let fits = |pair: &[Axis]| self.stride(pair[0]) == self.stride(pair[1]) * table.extent(pair[1]);
-        axes.windows(2).all(fits).then(|| self.stride(*axes.last()?)).or(None)
+        let last = axes.last()?;
+        axes.windows(2).all(fits).then(|| self.stride(*last))
     }
 }
 

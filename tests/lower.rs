@@ -1,0 +1,474 @@
+//! Lowered programs, run by the loop interpreter, compute what the expressions mean.
+
+use std::collections::HashMap;
+
+use blkc::axes::{Axis, AxisTable, BATCH};
+use blkc::hessian::{Plan, Routine, Symbols, Write};
+use blkc::loops::{Elem, Program, Stmt, interpret, verify};
+use blkc::lower::{Lowered, Options, lower};
+use blkc::sym::{Expr, Graph, Reduction, Storage, Symbol, SymbolInfo, Tensor, evaluate};
+use proptest::prelude::*;
+
+/// A graph under construction, with its assignments.
+struct Case {
+    graph: Graph,
+    writes: Vec<(Symbol, Expr)>,
+}
+
+impl Case {
+    fn new(batch: usize) -> Self {
+        Case { graph: Graph::new(AxisTable::new(batch)), writes: vec![] }
+    }
+
+    fn axis(&mut self, extent: usize) -> Axis {
+        self.graph.axes.fresh(format!("n{extent}"), extent)
+    }
+
+    fn stored(&mut self, name: &str, axes: &[Axis], storage: Storage) -> Symbol {
+        let info = SymbolInfo { name: name.into(), label: name.into(), axes: axes.to_vec(), storage };
+        self.graph.new_symbol(info)
+    }
+
+    fn symbol(&mut self, name: &str, axes: &[Axis]) -> Symbol {
+        self.stored(name, axes, Storage::Float)
+    }
+
+    fn tensor(&mut self, name: &str, axes: &[Axis]) -> Expr {
+        let symbol = self.symbol(name, axes);
+        self.graph.symbol(symbol)
+    }
+
+    /// A new symbol that is assigned `value`.
+    fn output(&mut self, name: &str, value: Expr) {
+        let axes = self.graph.axes_of(value).to_vec();
+        let symbol = self.symbol(name, &axes);
+        self.writes.push((symbol, value));
+    }
+
+    fn plan(&self) -> Plan {
+        let unused = Symbol(0);
+        let symbols = Symbols {
+            input: unused,
+            target: unused,
+            params: vec![],
+            stats: vec![],
+            states: vec![],
+            hypers: vec![],
+            step: unused,
+            seed: [unused; 2],
+            loss: unused,
+            accuracy: None,
+            sample_loss: unused,
+            sample_hit: None,
+            output: unused,
+            time: unused,
+            total_time: unused,
+            multiplier: unused,
+            m_z: vec![],
+            m: vec![],
+            m_w: vec![],
+        };
+        let writes = self.writes.iter().map(|&(symbol, value)| Write { symbol, value }).collect();
+        let routines = vec![Routine { name: "train", writes }];
+        Plan { graph: self.graph.clone(), symbols, routines, blocks: vec![] }
+    }
+
+    fn lower(&self) -> Lowered {
+        let lowered = lower(&self.plan(), &Options::default()).expect("lowers");
+        verify::verify(&lowered.program).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        lowered
+    }
+
+    /// Lowers, runs, and compares every symbol with the evaluated expressions.
+    fn check(&self) -> Program {
+        let lowered = self.lower();
+        let mut arena = vec![0u8; lowered.program.arena_bytes];
+        let mut values = HashMap::new();
+        for (symbol, info) in self.graph.symbols() {
+            let entries = entries(symbol, self.graph.axes.size(&info.axes), info.storage);
+            write(&mut arena, lowered.symbol_offsets[&symbol], info.storage, &entries);
+            values.insert(symbol, Tensor::new(&self.graph.axes, &info.axes, entries));
+        }
+        interpret::run(&lowered.program, "train", &mut arena);
+        let roots: Vec<Expr> = self.writes.iter().map(|write| write.1).collect();
+        let results = evaluate(&self.graph, &values, &roots);
+        values.extend(self.writes.iter().map(|write| write.0).zip(results));
+        for (symbol, info) in self.graph.symbols() {
+            let expected = values[&symbol].along(&self.graph.axes, &info.axes);
+            let offset = lowered.symbol_offsets[&symbol];
+            compare(
+                &info.name,
+                &read(&arena, offset, info.storage, expected.len()),
+                expected.iter().copied(),
+            );
+        }
+        lowered.program
+    }
+}
+
+fn compare(name: &str, actual: &[f64], expected: impl Iterator<Item = f64> + Clone) {
+    let largest = expected.clone().fold(1.0, |largest: f64, entry| largest.max(entry.abs()));
+    for (index, (have, want)) in actual.iter().zip(expected).enumerate() {
+        let close = (have - want).abs() <= 2e-4 * largest || (have.is_nan() && want.is_nan());
+        assert!(close, "{name}[{index}]: {have} instead of {want}");
+    }
+}
+
+/// Numbers away from zero, different for every symbol and entry.
+fn entries(symbol: Symbol, count: usize, storage: Storage) -> Vec<f64> {
+    let number = |index: usize| {
+        let hash = (index as u32).wrapping_mul(0x9E37_79B1) ^ (symbol.0 + 1).wrapping_mul(0x85EB_CA6B);
+        let hash = (hash ^ (hash >> 15)).wrapping_mul(0xC2B2_AE35);
+        let unit = f64::from(hash >> 8) / f64::from(1 << 24);
+        match storage {
+            Storage::Float | Storage::Double => f64::from((0.25 + unit) as f32),
+            Storage::Label => f64::from(hash % 3),
+            Storage::Seed => f64::from(hash >> 8),
+        }
+    };
+    (0..count).map(number).collect()
+}
+
+fn write(arena: &mut [u8], offset: usize, storage: Storage, entries: &[f64]) {
+    let bytes: Vec<u8> = match storage {
+        Storage::Float => entries.iter().flat_map(|&entry| (entry as f32).to_ne_bytes()).collect(),
+        Storage::Double => entries.iter().flat_map(|entry| entry.to_ne_bytes()).collect(),
+        _ => entries.iter().flat_map(|&entry| (entry as i32).to_ne_bytes()).collect(),
+    };
+    arena[offset..offset + bytes.len()].copy_from_slice(&bytes);
+}
+
+fn read(arena: &[u8], offset: usize, storage: Storage, count: usize) -> Vec<f64> {
+    let words = |width: usize| arena[offset..offset + count * width].chunks_exact(width);
+    let word = |bytes: &[u8]| <[u8; 4]>::try_from(bytes).unwrap();
+    match storage {
+        Storage::Float => words(4).map(|bytes| f64::from(f32::from_ne_bytes(word(bytes)))).collect(),
+        Storage::Double => words(8).map(|bytes| f64::from_ne_bytes(bytes.try_into().unwrap())).collect(),
+        _ => words(4).map(|bytes| f64::from(i32::from_ne_bytes(word(bytes)))).collect(),
+    }
+}
+
+/// A smooth activation from powers alone: a/√(1 + a²).
+fn activation(graph: &mut Graph, a: Expr) -> Expr {
+    let one = graph.number(1.0);
+    let square = graph.square(a);
+    let sum = graph.add(&[one, square]);
+    let scale = graph.powf(sum, -0.5);
+    graph.mul(&[a, scale])
+}
+
+/// (x − mean)/√(var + ε)·γ + β over the batch, and its parameters.
+fn normalized(case: &mut Case, name: &str, x: Expr) -> (Expr, [Symbol; 2]) {
+    let features: Vec<Axis> = case.graph.axes_of(x)[1..].to_vec();
+    let gain = case.symbol(&format!("{name}.gamma"), &features);
+    let shift = case.symbol(&format!("{name}.beta"), &features);
+    let graph = &mut case.graph;
+    let mean = graph.mean(&[BATCH], x);
+    let centred = graph.sub(x, mean);
+    let square = graph.square(centred);
+    let variance = graph.mean(&[BATCH], square);
+    let epsilon = graph.number(1e-3);
+    let guarded = graph.add(&[variance, epsilon]);
+    let inverse = graph.powf(guarded, -0.5);
+    let (gain_value, shift_value) = (graph.symbol(gain), graph.symbol(shift));
+    let scaled = graph.mul(&[centred, inverse, gain_value]);
+    (graph.add(&[scaled, shift_value]), [gain, shift])
+}
+
+/// A whole training step of a network with batch normalization after every hidden layer, and momentum.
+fn training_step(batch: usize, widths: &[usize]) -> Case {
+    let mut case = Case::new(batch);
+    let axes: Vec<Axis> = widths.iter().map(|&width| case.axis(width)).collect();
+    let last = axes[axes.len() - 1];
+    let mut z = case.tensor("x", &[BATCH, axes[0]]);
+    let target = case.tensor("y", &[BATCH, last]);
+    let mut params = Vec::new();
+    for (index, pair) in axes.windows(2).enumerate() {
+        let weight = case.symbol(&format!("W{index}"), &[pair[1], pair[0]]);
+        params.push(weight);
+        let weight = case.graph.symbol(weight);
+        z = case.graph.contract(z, weight, &[pair[0]]);
+        if index + 2 < axes.len() {
+            let (normal, more) = normalized(&mut case, &format!("bn{index}"), z);
+            params.extend(more);
+            z = activation(&mut case.graph, normal);
+        }
+    }
+    let error = case.graph.sub(z, target);
+    let square = case.graph.square(error);
+    let per_sample = case.graph.sum(&[last], square);
+    let loss = case.graph.mean(&[BATCH], per_sample);
+    momentum_updates(&mut case, loss, &params);
+    case.output("loss", loss);
+    case
+}
+
+fn momentum_updates(case: &mut Case, loss: Expr, params: &[Symbol]) {
+    let (rate, decay) = (case.stored("lr", &[], Storage::Double), case.stored("mu", &[], Storage::Double));
+    let values: Vec<Expr> = params.iter().map(|&param| case.graph.symbol(param)).collect();
+    let one = case.graph.number(1.0);
+    let gradients = case.graph.vjp(&[(loss, one)], &values);
+    for (&param, value) in params.iter().zip(values) {
+        let info = case.graph.symbol_info(param).clone();
+        let state = case.symbol(&format!("v.{}", info.name), &info.axes);
+        let graph = &mut case.graph;
+        let (old, rate, decay) = (graph.symbol(state), graph.symbol(rate), graph.symbol(decay));
+        let kept = graph.mul(&[decay, old]);
+        let velocity = graph.add(&[kept, gradients[&value]]);
+        let step = graph.mul(&[rate, velocity]);
+        let renewed = graph.sub(value, step);
+        case.writes.push((state, velocity));
+        case.writes.push((param, renewed));
+    }
+}
+
+fn statements(program: &Program) -> impl Iterator<Item = &Stmt> {
+    let levels = program.routines.iter().flat_map(|routine| &routine.levels);
+    levels.flat_map(|level| &level.groups).flat_map(|group| &group.body)
+}
+
+#[test]
+fn elementwise_chains_are_one_nest() {
+    let mut case = Case::new(5);
+    let f = case.axis(7);
+    let (x, b) = (case.tensor("x", &[BATCH, f]), case.tensor("b", &[f]));
+    let sum = case.graph.add(&[x, b]);
+    let value = activation(&mut case.graph, sum);
+    case.output("out", value);
+    assert_eq!(statements(&case.check()).count(), 1);
+}
+
+#[test]
+fn powers_take_every_exponent() {
+    let mut case = Case::new(19);
+    let x = case.tensor("x", &[BATCH]);
+    for exponent in [-2.0, -1.5, -1.0, -0.5, 0.5, 1.5, 2.0, 3.0, 7.0, 0.3, -2.7] {
+        let value = case.graph.powf(x, exponent);
+        case.output(&format!("p{exponent}"), value);
+    }
+    case.check();
+}
+
+#[test]
+fn products_of_every_orientation() {
+    for (m, n, k) in [(32, 17, 24), (8, 8, 64), (5, 3, 2), (1, 9, 33), (9, 1, 33), (40, 64, 5)] {
+        let mut case = Case::new(m);
+        let (out, inner) = (case.axis(n), case.axis(k));
+        let (x, w) = (case.tensor("x", &[BATCH, inner]), case.tensor("w", &[out, inner]));
+        let y = case.graph.contract(x, w, &[inner]);
+        let back = case.graph.contract(y, w, &[out]);
+        let gradient = case.graph.contract(y, x, &[BATCH]);
+        case.output("y", y);
+        case.output("back", back);
+        case.output("gradient", gradient);
+        case.check();
+    }
+}
+
+#[test]
+fn products_over_several_axes() {
+    let mut case = Case::new(12);
+    let (c, h, o) = (case.axis(5), case.axis(6), case.axis(16));
+    let x = case.tensor("x", &[BATCH, c, h]);
+    for (name, axes) in [("w", [o, c, h]), ("u", [c, o, h]), ("v", [h, o, c])] {
+        let w = case.tensor(name, &axes);
+        let y = case.graph.contract(x, w, &[c, h]);
+        case.output(&format!("y{name}"), y);
+        let back = case.graph.contract(y, w, &[o]);
+        case.output(&format!("back{name}"), back);
+        let gradient = case.graph.contract(y, x, &[BATCH]);
+        case.output(&format!("gradient{name}"), gradient);
+    }
+    case.check();
+}
+
+#[test]
+fn products_of_computed_operands_with_an_epilogue() {
+    let mut case = Case::new(24);
+    let (out, inner) = (case.axis(16), case.axis(40));
+    let (x, w) = (case.tensor("x", &[BATCH, inner]), case.tensor("w", &[out, inner]));
+    let b = case.tensor("b", &[out]);
+    let input = activation(&mut case.graph, x);
+    let y = case.graph.contract(input, w, &[inner]);
+    let shifted = case.graph.add(&[y, b]);
+    let z = activation(&mut case.graph, shifted);
+    case.output("z", z);
+    assert_eq!(statements(&case.check()).count(), 2, "the operand, and the product with its epilogue");
+}
+
+#[test]
+fn reductions_along_either_axis_and_all() {
+    let mut case = Case::new(33);
+    let f = case.axis(21);
+    let x = case.tensor("x", &[BATCH, f]);
+    for (name, how) in [("sum", Reduction::Sum), ("mean", Reduction::Mean), ("max", Reduction::Max)] {
+        for (place, over) in [("batch", vec![BATCH]), ("f", vec![f]), ("all", vec![BATCH, f])] {
+            let value = case.graph.reduce(how, &over, x);
+            case.output(&format!("{name}.{place}"), value);
+        }
+    }
+    case.check();
+}
+
+#[test]
+fn large_reductions_to_a_scalar_go_in_two_steps() {
+    let mut case = Case::new(128);
+    let f = case.axis(100);
+    let x = case.tensor("x", &[BATCH, f]);
+    let square = case.graph.square(x);
+    let sum = case.graph.sum(&[BATCH, f], square);
+    case.output("sum", sum);
+    let program = case.check();
+    assert_eq!(program.routines[0].levels.len(), 2);
+    assert!(program.routines[0].levels[0].groups[0].tasks() > 1);
+}
+
+#[test]
+fn renamed_reshaped_and_spread_values() {
+    let mut case = Case::new(6);
+    let (h, w, f, g) = (case.axis(4), case.axis(5), case.axis(20), case.axis(20));
+    let x = case.tensor("x", &[BATCH, h, w]);
+    let flat = case.graph.reshape(x, &[h, w], &[f]);
+    let doubled = case.graph.add(&[flat, flat]);
+    let other = case.graph.rename(doubled, &[(f, g)]);
+    let spread = case.graph.spread(other, &[f]);
+    let product = case.graph.mul(&[spread, flat]);
+    let image = case.graph.reshape(doubled, &[f], &[w, h]);
+    case.output("product", product);
+    case.output("image", image);
+    case.output("renamed", other);
+    case.check();
+}
+
+#[test]
+fn assignments_read_the_old_values() {
+    let mut case = Case::new(4);
+    let (f, g) = (case.axis(6), case.axis(6));
+    let (a, b, square) = (case.symbol("a", &[f]), case.symbol("b", &[f]), case.symbol("s", &[f, g]));
+    let (old_a, old_b, old_square) = (case.graph.symbol(a), case.graph.symbol(b), case.graph.symbol(square));
+    let transposed = case.graph.rename(old_square, &[(f, g), (g, f)]);
+    let sum = case.graph.add(&[old_square, transposed]);
+    let total = case.graph.sum(&[f], old_a);
+    let shifted = case.graph.mul(&[total, old_b]);
+    case.writes.extend([(a, shifted), (b, old_a), (square, sum)]);
+    case.check();
+}
+
+#[test]
+fn scalars_are_computed_in_f64() {
+    let mut case = Case::new(3);
+    let beta = case.stored("beta", &[], Storage::Double);
+    let step = case.stored("step", &[], Storage::Double);
+    let x = case.tensor("x", &[BATCH]);
+    let graph = &mut case.graph;
+    let (beta, step) = (graph.symbol(beta), graph.symbol(step));
+    let power = graph.pow(beta, step);
+    let one = graph.number(1.0);
+    let correction = graph.sub(one, power);
+    let value = graph.div(x, correction);
+    case.output("corrected", value);
+    let program = case.check();
+    assert!(program.buffers.iter().any(|buffer| buffer.elem == Elem::F64 && !buffer.persistent));
+}
+
+#[test]
+fn random_numbers_follow_the_recipe() {
+    let mut case = Case::new(9);
+    let f = case.axis(13);
+    let seed = case.stored("seed", &[], Storage::Seed);
+    let step = case.stored("step", &[], Storage::Double);
+    let counters = [case.graph.symbol(seed), case.graph.symbol(step)];
+    let numbers = case.graph.random(4, &counters, &[BATCH, f]);
+    case.output("numbers", numbers);
+    case.check();
+}
+
+#[test]
+fn a_training_step_is_right() {
+    training_step(32, &[20, 48, 33, 5]).check();
+    training_step(7, &[3, 4, 2]).check();
+}
+
+#[test]
+fn a_training_step_takes_few_levels() {
+    let program = training_step(128, &[784, 1024, 1024, 1024, 10]).lower().program;
+    let levels = &program.routines[0].levels;
+    assert!(levels.len() <= 9, "{} levels", levels.len());
+    let products = statements(&program).filter(|statement| matches!(statement, Stmt::Gemm(_))).count();
+    assert_eq!(products, 11, "4 forward, 3 data gradients, 4 weight gradients");
+    let largest = program.buffers.iter().filter(|buffer| !buffer.persistent).map(|buffer| buffer.len).max();
+    assert!(largest <= Some(128 * 1024), "no weight gradient is stored: {largest:?}");
+}
+
+#[test]
+fn small_networks_stay_in_one_thread() {
+    let program = training_step(64, &[64, 128, 128, 10]).lower().program;
+    assert!(program.routines[0].levels.iter().all(|level| level.serial));
+}
+
+#[test]
+fn buffers_share_memory_where_their_lives_do_not_meet() {
+    let program = training_step(128, &[784, 1024, 1024, 1024, 10]).lower().program;
+    let alone: usize =
+        program.buffers.iter().map(|buffer| (buffer.len * buffer.elem.bytes()).next_multiple_of(64)).sum();
+    assert!(program.arena_bytes < alone, "{} of {alone}", program.arena_bytes);
+}
+
+/// One step of growing a graph: which operation, on which of the values so far.
+type Growth = (u8, usize, usize);
+
+fn grow(case: &mut Case, axes: [Axis; 2], steps: &[Growth]) -> Vec<Expr> {
+    let mut values = vec![
+        case.tensor("x", &[BATCH, axes[0]]),
+        case.tensor("y", &[BATCH, axes[1]]),
+        case.tensor("w", &[axes[1], axes[0]]),
+        case.tensor("v", &[axes[0]]),
+    ];
+    for &(operation, first, second) in steps {
+        let (a, b) = (values[first % values.len()], values[second % values.len()]);
+        values.push(combined(&mut case.graph, operation, a, b));
+    }
+    values.split_off(4)
+}
+
+fn combined(graph: &mut Graph, operation: u8, a: Expr, b: Expr) -> Expr {
+    let outer = graph.axes_of(a).first().copied();
+    let common = graph.axes_of(a).iter().copied().rfind(|axis| graph.axes_of(b).contains(axis));
+    match (operation % 7, outer, common) {
+        (0, _, _) => graph.add(&[a, b]),
+        (1, _, _) => graph.mul(&[a, b]),
+        (2, Some(axis), _) => graph.mean(&[axis], a),
+        (3, Some(axis), _) => graph.reduce(Reduction::Max, &[axis], a),
+        (4, _, Some(axis)) => {
+            let sum = graph.contract(a, b, &[axis]);
+            let scale = graph.number(1.0 / graph.axes.extent(axis) as f64);
+            graph.mul(&[scale, sum])
+        }
+        (5, _, _) => activation(graph, a),
+        _ => {
+            let one = graph.number(1.0);
+            let square = graph.square(b);
+            let below = graph.add(&[one, square]);
+            graph.div(a, below)
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #[test]
+    fn random_expressions_compute_what_they_mean(
+        extents in (1usize..20, 1usize..20, 1usize..20),
+        steps in prop::collection::vec((0u8..7, 0usize..64, 0usize..64), 1..12),
+    ) {
+        let mut case = Case::new(extents.0);
+        let axes = [case.axis(extents.1), case.axis(extents.2)];
+        let values = grow(&mut case, axes, &steps);
+        for (index, &value) in values.iter().enumerate() {
+            if index % 3 == 0 || index + 1 == values.len() {
+                case.output(&format!("out{index}"), value);
+            }
+        }
+        case.check();
+    }
+}
