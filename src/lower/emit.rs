@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use super::depend::renamed;
 use super::stage::{Stage, Stages};
-use super::view::{Source, row_major, view};
+use super::view::{Source, View, behind, row_major, view};
 use super::{power, random};
 use crate::axes::Axis;
 use crate::intrinsics;
 use crate::loops::build::ScalarBuilder;
-use crate::loops::{Affine, Binary, Buffer, BufferId, Elem, LoopVar, Reg, Scalars, Ty, Unary};
+use crate::loops::{Affine, Binary, Buffer, Elem, LoopVar, Reg, Scalars, Ty, Unary};
 use crate::sym::{Expr, Node};
 
 /// The loop that runs along each axis, by the name that the expression at hand gives the axis.
@@ -86,14 +86,9 @@ impl<'a> Emitter<'a> {
     }
 
     fn load(&mut self, expr: Expr, env: &Env) -> Result<Reg, String> {
-        let graph = self.stages.graph;
-        let view =
-            view(graph, &self.stages.layouts, expr).ok_or("a value that should lie in memory does not")?;
-        let strides: Vec<(Axis, usize)> = view.dims.iter().map(|dim| (dim.axis, dim.stride)).collect();
-        let index = address(&strides, env)?;
-        let buffer = self.buffer(view.source);
-        let elem = self.buffers[buffer.index()].elem;
-        let loaded = self.builder.load(buffer, elem, index);
+        let view = view(self.stages.graph, &self.stages.layouts, expr);
+        let view = view.ok_or("a value that should lie in memory does not")?;
+        let loaded = self.load_view(&view, env)?;
         if let Source::Value(kept) = view.source {
             if self.conditions.get(&kept).copied().unwrap_or(false) {
                 let zero = self.builder.number(0.0);
@@ -101,21 +96,18 @@ impl<'a> Emitter<'a> {
                 return Ok(self.builder.binary(Binary::Lt, zero, loaded));
             }
         }
-        Ok(if elem == Elem::I32 { loaded } else { self.as_float(loaded) })
-    }
-
-    fn buffer(&self, source: Source) -> BufferId {
-        match source {
-            Source::Symbol(symbol) => self.stages.symbols[&symbol],
-            Source::Value(expr) => self.stages.list[self.stages.of[&expr]].buffer,
-        }
+        Ok(if self.builder.type_of(loaded) == Ty::I32 { loaded } else { self.as_float(loaded) })
     }
 
     fn compute(&mut self, expr: Expr, env: &Env) -> Result<Reg, String> {
         let graph = self.stages.graph;
         match graph.node(expr) {
             Node::Number(number) => Ok(self.builder.number(number.value())),
-            Node::Symbol(_) | Node::Reshape { .. } => self.load_unkept(expr, env),
+            Node::Symbol(_) | Node::Reshape { .. } => {
+                let view =
+                    behind(graph, &self.stages.layouts, expr).ok_or("a reshape of scattered entries")?;
+                self.load_view(&view, env)
+            }
             Node::Add(terms) => self.sum(terms, env),
             Node::Mul(factors) => self.product(factors, env),
             Node::Pow(base, exponent) => {
@@ -145,22 +137,9 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// The content behind an expression that is itself being copied into a buffer of its own.
-    fn load_unkept(&mut self, expr: Expr, env: &Env) -> Result<Reg, String> {
-        let graph = self.stages.graph;
-        let (buffer, strides) = match graph.node(expr) {
-            Node::Symbol(symbol) => {
-                (self.stages.symbols[symbol], row_major(&graph.symbol_info(*symbol).axes, &graph.axes))
-            }
-            Node::Reshape { .. } => {
-                let mut layouts = self.stages.layouts.clone();
-                layouts.remove(&expr);
-                let view = view(graph, &layouts, expr).ok_or("a reshape of scattered entries")?;
-                let strides = view.dims.iter().map(|dim| (dim.axis, dim.stride)).collect();
-                (self.buffer(view.source), strides)
-            }
-            _ => return Err("not a value in memory".into()),
-        };
+    fn load_view(&mut self, view: &View, env: &Env) -> Result<Reg, String> {
+        let strides: Vec<(Axis, usize)> = view.dims.iter().map(|dim| (dim.axis, dim.stride)).collect();
+        let buffer = self.stages.buffer(view.source)?;
         let elem = self.buffers[buffer.index()].elem;
         let index = address(&strides, env)?;
         Ok(self.builder.load(buffer, elem, index))
@@ -285,7 +264,8 @@ impl<'a> Emitter<'a> {
             Elem::I32 => value,
         };
         let index = address(&row_major(&stage.axes, &self.stages.graph.axes), env)?;
-        self.builder.store(stage.buffer, index, value);
+        let buffer = stage.buffer.ok_or("a stored value without a buffer")?;
+        self.builder.store(buffer, index, value);
         Ok(())
     }
 }

@@ -57,6 +57,12 @@ pub(super) fn fuse(stages: &Stages, group: &Group) -> Vec<Fused> {
     statements
 }
 
+/// The stages of a statement that others need in memory.
+pub(super) fn stored<'a>(stages: &'a Stages, fused: &'a Fused) -> impl Iterator<Item = StageId> + 'a {
+    let outside = |user: StageId| !fused.members().any(|member| member == user);
+    fused.members().filter(move |&stage| stages.dependences.users(stage).any(outside))
+}
+
 /// The first statement that can take the stage in.
 fn position(
     stages: &Stages,

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::cost::Costs;
 use super::gemm::{self, Shape};
 use super::prepare::{children, reachable};
-use super::view::{Layouts, Source, view};
+use super::view::{Layouts, Source, behind, view};
 use crate::axes::Axis;
 use crate::sym::{Expr, Graph, Node, Storage, Symbol};
 
@@ -109,7 +109,7 @@ fn keep_results(graph: &Graph, choice: &mut Choice, preferred: &Layouts, expr: E
 /// What is reinterpreted has to lie in one piece.
 fn keep_reshaped(graph: &Graph, choice: &mut Choice, expr: Expr) {
     let Node::Reshape { arg, from, .. } = graph.node(expr) else { return };
-    if view(graph, &choice.layouts, expr).is_none() {
+    if behind(graph, &choice.layouts, expr).is_none() {
         let rest = graph.axes_of(*arg).iter().copied().filter(|axis| !from.contains(axis));
         choice.layouts.insert(*arg, rest.chain(from.iter().copied()).collect());
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::emit::{Emitter, Env};
 use super::fuse::Fused;
-use super::stage::{Kind, Stage, StageId, Stages};
+use super::stage::{Kind, Stage, Stages};
 use crate::axes::Axis;
 use crate::loops::{
     Accumulate, Affine, Buffer, Combine, Elem, Inst, LoopVar, Nest, Range, Scalars, Stmt, Ty,
@@ -40,17 +40,11 @@ impl Nests<'_> {
                 let nest = self.nest(&copy)?;
                 let rows = lead.axes.first().map_or(1, |&axis| self.stages.graph.axes.extent(axis));
                 let cols = self.stages.graph.axes.size(&lead.axes) / rows;
-                Ok(vec![Stmt::Nest(nest), Stmt::Orthonormalize { buffer: lead.buffer, rows, cols }])
+                let buffer = lead.buffer.ok_or("an orthonormal matrix that nobody reads")?;
+                Ok(vec![Stmt::Nest(nest), Stmt::Orthonormalize { buffer, rows, cols }])
             }
             _ => Ok(vec![Stmt::Nest(self.nest(fused)?)]),
         }
-    }
-
-    /// Whether anybody outside the statement reads what the stage computes.
-    fn needed(&self, fused: &Fused, stage: StageId) -> bool {
-        let outside = |user: StageId| !fused.members().any(|member| member == user);
-        self.buffers[self.stages.list[stage].buffer.index()].persistent
-            || self.stages.dependences.users(stage).any(outside)
     }
 
     fn emitter<'b>(&'b self, stage: &Stage) -> Emitter<'b> {
@@ -70,7 +64,7 @@ impl Nests<'_> {
                     conditions.push(stage.expr);
                 }
             }
-            if self.needed(fused, id) {
+            if self.stages.list[id].buffer.is_some() {
                 emitter.store(stage, env, value)?;
             }
         }
@@ -90,10 +84,10 @@ impl Nests<'_> {
         let mut emitter = self.emitter(lead);
         let entry = emitter.builder.acc(0, Ty::F32);
         emitter.define(lead.expr, &env, entry);
-        if self.needed(fused, fused.lead) {
+        if let Some(buffer) = lead.buffer {
             let columns = self.stages.graph.axes.size(&shape.n) as i64;
             let index = Affine { base: 0, terms: vec![(LoopVar(0), columns), (LoopVar(1), 1)], task: 0 };
-            emitter.builder.store(lead.buffer, index, entry);
+            emitter.builder.store(buffer, index, entry);
         }
         let conditions = self.finish(&mut emitter, fused, &env)?;
         let epilogue = emitter.finish();
@@ -105,10 +99,7 @@ impl Nests<'_> {
     fn operand(&self, expr: Expr) -> Result<crate::loops::BufferId, String> {
         let view = super::view::view(self.stages.graph, &self.stages.layouts, expr);
         let view = view.ok_or("an operand that does not lie in memory")?;
-        Ok(match view.source {
-            super::view::Source::Symbol(symbol) => self.stages.symbols[&symbol],
-            super::view::Source::Value(kept) => self.stages.list[self.stages.of[&kept]].buffer,
-        })
+        self.stages.buffer(view.source)
     }
 
     fn nest(&mut self, fused: &Fused) -> Result<Nest, String> {
@@ -182,7 +173,7 @@ impl Nests<'_> {
                 value = emitter.builder.mul(value, factor);
             }
             emitter.define(stage.expr, env, value);
-            if self.needed(fused, id) {
+            if self.stages.list[id].buffer.is_some() {
                 emitter.store(stage, env, value)?;
             }
         }

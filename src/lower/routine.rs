@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use super::fuse::{self, Fused};
 use super::group::{self, Group, SMALL_WORK};
 use super::nest::Nests;
 use super::prepare::prepare;
-use super::stage::{Kind, Stages};
-use super::{Options, fuse, materialize};
+use super::stage::{Kind, StageId, Stages};
+use super::{Options, materialize};
 use crate::hessian;
 use crate::loops::{self, Buffer, BufferId, Level};
 use crate::sym::graph::{Pass, Tag};
@@ -36,16 +37,22 @@ pub(super) fn lower(
     let assigned = routine.writes.iter().map(|write| write.symbol);
     let writes: Vec<(Symbol, Expr)> = assigned.zip(values).collect();
     let choice = materialize::choose(&graph, &writes);
-    let stages = Stages::build(&graph, symbols, &writes, choice, buffers);
+    let mut stages = Stages::build(&graph, symbols, &writes, choice, buffers);
     let groups = group::groups(&stages);
-    let levels = levels(&stages, groups, buffers, options)?;
+    let statements: Vec<Vec<Fused>> = groups.iter().map(|group| fuse::fuse(&stages, group)).collect();
+    for fused in statements.iter().flatten() {
+        let stored: Vec<StageId> = fuse::stored(&stages, fused).collect();
+        stored.into_iter().for_each(|stage| stages.store(stage, buffers));
+    }
+    let levels = levels(&stages, &groups, &statements, buffers, options)?;
     let routine = loops::Routine { name: routine.name.into(), levels };
     Ok(LoweredRoutine { routine, flops: flops(&stages) })
 }
 
 fn levels(
     stages: &Stages,
-    groups: Vec<Group>,
+    groups: &[Group],
+    statements: &[Vec<Fused>],
     buffers: &[Buffer],
     options: &Options,
 ) -> Result<Vec<Level>, String> {
@@ -53,17 +60,17 @@ fn levels(
     let alone = options.threads_hint < 2 || total < SERIAL_ROUTINE;
     let count = groups.iter().map(|group| group.level + 1).max().unwrap_or(0);
     let mut work = vec![0u64; count];
-    for group in &groups {
+    for group in groups {
         work[group.level] = work[group.level].saturating_add(group.work);
     }
     let serial = |level: usize| alone || work[level] < SMALL_WORK;
     let mut levels: Vec<Level> =
         (0..count).map(|level| Level { groups: vec![], serial: serial(level) }).collect();
-    let mut order: Vec<&Group> = groups.iter().collect();
-    order.sort_by_key(|group| group.level);
+    let mut order: Vec<(&Group, &Vec<Fused>)> = groups.iter().zip(statements).collect();
+    order.sort_by_key(|entry| entry.0.level);
     let mut conditions = HashMap::new();
-    for group in order {
-        let lowered = lower_group(stages, group, buffers, &mut conditions)?;
+    for (group, fused) in order {
+        let lowered = lower_group(stages, group, fused, buffers, &mut conditions)?;
         levels[group.level].groups.push(lowered);
     }
     levels.retain(|level| !level.groups.is_empty());
@@ -73,22 +80,29 @@ fn levels(
 fn lower_group(
     stages: &Stages,
     group: &Group,
+    statements: &[Fused],
     buffers: &[Buffer],
     conditions: &mut HashMap<Expr, bool>,
 ) -> Result<loops::Group, String> {
     let chunk = group::chunk(group.extent);
-    let statements = fuse::fuse(stages, group);
     let mut nests = Nests { stages, buffers, conditions, chunk };
     let mut body = Vec::new();
-    for fused in &statements {
+    for fused in statements {
         body.extend(nests.statements(fused)?);
     }
     let heaviest = group.stages.iter().max_by_key(|member| stages.list[member.0].work);
-    let label = heaviest
-        .map_or_else(String::new, |member| buffers[stages.list[member.0].buffer.index()].name.clone());
+    let label = heaviest.map_or_else(String::new, |member| label(stages, member.0, buffers));
     let tag = main_tag(stages, group);
     let pass = tag.map_or(loops::Pass::Forward, |tag| pass(tag.pass));
     Ok(loops::Group { label, block: tag.map(|tag| tag.block), pass, extent: group.extent, chunk, body })
+}
+
+/// What the group is called in dumps: the symbol it writes, or the value that takes most of its work.
+fn label(stages: &Stages, stage: StageId, buffers: &[Buffer]) -> String {
+    let stage = &stages.list[stage];
+    let buffer = stage.buffer.map(|buffer| buffers[buffer.index()].name.clone());
+    let name = stages.graph.name_of(stage.expr).map(str::to_owned);
+    buffer.or(name).unwrap_or_else(|| format!("t{}", stage.expr.0))
 }
 
 fn pass(pass: Pass) -> loops::Pass {

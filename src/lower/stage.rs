@@ -7,7 +7,7 @@ use super::depend::{self, Dependences};
 use super::gemm::Shape;
 use super::materialize::Choice;
 use super::prepare::reachable;
-use super::view::Layouts;
+use super::view::{Layouts, Source};
 use crate::axes::Axis;
 use crate::loops::{Buffer, BufferId, Elem};
 use crate::sym::graph::Tag;
@@ -34,7 +34,8 @@ pub(super) struct Stage {
     /// Kept axes, in the row-major order of the buffer.
     pub axes: Vec<Axis>,
     pub reduced: Vec<Axis>,
-    pub buffer: BufferId,
+    /// Where the value is stored; `None` while nobody needs it in memory.
+    pub buffer: Option<BufferId>,
     pub elem: Elem,
     /// Reads the value of `expr` from memory, where it already is.
     pub copy: bool,
@@ -58,13 +59,13 @@ pub(super) struct Stages<'a> {
 const GEMM_ADVANTAGE: u64 = 4;
 
 impl<'a> Stages<'a> {
-    /// Builds the stages of `writes`; their temporaries are added to `buffers`.
+    /// Builds the stages of `writes`. Those that write a symbol have its buffer from the start.
     pub fn build(
         graph: &'a Graph,
         symbols: &'a HashMap<Symbol, BufferId>,
         writes: &[(Symbol, Expr)],
         mut choice: Choice,
-        buffers: &mut Vec<Buffer>,
+        buffers: &[Buffer],
     ) -> Self {
         let layouts = std::mem::take(&mut choice.layouts);
         let dependences = Dependences::default();
@@ -75,7 +76,7 @@ impl<'a> Stages<'a> {
         let costs = Costs::default().inlined(graph, &stages.layouts, &order);
         for expr in order {
             if stages.layouts.contains_key(&expr) {
-                let stage = stages.stage(expr, &choice, costs[&expr], buffers);
+                let stage = stages.stage(expr, &choice, costs[&expr]);
                 stages.of.insert(expr, stages.list.len());
                 stages.list.push(stage);
             }
@@ -87,7 +88,7 @@ impl<'a> Stages<'a> {
         stages
     }
 
-    fn stage(&self, expr: Expr, choice: &Choice, cost: u32, buffers: &mut Vec<Buffer>) -> Stage {
+    fn stage(&self, expr: Expr, choice: &Choice, cost: u32) -> Stage {
         let graph = self.graph;
         let axes = self.layouts[&expr].clone();
         let (kind, reduced) = match graph.node(expr) {
@@ -100,15 +101,13 @@ impl<'a> Stages<'a> {
             _ => (Kind::Pointwise, vec![]),
         };
         let elem = if choice.doubles.contains(&expr) { Elem::F64 } else { Elem::F32 };
-        let name = graph.name_of(expr).map_or_else(|| format!("t{}", expr.0), str::to_owned);
-        let buffer = new_buffer(buffers, name, elem, graph.axes.size(&axes));
         let points = (graph.axes.size(&axes) as u64).saturating_mul(graph.axes.size(&reduced) as u64);
         let work = match &kind {
             Kind::Gemm(shape) => shape.flops(graph) / GEMM_ADVANTAGE,
             Kind::Orthonormal => points.saturating_mul(points),
             _ => points.saturating_mul(u64::from(cost) + 1),
         };
-        Stage { expr, kind, axes, reduced, buffer, elem, copy: false, work, tag: graph.tag_of(expr) }
+        Stage { expr, kind, axes, reduced, buffer: None, elem, copy: false, work, tag: graph.tag_of(expr) }
     }
 
     /// `symbol ← value`: the value's stage writes the symbol's own memory where that is safe, else it is copied last.
@@ -117,7 +116,7 @@ impl<'a> Stages<'a> {
         let fitting = |&stage: &StageId| self.fits(stage, symbol, &buffers[target.index()]);
         if let Some(stage) = self.of.get(&value).copied().filter(fitting) {
             if self.dependences.overwrite(stage, symbol) {
-                self.list[stage].buffer = target;
+                self.list[stage].buffer = Some(target);
                 return;
             }
         }
@@ -126,7 +125,8 @@ impl<'a> Stages<'a> {
         let elem = buffers[target.index()].elem;
         let tag = self.graph.tag_of(value);
         let (kind, reduced) = (Kind::Pointwise, vec![]);
-        let stage = Stage { expr: value, kind, axes, reduced, buffer: target, elem, copy: true, work, tag };
+        let stage =
+            Stage { expr: value, kind, axes, reduced, buffer: Some(target), elem, copy: true, work, tag };
         self.list.push(stage);
         let id = self.list.len() - 1;
         let mut dependences = std::mem::take(&mut self.dependences);
@@ -140,11 +140,35 @@ impl<'a> Stages<'a> {
     /// Whether the stage's buffer may be the symbol's: same order and precision, and not another symbol's already.
     fn fits(&self, stage: StageId, symbol: Symbol, target: &Buffer) -> bool {
         let stage = &self.list[stage];
-        let taken = self.symbols.values().any(|&buffer| buffer == stage.buffer);
-        !taken && stage.axes == self.graph.symbol_info(symbol).axes && stage.elem == target.elem
+        stage.buffer.is_none()
+            && stage.axes == self.graph.symbol_info(symbol).axes
+            && stage.elem == target.elem
     }
 
-    /// The stages that run this one's loops: kept axes, then reduced ones.
+    /// Gives the stage a buffer of its own if it has none.
+    pub fn store(&mut self, stage: StageId, buffers: &mut Vec<Buffer>) {
+        let stage = &mut self.list[stage];
+        if stage.buffer.is_none() {
+            let own = || format!("t{}", stage.expr.0);
+            let name = self.graph.name_of(stage.expr).map_or_else(own, str::to_owned);
+            let len = self.graph.axes.size(&stage.axes);
+            stage.buffer = Some(BufferId(buffers.len() as u32));
+            buffers.push(Buffer { name, elem: stage.elem, len, offset: 0, persistent: false });
+        }
+    }
+
+    /// The memory behind a view.
+    pub fn buffer(&self, source: Source) -> Result<BufferId, String> {
+        match source {
+            Source::Symbol(symbol) => Ok(self.symbols[&symbol]),
+            Source::Value(expr) => {
+                let buffer = self.list[self.of[&expr]].buffer;
+                buffer.ok_or_else(|| "a value is read that was not stored".into())
+            }
+        }
+    }
+
+    /// The axes of the stage's loops: kept axes, then reduced ones.
     pub fn domain(&self, stage: StageId) -> impl Iterator<Item = Axis> + '_ {
         self.list[stage].axes.iter().chain(&self.list[stage].reduced).copied()
     }
@@ -168,9 +192,4 @@ fn in_order(axes: &[Axis], leading: &[Axis]) -> Vec<Axis> {
     let mut result = present(leading, axes);
     result.extend(axes.iter().filter(|axis| !leading.contains(axis)));
     result
-}
-
-pub(super) fn new_buffer(buffers: &mut Vec<Buffer>, name: String, elem: Elem, len: usize) -> BufferId {
-    buffers.push(Buffer { name, elem, len, offset: 0, persistent: false });
-    BufferId(buffers.len() as u32 - 1)
 }

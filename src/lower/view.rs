@@ -75,6 +75,11 @@ pub(super) fn view(graph: &Graph, layouts: &Layouts, expr: Expr) -> Option<View>
     if let Some(layout) = layouts.get(&expr) {
         return Some(View::of(Source::Value(expr), layout, &graph.axes));
     }
+    behind(graph, layouts, expr)
+}
+
+/// What the expression is a view of, whether or not it has a buffer of its own.
+pub(super) fn behind(graph: &Graph, layouts: &Layouts, expr: Expr) -> Option<View> {
     match graph.node(expr) {
         Node::Symbol(symbol) => {
             Some(View::of(Source::Symbol(*symbol), &graph.symbol_info(*symbol).axes, &graph.axes))
