@@ -286,3 +286,26 @@ fn the_scan_sees_code_and_strings_apart() {
     assert_eq!(texts, ["x\"y", "z\\\""]);
     assert_eq!(heads("{ir::{Type, Node}, sym, axes::Axis};"), ["ir", "sym", "axes"]);
 }
+
+/// A letter for the stage and three digits.
+fn is_code(text: &str) -> bool {
+    let digits = text.get(1..).unwrap_or("");
+    text.starts_with(['S', 'N', 'T', 'L', 'D', 'G'])
+        && digits.len() == 3
+        && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[test]
+fn every_diagnostic_is_documented() {
+    let manual = std::fs::read_to_string("docs/diagnostics.md").unwrap();
+    let listed: BTreeSet<&str> =
+        manual.lines().filter_map(|line| line.strip_prefix("| ")?.get(..4)).collect();
+    let files = read_all(&["src"]);
+    let given = files.iter().flat_map(|file| &file.strings).map(|(_, text)| text.as_str());
+    let given: BTreeSet<&str> = given.filter(|text| is_code(text)).collect();
+    assert!(given.contains("S007"), "the scan finds no codes: it is broken");
+    let missing: Vec<_> = given.difference(&listed).collect();
+    assert!(missing.is_empty(), "not in docs/diagnostics.md: {missing:?}");
+    let stale: Vec<_> = listed.iter().filter(|code| is_code(code) && !given.contains(*code)).collect();
+    assert!(stale.is_empty(), "listed but never given: {stale:?}");
+}
