@@ -34,18 +34,19 @@ impl AlignedMemory {
         self.start.as_ptr()
     }
 
-    pub fn len(&self) -> usize {
+    /// Bytes.
+    pub fn size(&self) -> usize {
         self.layout.size()
     }
 
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: initialised at allocation, and borrowed with `self`.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len()) }
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.size()) }
     }
 
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `bytes`, exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len()) }
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.size()) }
     }
 }
 

@@ -86,7 +86,7 @@ impl Pool {
 
     /// Bytes of scratch of all threads together.
     pub fn scratch_bytes(&self) -> usize {
-        self.scratch.len() * self.threads()
+        self.scratch.size() * self.threads()
     }
 
     /// Runs the tasks in order on the calling thread.

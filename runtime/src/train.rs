@@ -74,6 +74,8 @@ struct Session<'p> {
     began: Instant,
     /// When the epoch began, or this session of it, and at which step: the speed is counted from here.
     epoch_began: (Instant, u64),
+    /// Samples per second in the epoch before.
+    speed_before: f64,
     loss: Option<f64>,
     /// Evaluation of the weights as they are.
     test: Option<Evaluation>,
@@ -106,6 +108,7 @@ impl<'p> Session<'p> {
             run: None,
             began: now,
             epoch_began: (now, position.step),
+            speed_before: 0.0,
             loss: None,
             test: None,
             saved: now,
@@ -207,6 +210,9 @@ impl<'p> Session<'p> {
 
     fn samples_per_s(&self) -> f64 {
         let (began, first) = self.epoch_began;
+        if self.position.step == first {
+            return self.speed_before;
+        }
         let samples = (self.position.step - first) * self.program.manifest().batch as u64;
         samples as f64 / began.elapsed().as_secs_f64().max(1e-9)
     }
@@ -241,7 +247,7 @@ impl<'p> Session<'p> {
         self.keep_best(&report)?;
         (self.position.loss_sum, self.position.accuracy_sum) = (0.0, 0.0);
         self.save()?;
-        self.epoch_began = (Instant::now(), self.position.step);
+        (self.epoch_began, self.speed_before) = ((Instant::now(), self.position.step), samples_per_s);
         Ok(())
     }
 
