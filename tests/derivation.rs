@@ -70,6 +70,7 @@ fn run_scale_amended(mode: ScaleMode, name: &str) {
         let derived: Vec<Factors> =
             blocks.iter().map(|block| factors(&mut case.graph, block, mode)).collect();
         for step in 1..=5 {
+            case.load_batch(step);
             let mut m = 1.0;
             let mut updates = Vec::new();
             for (block, factor) in blocks.iter().zip(&derived).rev() {

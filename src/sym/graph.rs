@@ -1,6 +1,6 @@
 //! Hash-consed tensor expressions. Equal expressions are one node; constructors normalize lightly.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use crate::axes::{Axis, AxisTable, BATCH};
@@ -173,6 +173,7 @@ pub struct Graph {
     symbols: Vec<SymbolInfo>,
     names: HashMap<Expr, String>,
     tags: HashMap<Expr, Tag>,
+    sealed: HashSet<Expr>,
     /// What random draws are counted by: the words of the seed, then the step. Draws of an initializer use the former
     /// only ([`Storage::Seed`]).
     pub counters: Vec<Symbol>,
@@ -193,6 +194,7 @@ impl Graph {
             symbols: Vec::new(),
             names: HashMap::new(),
             tags: HashMap::new(),
+            sealed: HashSet::new(),
             counters: Vec::new(),
             current_tag: None,
             random_counters: Vec::new(),
@@ -209,6 +211,21 @@ impl Graph {
 
     pub fn node(&self, expr: Expr) -> &Node {
         &self.nodes[expr.0 as usize]
+    }
+
+    /// From now on no rule of simplification looks inside this value: what is made of it keeps it as an argument, so
+    /// that derivatives may take it as a variable. Blocks seal their outputs.
+    pub fn seal(&mut self, expr: Expr) {
+        self.sealed.insert(expr);
+    }
+
+    /// The node as the rules of simplification see it: a sealed value looks like an unknown symbol.
+    pub fn visible(&self, expr: Expr) -> &Node {
+        static UNKNOWN: Node = Node::Symbol(Symbol(u32::MAX));
+        if self.sealed.contains(&expr) && !matches!(self.node(expr), Node::Number(_)) {
+            return &UNKNOWN;
+        }
+        self.node(expr)
     }
 
     /// Axes in storage order.

@@ -43,6 +43,8 @@ pub struct Term {
     pub reshapes: Vec<(Vec<Var>, Vec<Var>)>,
     /// The axis that each variable ranges over.
     pub axes: Vec<Axis>,
+    /// Axes summed over although nothing varies along them: each multiplies by its extent.
+    pub counts: Vec<Axis>,
 }
 
 /// A sum of terms with one domain and one codomain.
@@ -77,6 +79,7 @@ impl Term {
             codomain: indices,
             reshapes: vec![],
             axes: axes.to_vec(),
+            counts: vec![],
         }
     }
 
@@ -143,7 +146,17 @@ impl Term {
         result.factors.extend(outer.factors);
         result.reshapes.extend(outer.reshapes);
         result.codomain = outer.codomain;
+        result.counts.extend(&self.counts);
+        let shared: Vec<Var> = inner.codomain.iter().map(|index| index.1).collect();
+        result.count_lost(&shared);
         (result, map)
+    }
+
+    /// Of variables that nothing has any more, only the number of their positions is left.
+    fn count_lost(&mut self, before: &[Var]) {
+        let after = self.variables();
+        let lost = before.iter().filter(|var| !after.contains(var));
+        self.counts.extend(lost.map(|var| self.axes[var.0]));
     }
 
     /// Makes the variables of every pair one.
@@ -170,6 +183,7 @@ impl Term {
             codomain: rename(&self.codomain),
             reshapes: self.reshapes.iter().map(|(a, b)| (all(a), all(b))).collect(),
             axes: self.axes.clone(),
+            counts: self.counts.clone(),
         }
     }
 
@@ -202,8 +216,10 @@ impl Term {
         while let Some((var, other)) = term.open_pair() {
             term.identify(var, other);
         }
+        let before = term.variables();
         term.domain.clear();
         term.codomain.clear();
+        term.count_lost(&before);
         term
     }
 
@@ -262,7 +278,7 @@ impl Term {
             .map(|var| concrete[var])
             .collect();
         let total = sum_product(graph, factors, &over);
-        let scale = graph.number(self.coefficient);
+        let scale = graph.number(self.coefficient * graph.axes.size(&self.counts) as f64);
         graph.mul(&[scale, total])
     }
 
@@ -375,12 +391,19 @@ impl Term {
 
     /// Takes products apart, sums what can be summed within one factor, orders factors and variables.
     pub fn normalize(mut self, graph: &mut Graph) -> Term {
+        self.coefficient *= graph.axes.size(&self.counts) as f64;
+        self.counts.clear();
+        let mut open = self.variables();
         self.split(graph);
         while let Some(var) = self.summable(graph) {
             self.sum_out(graph, var);
             self.split(graph);
+            open.retain(|&other| other != var);
         }
         self.merge(graph);
+        self.count_lost(&open);
+        self.coefficient *= graph.axes.size(&self.counts) as f64;
+        self.counts.clear();
         self.renumber()
     }
 
@@ -388,7 +411,7 @@ impl Term {
     fn split(&mut self, graph: &Graph) {
         let mut work = std::mem::take(&mut self.factors);
         while let Some(factor) = work.pop() {
-            match graph.node(factor.expr) {
+            match graph.visible(factor.expr) {
                 Node::Number(number) => self.coefficient *= number.value(),
                 Node::Mul(parts) if graph.name_of(factor.expr).is_none() => {
                     work.extend(parts.iter().map(|&part| restrict(graph, part, &factor.at)));
@@ -402,17 +425,13 @@ impl Term {
     /// An internal variable whose factors together lie over the variables of one of them: its sum is no larger.
     fn summable(&self, graph: &Graph) -> Option<Var> {
         let reshaped = |var: &Var| self.reshapes.iter().any(|(a, b)| a.contains(var) || b.contains(var));
-        self.internal_or_lone().into_iter().filter(|var| !reshaped(var)).find(|&var| {
+        self.internal().into_iter().filter(|var| !reshaped(var)).find(|&var| {
             let touching: Vec<&Factor> = self.factors.iter().filter(|f| f.has(var)).collect();
             let widest = touching.iter().max_by_key(|f| f.at.len());
             let consistent =
                 widest.is_none_or(|w| touching.iter().all(|f| f.at.iter().all(|at| w.at.contains(at))));
             consistent && widest.is_some_and(|w| graph.axes_of(w.expr).len() == w.at.len())
         })
-    }
-
-    fn internal_or_lone(&self) -> Vec<Var> {
-        self.internal()
     }
 
     fn sum_out(&mut self, graph: &mut Graph, var: Var) {

@@ -73,6 +73,7 @@ fn build(json: Value) -> Case {
         let mut params = Vec::new();
         let input = value;
         value = case.ops(&block["ops"], &format!("b{}", i + 1), value, &mut params);
+        case.graph.seal(value);
         case.blocks.push(Block { index: i + 1, input, output: value, params });
     }
     case.loss = case.loss_of(value);
@@ -311,6 +312,18 @@ impl Case {
             input_gradient: None,
         };
         blocks.into_iter().map(block).collect()
+    }
+
+    /// The batch of one step of the reference runs.
+    pub fn load_batch(&mut self, step: usize) {
+        for (name, key) in [("z0", "batches_z0"), ("target", "batches_target")] {
+            let symbol = self.symbols[name];
+            let axes = self.values[&symbol].axes.clone();
+            let size = self.graph.axes.size(&axes);
+            let all = floats(&self.json[key]);
+            let data = all[(step - 1) * size..step * size].to_vec();
+            self.values.insert(symbol, Tensor::new(&self.graph.axes, &axes, data));
+        }
     }
 
     pub fn has_optimizer(&self, name: &str) -> bool {

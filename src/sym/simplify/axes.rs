@@ -58,7 +58,7 @@ fn trivial(graph: &mut Graph, node: &Node) -> Option<Expr> {
 
 fn composed(graph: &mut Graph, node: &Node) -> Option<Expr> {
     let (arg, outer) = renaming(node)?;
-    let Node::Rename(x, inner) = graph.node(arg).clone() else { return None };
+    let Node::Rename(x, inner) = graph.visible(arg).clone() else { return None };
     let lookup =
         |pairs: &[(Axis, Axis)], axis: Axis| pairs.iter().find(|p| p.0 == axis).map_or(axis, |p| p.1);
     let pair = |&axis: &Axis| (axis, lookup(outer, lookup(&inner, axis)));
@@ -69,7 +69,7 @@ fn composed(graph: &mut Graph, node: &Node) -> Option<Expr> {
 fn renamed(graph: &mut Graph, node: &Node) -> Option<Expr> {
     let (arg, pairs) = renaming(node)?;
     let new = |axis: Axis| pairs.iter().find(|pair| pair.0 == axis).map_or(axis, |pair| pair.1);
-    match graph.node(arg).clone() {
+    match graph.visible(arg).clone() {
         Node::Index(axis) => Some(graph.index(new(axis))),
         Node::Spread(x, along) => {
             let along: Vec<Axis> = along.into_iter().map(new).collect();
@@ -98,7 +98,7 @@ fn reshape_as_rename(graph: &mut Graph, node: &Node) -> Option<Expr> {
 
 fn reshape_composed(graph: &mut Graph, node: &Node) -> Option<Expr> {
     let (arg, from, to) = reshape(node)?;
-    match graph.node(arg).clone() {
+    match graph.visible(arg).clone() {
         Node::Reshape { arg: x, from: first, to: middle } if middle == from => {
             Some(graph.reshape(x, &first, to))
         }
@@ -128,7 +128,7 @@ fn single_position(graph: &mut Graph, node: &Node) -> Option<Expr> {
 
 fn spread(graph: &mut Graph, node: &Node) -> Option<Expr> {
     let Node::Spread(arg, along) = node else { return None };
-    let (x, inner) = match graph.node(*arg).clone() {
+    let (x, inner) = match graph.visible(*arg).clone() {
         Node::Spread(x, inner) => (x, inner),
         _ => (*arg, vec![]),
     };

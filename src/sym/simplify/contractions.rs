@@ -86,7 +86,7 @@ fn scalars_out(graph: &mut Graph, node: &Node) -> Option<Expr> {
 
 /// The factors over no axes, and the others.
 fn split_scalars(graph: &Graph, expr: Expr) -> (Vec<Expr>, Vec<Expr>) {
-    match graph.node(expr) {
+    match graph.visible(expr) {
         Node::Mul(factors) => factors.iter().partition(|&&factor| graph.axes_of(factor).is_empty()),
         _ => (vec![], vec![expr]),
     }

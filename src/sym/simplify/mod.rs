@@ -3,7 +3,7 @@
 //! A constructor hands its node to [`rewrite`]; the first rule of the node's kind that applies gives the equal
 //! expression, whose parts went through the constructors themselves. Rules keep what is shared: products of sums are
 //! never multiplied out, and a sum inside a sum is opened only when that leaves fewer terms, so that x − mean(x) stays
-//! one value and a chain of residual sums does not grow with its length.
+//! one value and a chain of residual sums does not grow with its length. No rule looks inside a sealed value.
 
 mod axes;
 mod contractions;
@@ -61,7 +61,7 @@ pub fn rewrite(graph: &mut Graph, node: &Node) -> Option<Expr> {
 /// operations broadcast anyway.
 fn bare(graph: &Graph, args: &[Expr]) -> (Vec<Expr>, Vec<Axis>) {
     let mut along = Vec::new();
-    let strip = |&arg: &Expr| match graph.node(arg) {
+    let strip = |&arg: &Expr| match graph.visible(arg) {
         Node::Spread(inner, axes) => {
             along.extend_from_slice(axes);
             *inner

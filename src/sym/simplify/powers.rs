@@ -53,7 +53,7 @@ fn trivial(graph: &mut Graph, node: &Node) -> Option<Expr> {
 
 fn of_power(graph: &mut Graph, node: &Node) -> Option<Expr> {
     let (base, outer) = parts(graph, node)?;
-    let (inner_base, inner) = parts(graph, &graph.node(base).clone())?;
+    let (inner_base, inner) = parts(graph, &graph.visible(base).clone())?;
     let even = |n: f64| n % 2.0 == 0.0;
     let loses_sign = even(inner) && outer.fract() != 0.0 && !even(inner * outer);
     if loses_sign && !is_nonnegative(graph, inner_base) {
@@ -64,7 +64,7 @@ fn of_power(graph: &mut Graph, node: &Node) -> Option<Expr> {
 
 fn of_product(graph: &mut Graph, node: &Node) -> Option<Expr> {
     let (base, exponent) = parts(graph, node)?;
-    let Node::Mul(factors) = graph.node(base).clone() else { return None };
+    let Node::Mul(factors) = graph.visible(base).clone() else { return None };
     let splits = |&factor: &Expr| exponent.fract() == 0.0 || is_nonnegative(graph, factor);
     let (out, within): (Vec<Expr>, Vec<Expr>) = factors.into_iter().partition(splits);
     if out.is_empty() {
@@ -80,7 +80,7 @@ fn of_product(graph: &mut Graph, node: &Node) -> Option<Expr> {
 
 fn of_indicator(graph: &mut Graph, node: &Node) -> Option<Expr> {
     let (base, exponent) = parts(graph, node)?;
-    match graph.node(base) {
+    match graph.visible(base) {
         Node::Apply(function, args) if exponent > 0.0 && function.0.is_indicator(graph, args) => Some(base),
         _ => None,
     }

@@ -38,7 +38,7 @@ fn collect(graph: &mut Graph, factors: &[Expr]) -> Expr {
 fn opened(graph: &Graph, factors: &[Expr]) -> Vec<Expr> {
     let mut result: Vec<Expr> = Vec::new();
     for &factor in factors {
-        match graph.node(factor) {
+        match graph.visible(factor) {
             Node::Mul(inner) => result.extend_from_slice(inner),
             _ => result.push(factor),
         }
@@ -48,7 +48,7 @@ fn opened(graph: &Graph, factors: &[Expr]) -> Vec<Expr> {
 
 /// The base and its numeric exponent.
 fn split_exponent(graph: &Graph, expr: Expr) -> (Expr, f64) {
-    match graph.node(expr) {
+    match graph.visible(expr) {
         Node::Pow(base, exponent) => match graph.as_number(*exponent) {
             Some(exponent) => (*base, exponent),
             None => (expr, 1.0),
@@ -77,5 +77,5 @@ fn build(graph: &mut Graph, number: f64, powers: &[(Expr, f64)]) -> Expr {
 
 /// Whether the factor is the very base that it was made of (an indicator is all its powers).
 fn factor_is_whole(graph: &Graph, factor: Expr, base: Expr) -> bool {
-    factor == base && !matches!(graph.node(base), Node::Mul(_) | Node::Number(_))
+    factor == base && !matches!(graph.visible(base), Node::Mul(_) | Node::Number(_))
 }

@@ -90,7 +90,7 @@ fn constant(graph: &mut Graph, node: &Node) -> Option<Expr> {
 
 fn nested(graph: &mut Graph, node: &Node) -> Option<Expr> {
     let (outer, over, arg) = parts(node)?;
-    let Node::Reduce(inner, within, x) = graph.node(arg).clone() else { return None };
+    let Node::Reduce(inner, within, x) = graph.visible(arg).clone() else { return None };
     let both = [over, &within[..]].concat();
     let factor = match (outer, inner) {
         (a, b) if a == b => return Some(graph.reduce(outer, &both, x)),
@@ -105,7 +105,7 @@ fn nested(graph: &mut Graph, node: &Node) -> Option<Expr> {
 
 fn of_rename(graph: &mut Graph, node: &Node) -> Option<Expr> {
     let (how, over, arg) = parts(node)?;
-    let Node::Rename(x, pairs) = graph.node(arg).clone() else { return None };
+    let Node::Rename(x, pairs) = graph.visible(arg).clone() else { return None };
     let old = |axis: &Axis| pairs.iter().find(|pair| pair.1 == *axis).map_or(*axis, |pair| pair.0);
     let inner: Vec<Axis> = over.iter().map(old).collect();
     let reduced = graph.reduce(how, &inner, x);
@@ -115,7 +115,7 @@ fn of_rename(graph: &mut Graph, node: &Node) -> Option<Expr> {
 
 fn of_reshape(graph: &mut Graph, node: &Node) -> Option<Expr> {
     let (how, over, arg) = parts(node)?;
-    let Node::Reshape { arg: x, from, to } = graph.node(arg).clone() else { return None };
+    let Node::Reshape { arg: x, from, to } = graph.visible(arg).clone() else { return None };
     if !to.iter().all(|axis| over.contains(axis)) {
         return None;
     }
@@ -125,7 +125,7 @@ fn of_reshape(graph: &mut Graph, node: &Node) -> Option<Expr> {
 
 fn factor_out(graph: &mut Graph, node: &Node) -> Option<Expr> {
     let (how, over, arg) = linear(node)?;
-    let Node::Mul(factors) = graph.node(arg).clone() else { return None };
+    let Node::Mul(factors) = graph.visible(arg).clone() else { return None };
     let (within, mut out): (Vec<Expr>, Vec<Expr>) =
         factors.into_iter().partition(|&factor| varies_along(graph, factor, over));
     if out.is_empty() {
@@ -138,7 +138,7 @@ fn factor_out(graph: &mut Graph, node: &Node) -> Option<Expr> {
 
 fn separate(graph: &mut Graph, node: &Node) -> Option<Expr> {
     let (how, over, arg) = linear(node)?;
-    let Node::Mul(factors) = graph.node(arg).clone() else { return None };
+    let Node::Mul(factors) = graph.visible(arg).clone() else { return None };
     // The first factor's connected component: factors that share summed axes, directly or through others.
     let mut axes: Vec<Axis> = Vec::new();
     let mut group: Vec<Expr> = Vec::new();
@@ -163,14 +163,14 @@ fn separate(graph: &mut Graph, node: &Node) -> Option<Expr> {
 
 fn deviations(graph: &mut Graph, node: &Node) -> Option<Expr> {
     let (how, over, arg) = linear(node)?;
-    let Node::Add(terms) = graph.node(arg).clone() else { return None };
-    let worth = |&term: &Expr| !varies_along(graph, term, over) || matches!(graph.node(term), Node::Add(_));
+    let Node::Add(terms) = graph.visible(arg).clone() else { return None };
+    let worth = |&term: &Expr| !varies_along(graph, term, over) || matches!(graph.visible(term), Node::Add(_));
     if !terms.iter().any(worth) {
         return None;
     }
     let means: Vec<Expr> = terms.iter().map(|&term| graph.mean(over, term)).collect();
     let mean = graph.add(&means);
-    let left = if let Node::Add(left) = graph.node(mean) {
+    let left = if let Node::Add(left) = graph.visible(mean) {
         left.len()
     } else {
         usize::from(graph.as_number(mean).is_none())
@@ -185,7 +185,7 @@ fn deviations(graph: &mut Graph, node: &Node) -> Option<Expr> {
 
 fn of_contraction(graph: &mut Graph, node: &Node) -> Option<Expr> {
     let (how, over, arg) = linear(node)?;
-    let Node::Contract { left, right, over: summed } = graph.node(arg).clone() else { return None };
+    let Node::Contract { left, right, over: summed } = graph.visible(arg).clone() else { return None };
     let in_both = |axis: &Axis| graph.axes_of(left).contains(axis) && graph.axes_of(right).contains(axis);
     if !over.iter().all(in_both) {
         return None;
@@ -198,7 +198,7 @@ fn of_contraction(graph: &mut Graph, node: &Node) -> Option<Expr> {
 
 fn matrix_product(graph: &mut Graph, node: &Node) -> Option<Expr> {
     let (how, over, arg) = linear(node)?;
-    let Node::Mul(factors) = graph.node(arg).clone() else { return None };
+    let Node::Mul(factors) = graph.visible(arg).clone() else { return None };
     let widest = factors.iter().copied().max_by_key(|&factor| graph.axes_of(factor).len())?;
     let leading = graph.axes_of(widest).to_vec();
     let beside = |&factor: &Expr| graph.axes_of(factor).iter().all(|axis| leading.contains(axis));

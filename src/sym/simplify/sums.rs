@@ -70,7 +70,7 @@ impl LinearForm {
                 form.add(graph, expr, coefficient);
                 continue;
             }
-            for inner in graph.node(expr).args() {
+            for inner in graph.visible(expr).args() {
                 form.add(graph, inner, coefficient);
             }
         }
@@ -88,12 +88,12 @@ impl LinearForm {
 }
 
 fn is_sum(graph: &Graph, expr: Expr) -> bool {
-    matches!(graph.node(expr), Node::Add(_))
+    matches!(graph.visible(expr), Node::Add(_))
 }
 
 /// number · rest; `None`: the expression is a number.
 fn split_number(graph: &mut Graph, expr: Expr) -> (f64, Option<Expr>) {
-    match graph.node(expr) {
+    match graph.visible(expr) {
         Node::Number(number) => (number.value(), None),
         Node::Mul(factors) => {
             let Some(number) = graph.as_number(factors[0]) else { return (1.0, Some(expr)) };
@@ -111,7 +111,7 @@ fn scaled(graph: &mut Graph, number: f64, expr: Expr) -> Expr {
         return expr;
     }
     let mut factors = vec![graph.intern(Node::Number(Number::new(number)))];
-    match graph.node(expr) {
+    match graph.visible(expr) {
         Node::Mul(inner) => factors.extend_from_slice(inner),
         _ => factors.push(expr),
     }
