@@ -177,3 +177,73 @@ impl Checker<'_> {
         self.require(inside, || format!("{buffer}[{what}] covers {low}..={high} of {}", known.len));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::build::ScalarBuilder;
+    use super::super::{Buffer, Elem, Level, LoopVar, Pass, Routine};
+    use super::*;
+
+    /// `b[coefficient·i + base] = 0` for i in the chunk, 10 in all, 4 per task.
+    fn store(base: i64, coefficient: i64, ty: Ty) -> Program {
+        let mut body = ScalarBuilder::new(ty);
+        let zero = body.number(0.0);
+        let terms = if coefficient == 0 { vec![] } else { vec![(LoopVar(0), coefficient)] };
+        body.store(BufferId(0), Affine { base, terms, task: 0 }, zero);
+        let nest = Nest {
+            loops: vec![Range::Chunk],
+            kept: 1,
+            vector: Some(LoopVar(0)),
+            body: body.finish(),
+            accumulate: Vec::new(),
+            finish: Scalars::default(),
+        };
+        let body = vec![Stmt::Nest(nest)];
+        let group = Group { label: "g".into(), block: None, pass: Pass::Forward, extent: 10, chunk: 4, body };
+        let buffer = Buffer { name: "b".into(), elem: Elem::F32, len: 20, offset: 0, persistent: false };
+        Program {
+            buffers: vec![buffer],
+            arena_bytes: 128,
+            routines: vec![Routine {
+                name: "run".into(),
+                levels: vec![Level { groups: vec![group], serial: false }],
+            }],
+        }
+    }
+
+    fn complaint(program: &Program) -> String {
+        verify(program).unwrap_err().join("\n")
+    }
+
+    #[test]
+    fn accesses_stay_inside_their_buffer() {
+        assert_eq!(verify(&store(0, 2, Ty::F32)), Ok(()));
+        assert_eq!(verify(&store(18, -2, Ty::F32)), Ok(()));
+        assert!(complaint(&store(2, 2, Ty::F32)).contains("covers 2..=20 of 20"));
+        assert!(complaint(&store(17, -2, Ty::F32)).contains("covers -1..=17 of 20"));
+    }
+
+    #[test]
+    fn tasks_do_not_store_to_one_entry() {
+        assert!(complaint(&store(0, 0, Ty::F32)).contains("every task stores"));
+    }
+
+    #[test]
+    fn stored_values_have_the_type_of_the_buffer() {
+        assert!(complaint(&store(0, 1, Ty::F64)).contains("stores Some(F64)"));
+    }
+
+    #[test]
+    fn buffers_lie_in_the_arena() {
+        let mut program = store(0, 1, Ty::F32);
+        program.arena_bytes = 64;
+        assert!(complaint(&program).contains("buffer b"));
+    }
+
+    #[test]
+    fn the_dump_shows_loops_and_accesses() {
+        let dump = store(1, 2, Ty::F32).to_string();
+        assert!(dump.contains("for i0<chunk vector"), "{dump}");
+        assert!(dump.contains("@0[1 + 2*i0] = %0"), "{dump}");
+    }
+}

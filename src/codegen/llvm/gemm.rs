@@ -301,13 +301,9 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
                 let source = self.a(block, self.emitter.scale(tile, self.plan.rows as i64));
                 let to = self.a_tile(block, tile);
                 self.by_rows(tile, &|rows| {
-                    let copy = pack::Copy {
-                        width: rows,
-                        padded: self.plan.a_step(),
-                        k_stride: k_stride as u64,
-                        stride: rows_stride as u64,
-                    };
-                    self.emitter.call(copy.function(self.emitter), &[source.into(), to.into(), k.into()]);
+                    let strides = (k_stride as u64, rows_stride as u64);
+                    let copy = pack::Copy { width: rows, padded: self.plan.a_step(), strides };
+                    copy.call(self.emitter, source, to, k);
                 });
             });
         });
@@ -373,13 +369,9 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         if self.plan.b == Source::InPlace {
             return source;
         }
-        let copy = pack::Copy {
-            width: columns,
-            padded: self.plan.columns,
-            k_stride: self.gemm.b.strides.0 as u64,
-            stride: self.gemm.b.strides.1 as u64,
-        };
-        self.emitter.call(copy.function(self.emitter), &[source.into(), self.packed_b.into(), k.into()]);
+        let strides = (self.gemm.b.strides.0 as u64, self.gemm.b.strides.1 as u64);
+        let copy = pack::Copy { width: columns, padded: self.plan.columns, strides };
+        copy.call(self.emitter, source, self.packed_b, k);
         self.packed_b
     }
 

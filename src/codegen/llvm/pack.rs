@@ -9,49 +9,73 @@ use inkwell::values::{FunctionValue, InstructionOpcode, IntValue, PointerValue, 
 use super::emit::{Emitter, must};
 use crate::loops::Ty;
 
-/// Copies a matrix `[k][width]` of any strides (in entries) into rows of `padded` entries. What lies behind `width`
-/// becomes zero up to the next whole vector; up to one vector of rows behind the last may be overwritten.
+/// Copies a matrix `[k][width]` into rows of `padded` entries. What lies behind `width` becomes zero up to the next
+/// whole vector; up to one vector of rows behind the last may be overwritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copy {
     pub width: u64,
     pub padded: u64,
-    pub k_stride: u64,
-    pub stride: u64,
+    /// Strides of the source in entries, along k and along the width.
+    pub strides: (u64, u64),
 }
 
 impl Copy {
-    /// The function `(from, to, k)`, k ≥ 1.
-    pub fn function<'ctx>(&self, emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
-        let Copy { width, padded, k_stride, stride } = self;
-        let name = format!("pack_{width}_{padded}_{k_stride}_{stride}");
+    /// Calls the function that copies `k` ≥ 1 rows; all copies of one width and kind share it.
+    pub fn call<'ctx>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        from: PointerValue<'ctx>,
+        to: PointerValue<'ctx>,
+        k: IntValue<'ctx>,
+    ) {
+        let [along_k, along_width] =
+            [self.strides.0, self.strides.1].map(|stride| emitter.i64(stride as i64));
+        let args = [from.into(), to.into(), k.into(), along_k.into(), along_width.into()];
+        emitter.call(self.function(emitter), &args);
+    }
+
+    /// The function `(from, to, k, stride along k, stride along the width)`.
+    fn function<'ctx>(&self, emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
+        let kind = match self.strides {
+            (_, 1) => "rows",
+            (1, _) => "transpose",
+            _ => "entries",
+        };
+        let name = format!("pack_{kind}_{}_{}", self.width, self.padded);
         if let Some(known) = emitter.module.get_function(&name) {
             return known;
         }
         let here = emitter.builder.get_insert_block().expect("emission has begun");
         let pointer = emitter.pointer_type();
         let int = emitter.context.i64_type().into();
-        let function = emitter.function(&name, &[pointer, pointer, int], Linkage::Internal);
+        let function = emitter.function(&name, &[pointer, pointer, int, int, int], Linkage::Internal);
         function.add_attribute(AttributeLoc::Function, emitter.enum_attribute("noinline"));
         for number in [0, 1] {
             function.add_attribute(AttributeLoc::Param(number), emitter.enum_attribute("noalias"));
         }
         emitter.begin(function);
-        let param = |number| function.get_nth_param(number).expect("three parameters");
+        self.body(emitter, function, kind);
+        emitter.finish();
+        emitter.builder.position_at_end(here);
+        function
+    }
+
+    fn body<'ctx>(&self, emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>, kind: &str) {
+        let param = |number| function.get_nth_param(number).expect("five parameters");
         let copy = Body {
             emitter,
             copy: *self,
             from: param(0).into_pointer_value(),
             to: param(1).into_pointer_value(),
+            k_stride: param(3).into_int_value(),
+            stride: param(4).into_int_value(),
         };
         let k = param(2).into_int_value();
-        match (self.stride, self.k_stride) {
-            (1, _) => copy.rows(k),
-            (_, 1) => copy.transpose(k),
+        match kind {
+            "rows" => copy.rows(k),
+            "transpose" => copy.transpose(k),
             _ => copy.entries(k),
         }
-        emitter.finish();
-        emitter.builder.position_at_end(here);
-        function
     }
 }
 
@@ -60,6 +84,8 @@ struct Body<'e, 'ctx> {
     copy: Copy,
     from: PointerValue<'ctx>,
     to: PointerValue<'ctx>,
+    k_stride: IntValue<'ctx>,
+    stride: IntValue<'ctx>,
 }
 
 impl<'ctx> Body<'_, 'ctx> {
@@ -73,6 +99,17 @@ impl<'ctx> Body<'_, 'ctx> {
         let at =
             self.emitter.element(self.emitter.ty(Ty::F32, 1), base, self.emitter.scale(index, by as i64));
         self.emitter.offset(at, plus as usize * 4)
+    }
+
+    /// The source's entry, `by` a stride that is known when the code runs.
+    fn source(
+        &self,
+        base: PointerValue<'ctx>,
+        index: IntValue<'ctx>,
+        by: IntValue<'ctx>,
+    ) -> PointerValue<'ctx> {
+        let index = must(self.emitter.builder.build_int_mul(index, by, ""));
+        self.emitter.element(self.emitter.ty(Ty::F32, 1), base, index)
     }
 
     fn lanes(&self) -> u64 {
@@ -92,7 +129,8 @@ impl<'ctx> Body<'_, 'ctx> {
             for first in self.vectors() {
                 let left = (self.copy.width - first).min(lanes);
                 let mask = (left < lanes).then(|| self.emitter.first_lanes(left as u32, lanes as u32));
-                let from = self.entry(self.from, step, self.copy.k_stride, first);
+                let from = self.source(self.from, step, self.k_stride);
+                let from = self.emitter.offset(from, first as usize * 4);
                 let row = self.emitter.load(vector, from, 4, mask);
                 self.emitter.store(row, self.entry(self.to, step, self.copy.padded, first), 4, None);
             }
@@ -108,12 +146,10 @@ impl<'ctx> Body<'_, 'ctx> {
                 let to = self.entry(self.to, step, self.copy.padded, first);
                 self.emitter.store(vector.const_zero(), to, 4, None);
             }
-            let (from, to) = (
-                self.entry(self.from, step, self.copy.k_stride, 0),
-                self.entry(self.to, step, self.copy.padded, 0),
-            );
+            let from = self.source(self.from, step, self.k_stride);
+            let to = self.entry(self.to, step, self.copy.padded, 0);
             self.emitter.repeat(self.emitter.i64(self.copy.width as i64), |column| {
-                let entry = self.emitter.load(float, self.entry(from, column, self.copy.stride, 0), 4, None);
+                let entry = self.emitter.load(float, self.source(from, column, self.stride), 4, None);
                 self.emitter.store(entry, self.entry(to, column, 1, 0), 4, None);
             });
         });
@@ -122,6 +158,18 @@ impl<'ctx> Body<'_, 'ctx> {
     /// Columns of the source are contiguous along k: square blocks are transposed in registers.
     fn transpose(&self, k: IntValue<'ctx>) {
         let lanes = self.emitter.i64(self.lanes() as i64);
+        if self.emitter.target.vector_bits() == 512 {
+            // Masks are free there: one loop serves all blocks, which keeps LLVM's time down.
+            let below =
+                must(self.emitter.builder.build_int_add(k, self.emitter.i64(self.lanes() as i64 - 1), ""));
+            let count =
+                self.emitter.binop(InstructionOpcode::UDiv, below.into(), lanes.into()).into_int_value();
+            return self.emitter.repeat(count, |block| {
+                let done = self.emitter.scale(block, self.lanes() as i64);
+                let left = must(self.emitter.builder.build_int_sub(k, done, ""));
+                self.blocks(block, Some(self.below(left)));
+            });
+        }
         let divide = |op| self.emitter.binop(op, k.into(), lanes.into()).into_int_value();
         let (full, rest) = (divide(InstructionOpcode::UDiv), divide(InstructionOpcode::URem));
         let positive = |count| {
@@ -147,21 +195,40 @@ impl<'ctx> Body<'_, 'ctx> {
     /// All square blocks of one vector of steps of k.
     fn blocks(&self, block: IntValue<'ctx>, mask: Option<VectorValue<'ctx>>) {
         let lanes = self.lanes();
+        let (full, rest) = (self.copy.width / lanes, self.copy.width % lanes);
+        if full > 0 {
+            self.emitter
+                .repeat(self.emitter.i64(full as i64), |square| self.square(block, square, lanes, mask));
+        }
+        if rest > 0 {
+            self.square(block, self.emitter.i64(full as i64), rest, mask);
+        }
+    }
+
+    /// The `square`-th group of columns, of which `width` exist.
+    fn square(
+        &self,
+        block: IntValue<'ctx>,
+        square: IntValue<'ctx>,
+        width: u64,
+        mask: Option<VectorValue<'ctx>>,
+    ) {
+        let lanes = self.lanes();
         let vector = self.emitter.ty(Ty::F32, lanes as u32);
-        for first in self.vectors() {
-            let load = |column: u64| {
-                if column >= self.copy.width {
-                    return vector.const_zero().into_vector_value();
-                }
-                let from = self.entry(self.from, block, lanes, column * self.copy.stride);
-                self.emitter.load(vector, from, 4, mask).into_vector_value()
-            };
-            let square: Vec<VectorValue> = (first..first + lanes).map(load).collect();
-            for (step, row) in self.transposed(square).into_iter().enumerate() {
-                let at = step as u64 * self.copy.padded + first;
-                let to = self.entry(self.to, block, lanes * self.copy.padded, at);
-                self.emitter.store(row.into(), to, 4, None);
+        let first = self.emitter.scale(square, lanes as i64);
+        let from = self.source(self.entry(self.from, block, lanes, 0), first, self.stride);
+        let load = |column: u64| {
+            if column >= width {
+                return vector.const_zero().into_vector_value();
             }
+            let from = self.source(from, self.emitter.i64(column as i64), self.stride);
+            self.emitter.load(vector, from, 4, mask).into_vector_value()
+        };
+        let rows: Vec<VectorValue> = (0..lanes).map(load).collect();
+        let to = self.entry(self.entry(self.to, block, lanes * self.copy.padded, 0), first, 1, 0);
+        for (step, row) in self.transposed(rows).into_iter().enumerate() {
+            let to = self.emitter.offset(to, step * self.copy.padded as usize * 4);
+            self.emitter.store(row.into(), to, 4, None);
         }
     }
 
