@@ -1,6 +1,10 @@
-//! Largest entry over axes.
+//! Largest entry over axes. Its derivative is shared evenly by all entries that attain it: the maximum is written as
+//! the mean of the entries equal to it.
 
+use super::eq::Eq;
 use super::reduction::{Reducing, Reduction};
+use super::select::Where;
+use super::stop::Stop;
 use crate::axes::Axis;
 use crate::sym::{self, Expr, Graph};
 
@@ -10,7 +14,14 @@ struct Meaning;
 
 impl Reducing for Meaning {
     fn formula(&self, graph: &mut Graph, arg: Expr, over: &[Axis]) -> Expr {
-        graph.reduce(sym::Reduction::Max, over, arg)
+        let largest = graph.reduce(sym::Reduction::Max, over, arg);
+        let largest = graph.apply(&Stop, &[largest]);
+        let attains = graph.apply(&Eq, &[arg, largest]);
+        let [one, zero] = [graph.number(1.0), graph.number(0.0)];
+        let entry = graph.apply(&Where, &[attains, arg, zero]);
+        let hit = graph.apply(&Where, &[attains, one, zero]);
+        let (sum, hits) = (graph.sum(over, entry), graph.sum(over, hit));
+        graph.div(sum, hits)
     }
 
     fn of(&self, entries: &[f64]) -> f64 {
