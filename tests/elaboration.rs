@@ -1,7 +1,7 @@
 //! From source text to typed networks: shapes, names, updates, and the numbers that evaluation gives.
 
 use blkc::driver::{Front, FrontOptions, front};
-use blkc::ir::{Network, print, verify};
+use blkc::ir::{Network, verify};
 use blkc::source::{DiskLoader, MemoryLoader};
 
 /// The front end on one text.
@@ -46,5 +46,120 @@ fn digits_has_the_expected_parts() {
     assert_eq!(names[6..], ["out.dense.W", "out.dense.b"]);
     let training = network.training.as_ref().expect("a training plan");
     assert_eq!(training.updates.len(), network.params.len());
-    println!("{}", print::print(network));
+}
+
+/// The oracle's programs, where they are at hand; those with windows need intrinsics of a later issue.
+#[test]
+fn oracle_cases_elaborate() {
+    let Ok(cases) = std::fs::read_dir("../shared/oracle/cases") else { return };
+    for case in cases {
+        let path = case.expect("an entry").path().join("case.blk");
+        let text = std::fs::read_to_string(&path).expect("a program");
+        if ["conv", "pool"].iter().any(|word| text.contains(word)) {
+            continue;
+        }
+        let front = program(&text);
+        assert_eq!(messages(&front), Vec::<String>::new(), "{}", path.display());
+        verify::verify(&front.networks[0]).expect("a sound network");
+    }
+}
+
+#[test]
+fn repeated_names_get_an_index_and_loops_unroll() {
+    let network = network(
+        "network f(widths: [int])(x: f32[8]) -> class[3] {
+            x |> for n in widths { block h { dense(n) |> relu |> dense(n, bias = true) } }
+            |> block out { dense(3) } |> cross_entropy
+        }
+        network two = f([4, 5])",
+    );
+    let blocks: Vec<&str> = network.blocks.iter().map(|block| block.name.as_str()).collect();
+    assert_eq!(blocks, ["h[0]", "h[1]", "out"]);
+    let params: Vec<&str> = network.params.iter().map(|param| param.name.as_str()).collect();
+    assert_eq!(params[..3], ["h[0].dense[0].W", "h[0].dense[1].W", "h[0].dense[1].b"]);
+    assert_eq!(params[6], "out.dense.W");
+}
+
+#[test]
+fn parameters_of_ops_show_in_paths() {
+    let network = network(
+        "network n(x: f32[8]) -> class[8] {
+            x |> block r { residual(dense(5) |> relu |> dense(8)) } |> cross_entropy
+        }",
+    );
+    let params: Vec<&str> = network.params.iter().map(|param| param.name.as_str()).collect();
+    assert_eq!(params, ["r.residual.phi.dense[0].W", "r.residual.phi.dense[1].W"]);
+}
+
+#[test]
+fn steps_outside_blocks_are_blocks() {
+    let network =
+        network("network n(x: f32[8]) -> f32[2] { x |> dense(4) |> tanh |> dense(2) |> squared_error }");
+    let blocks: Vec<&str> = network.blocks.iter().map(|block| block.name.as_str()).collect();
+    assert_eq!(blocks, ["dense[0]", "tanh", "dense[1]"]);
+}
+
+#[test]
+fn conditionals_may_depend_on_shapes() {
+    let text = |width| {
+        format!(
+            "op skip(n: int)(x: [d]) = x |> residual(dense(n), shortcut = identity if d == n else dense(n))
+             network n(x: f32[8]) -> class[{width}] {{ x |> block b {{ skip({width}) }} |> cross_entropy }}"
+        )
+    };
+    assert_eq!(network(&text(8)).params.len(), 1);
+    assert_eq!(network(&text(4)).params.len(), 2);
+}
+
+#[test]
+fn only_weights_are_amended_and_decayed() {
+    let network = network(
+        "network n(x: f32[8]) -> class[4] { x |> block b { dense(4, bias = true) } |> cross_entropy }
+         train n { optimizer = scale_amended(lr = 0.1, weight_decay = 0.5, mode = paper)  decay = weights }",
+    );
+    let printed = blkc::ir::print::print(&network);
+    assert!(printed.contains("scale.m(b.dense.W)") && !printed.contains("scale.m(b.dense.b)"), "{printed}");
+    assert!(
+        printed.contains("mul weight_decay b.dense.W") && !printed.contains("mul weight_decay b.dense.b"),
+        "{printed}"
+    );
+    let scale = network.training.and_then(|training| training.scale).expect("scale options");
+    assert_eq!(scale.mode, blkc::ir::ScaleMode::Paper);
+}
+
+#[test]
+fn all_independent_errors_are_reported() {
+    let front = program(
+        "op unused()(x) = x + missing_name
+         network a(x: f32[8]) -> class[3] { x |> block b { dense(3, bais = true) } |> cross_entropy }
+         network c(x: f32[3, 4, 4]) -> class[3] { x |> block b { dense(3) } |> cross_entropy }
+         network d(x: f32[8]) -> class[3] { x |> block b { dense(4) } |> cross_entropy }",
+    );
+    let codes: Vec<&str> = front.diagnostics.iter().map(|diagnostic| diagnostic.code).collect();
+    assert_eq!(codes, ["N001", "N003", "T001", "T014"], "{:?}", messages(&front));
+    assert_eq!(front.diagnostics[1].help.as_deref(), Some("did you mean `bias`?"));
+    assert!(front.diagnostics[2].help.as_deref().is_some_and(|help| help.contains("flatten")));
+}
+
+#[test]
+fn hostile_programs_end_in_diagnostics() {
+    let chain = |count: usize| "|> relu ".repeat(count);
+    let doubling: String = (1..40).map(|i| format!("op f{i}() = f{0} |> f{0}\n", i - 1)).collect();
+    let programs = [
+        "network n(x: f32[9000000000]) -> class[3] { x |> block b { dense(3) } |> cross_entropy }".to_string(),
+        "network n(x: f32[70000]) -> class[3] { x |> block b { dense(70000) |> dense(3) } |> cross_entropy }".into(),
+        "network n(x: f32[4]) -> class[3] { x |> for i in 1000000000 { block b { dense(3) } } |> cross_entropy }".into(),
+        "network n(x: f32[4]) -> class[3] { x |> for i in [1] * 100000 * 100000 { block b { dense(3) } } |> cross_entropy }".into(),
+        "op f(g: op)(x) = x |> g(g)\nnetwork n(x: f32[4]) -> class[4] { x |> block b { f(f) } |> cross_entropy }".into(),
+        "op f()(x) = x |> g\nop g()(x) = x |> f\nnetwork n(x: f32[4]) -> class[4] { x |> block b { f } |> cross_entropy }".into(),
+        format!("op f0() = identity\n{doubling}network n(x: f32[4]) -> class[4] {{ x |> block b {{ f39 }} |> cross_entropy }}"),
+        format!("network n(x: f32[4]) -> class[3] {{ x |> block b {{ dense(3) {} }} |> cross_entropy }}", chain(3000)),
+        "network n(x: f32[9223372036854775807 * 2]) -> class[3] { x |> block b { dense(3) } |> cross_entropy }".into(),
+        "network n(x: f32[0]) -> class[3] { x |> block b { dense(1 / 0) } |> cross_entropy }".into(),
+    ];
+    for text in programs {
+        let front = program(&text);
+        assert!(blkc::diag::has_errors(&front.diagnostics), "{text}");
+        assert!(front.networks.is_empty(), "{text}");
+    }
 }

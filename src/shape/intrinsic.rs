@@ -8,7 +8,7 @@ use super::frame::Frame;
 use super::limits;
 use super::value::{Argument, OpValue, Value};
 use crate::axes::{Axis, BATCH};
-use crate::intrinsics::{self, Attr, AttrDefault, AttrKind, Attrs, Intrinsic, ShapeError};
+use crate::intrinsics::{self, Attr, AttrDefault, AttrKind, Attrs, Intrinsic, ShapeError, Tensor};
 use crate::ir::{Elem, NodeId, Op, Type};
 use crate::resolve::suggest::did_you_mean;
 use crate::source::Span;
@@ -64,7 +64,7 @@ impl Elaborator<'_> {
         let has_tensor = args.iter().any(|arg| matches!(arg.value, Value::Tensor(_)));
         let computes = |intrinsic: &'static dyn Intrinsic| {
             let tensors = intrinsic.signature().tensors.len();
-            tensors == 0 || (tensors == positional && is_entrywise(intrinsic))
+            tensors == 0 || (tensors == positional && intrinsic.signature().attrs.is_empty())
         };
         if has_tensor || candidates(name).any(computes) {
             return self.intrinsic_apply(ambient, name, args, span);
@@ -105,15 +105,23 @@ impl Elaborator<'_> {
         self.apply_intrinsic(intrinsic, nodes, attrs, span, span)
     }
 
-    /// The value of an elementwise function of numbers.
+    /// The value of a function of numbers that are known now.
     fn fold(&mut self, intrinsic: &'static dyn Intrinsic, args: &[Argument], span: Span) -> Option<Value> {
-        let scalar = intrinsic.scalar()?;
         let numbers: Vec<f64> =
             args.iter().map(|arg| self.as_number(arg.value.clone()).number()).collect::<Option<_>>()?;
-        if numbers.is_empty() || numbers.len() != scalar.arity() {
+        if numbers.is_empty() || !intrinsic.signature().attrs.is_empty() {
             return None;
         }
-        let value = scalar.eval(&numbers);
+        let scalar = Type::float(vec![]);
+        let types = vec![scalar.clone(); numbers.len()];
+        let out = intrinsic.infer(&mut self.axes, &types, &Attrs::new()).ok()?;
+        if out != scalar {
+            return None;
+        }
+        let tensor =
+            |&value: &f64| Tensor { axes: vec![], values: ndarray::ArrayD::from_elem(vec![], value) };
+        let tensors: Vec<Tensor> = numbers.iter().map(tensor).collect();
+        let value = *intrinsic.reference(&self.axes, &tensors, &Attrs::new(), &out).first()?;
         if !value.is_finite() {
             return Some(self.fail_at(
                 "T005",
@@ -121,9 +129,8 @@ impl Elaborator<'_> {
                 format!("`{}` of these numbers is {value}", intrinsic.name()),
             ));
         }
-        let whole = value.fract() == 0.0
-            && value.abs() < 1e15
-            && args.iter().all(|arg| matches!(arg.value, Value::Int(_)));
+        let integral = args.iter().all(|arg| matches!(self.as_number(arg.value.clone()), Value::Int(_)));
+        let whole = integral && value.fract() == 0.0 && value.abs() < 1e15;
         Some(if whole { Value::Int(value as i64) } else { Value::Float(value) })
     }
 
