@@ -4,9 +4,10 @@ use blkc::driver::{Front, FrontOptions, front};
 use blkc::ir::{Network, verify};
 use blkc::source::{DiskLoader, MemoryLoader};
 
-/// The front end on one text.
+/// The front end on one text; items begin at the line's start, whatever the indentation here.
 fn program(text: &str) -> Front {
-    let loader = MemoryLoader([("test.blk".to_string(), text.to_string())].into());
+    let text: String = text.lines().map(|line| format!("{}\n", line.trim_start())).collect();
+    let loader = MemoryLoader([("test.blk".to_string(), text)].into());
     front("test.blk", &loader, &FrontOptions::default())
 }
 
@@ -115,7 +116,8 @@ fn conditionals_may_depend_on_shapes() {
 fn only_weights_are_amended_and_decayed() {
     let network = network(
         "network n(x: f32[8]) -> class[4] { x |> block b { dense(4, bias = true) } |> cross_entropy }
-         train n { optimizer = scale_amended(lr = 0.1, weight_decay = 0.5, mode = paper)  decay = weights }",
+         train n { optimizer = scale_amended(lr = 0.1, weight_decay = 0.5, mode = paper)
+             decay = weights }",
     );
     let printed = blkc::ir::print::print(&network);
     assert!(printed.contains("scale.m(b.dense.W)") && !printed.contains("scale.m(b.dense.b)"), "{printed}");

@@ -1,7 +1,7 @@
 //! Bounds on what a program may ask of the compiler and of the machine; passing one is a diagnostic.
 
 /// Evaluations of subexpressions per network, counting every expansion.
-pub const STEPS: u64 = 8_000_000;
+pub const STEPS: u64 = 1_000_000;
 
 /// Definitions inside definitions.
 pub const EXPANSION_DEPTH: usize = 200;

@@ -240,12 +240,14 @@ impl Builder {
 
 fn config_type(pair: Pair) -> ConfigType {
     let part = Parts::of(pair).take();
+    if part.as_rule() == Rule::config_type {
+        return ConfigType::List(Box::new(config_type(part)));
+    }
     match part.as_str() {
         "int" => ConfigType::Int,
         "float" => ConfigType::Float,
         "bool" => ConfigType::Bool,
         "str" => ConfigType::Str,
-        "op" => ConfigType::Op,
-        _ => ConfigType::List(Box::new(config_type(part))),
+        _ => ConfigType::Op,
     }
 }
