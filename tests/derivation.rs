@@ -139,3 +139,23 @@ impl Case {
         wrt.iter().map(|expr| found[expr]).zip(expected).collect()
     }
 }
+
+#[test]
+fn show() {
+    for name in ["dense", "dense_bn_relu", "residual_mlp", "layernorm", "dense_gelu", "dense_bn"] {
+        let mut case = cases().into_iter().find(|case| case.name == name).unwrap();
+        for mut block in case.block_exprs() {
+            for param in &mut block.params {
+                param.name = param.name.rsplit('.').next().unwrap().to_string();
+            }
+            for mode in ScaleMode::ALL {
+                let options = blkc::hessian::explain::Options { steps: false, mode, ..Default::default() };
+                println!(
+                    "==== {name} {}\n{}",
+                    block.name,
+                    blkc::hessian::explain::block_text(&mut case.graph, &block, &options)
+                );
+            }
+        }
+    }
+}

@@ -53,7 +53,7 @@ pub fn text(network: &Network, plan: &Plan, options: &Options) -> Result<String,
             continue;
         }
         let title = format!("block {}   (b = {} of {})", block.name, index + 1, plan.blocks.len());
-        let body = block_text(&mut graph, block, index + 1, options);
+        let body = block_text(&mut graph, block, options);
         page += &format!("\n{title}\n");
         match shown.iter().find(|known| known.1 == body) {
             Some((name, _)) => page += &format!("  as block {name}\n"),
@@ -119,11 +119,10 @@ fn features(graph: &Graph, axes: &[Axis]) -> String {
 }
 
 /// One block under neutral names (z for its input), so that equal blocks give equal text.
-fn block_text(graph: &mut Graph, block: &BlockExprs, index: usize, options: &Options) -> String {
+pub fn block_text(graph: &mut Graph, block: &BlockExprs, options: &Options) -> String {
     let jacobians = local::jacobians(graph, block);
     let curvature = local::loss_hessian(graph, block).and_then(Result::ok);
     let scale = factors(graph, block, options.mode);
-    let _ = index;
     let graph = &*graph;
     let mut printer = Printer::new(graph);
     printer.name_leaf(block.input, "z");
@@ -149,7 +148,14 @@ fn block_text(graph: &mut Graph, block: &BlockExprs, index: usize, options: &Opt
         }
         match result {
             Ok(derived) => {
-                let formulas = local::formulas(graph, &mut printer, derived, "z", curvature.is_some());
+                let formulas = local::formulas(
+                    graph,
+                    &mut printer,
+                    derived,
+                    "z",
+                    curvature.is_some(),
+                    &mut page.definitions,
+                );
                 page.argument(derived, formulas, &paper, options.steps);
             }
             Err(reason) => page.line(&format!("J_{wrt}"), reason.to_string()),
@@ -163,6 +169,11 @@ fn block_text(graph: &mut Graph, block: &BlockExprs, index: usize, options: &Opt
     }
     page.factors(block, &scale, &mut printer, options);
     page.finish(printer.clauses())
+}
+
+/// The formula as derived, then what it simplifies to.
+fn shown(derived: &Option<String>, simplified: String) -> String {
+    derived.as_ref().map_or(simplified.clone(), |text| format!("{text} = {simplified}"))
 }
 
 /// Lines of `label  text`, then where-clauses.
@@ -209,11 +220,6 @@ impl Page {
             _ => formulas.hessian,
         };
         self.line(&format!("H_{wrt}"), hessian);
-        for definition in formulas.definitions {
-            if !self.definitions.contains(&definition) {
-                self.definitions.push(definition);
-            }
-        }
     }
 
     fn steps(&mut self, steps: &[Step]) {
@@ -231,11 +237,11 @@ impl Page {
     ) {
         let wanted = |name: &str| options.wrt.is_empty() || options.wrt.iter().any(|wrt| wrt == name);
         if wanted("z") {
-            self.line("m_z", printer.formula(scale.m_z));
+            self.line("m_z", shown(&scale.text_z, printer.formula(scale.m_z)));
         }
-        for (param, &factor) in block.params.iter().zip(&scale.m_w) {
+        for ((param, &factor), text) in block.params.iter().zip(&scale.m_w).zip(&scale.text_w) {
             if wanted(&param.name) {
-                self.line(&format!("m_{}", param.name), printer.formula(factor));
+                self.line(&format!("m_{}", param.name), shown(text, printer.formula(factor)));
             }
         }
         if options.steps {

@@ -21,6 +21,9 @@ pub struct Factors {
     pub m_z: Expr,
     /// m_W = tr H_W / (m p_W), in the order of the block's parameters.
     pub m_w: Vec<Expr>,
+    /// m_z as derived, where numbers cancel in `m_z` itself.
+    pub text_z: Option<String>,
+    pub text_w: Vec<Option<String>>,
     /// Under which the factors are these, in the order of their use.
     pub assumptions: Vec<String>,
     pub steps: Vec<Step>,
@@ -28,18 +31,27 @@ pub struct Factors {
 
 /// The factors of `block`. Those of the last block go through m·Hess(l).
 pub fn factors(graph: &mut Graph, block: &BlockExprs, mode: ScaleMode) -> Factors {
-    let mut derivation = Derivation { assumptions: vec![], steps: vec![], mode };
+    let mut derivation = Derivation {
+        assumptions: vec![],
+        steps: vec![],
+        mode,
+        text_z: None,
+        text_w: vec![None; block.params.len()],
+    };
     let (m_z, m_w) = match mode {
         ScaleMode::Paper => derivation.paper(graph, block),
         _ => derivation.by_trace(graph, block),
     };
-    Factors { m_z, m_w, assumptions: derivation.assumptions, steps: derivation.steps }
+    let Derivation { assumptions, steps, text_z, text_w, .. } = derivation;
+    Factors { m_z, m_w, text_z, text_w, assumptions, steps }
 }
 
 struct Derivation {
     assumptions: Vec<String>,
     steps: Vec<Step>,
     mode: ScaleMode,
+    text_z: Option<String>,
+    text_w: Vec<Option<String>>,
 }
 
 impl Derivation {
@@ -74,7 +86,12 @@ impl Derivation {
         match trace {
             Ok(trace) => {
                 let share = graph.number(1.0 / entries as f64);
-                graph.mul(&[share, trace])
+                let terms = match graph.node(trace) {
+                    Node::Add(terms) => terms.clone(),
+                    _ => vec![trace],
+                };
+                let parts: Vec<Expr> = terms.into_iter().map(|term| graph.mul(&[share, term])).collect();
+                graph.add(&parts)
             }
             Err(reason) => {
                 self.assume(format!("no closed form, the factor is left at 1: {reason}"));
@@ -178,22 +195,28 @@ impl Derivation {
         let weights: Vec<&BlockParam> =
             block.params.iter().filter(|param| param.role == WEIGHT_ROLE).collect();
         let sole = match weights[..] {
-            [weight] => matrix_of(graph, block, weight.value),
+            [weight] => matrix_of(graph, block, weight.value).map(|matrix| (weight.name.clone(), matrix)),
             _ => None,
         };
         self.mode = ScaleMode::Analytic;
         let m_z = match sole {
-            Some(matrix) => self.paper_input(graph, &matrix),
+            Some((name, matrix)) => {
+                self.text_z = Some(format!("‖{name}ᵀ‖²₂,μ/‖{name}‖²₂,μ"));
+                self.paper_input(graph, &matrix)
+            }
             None => self.factor_of_input(graph, block),
         };
-        let of_param = |this: &mut Self, graph: &mut Graph, param: &BlockParam| {
+        let mut m_w = Vec::new();
+        for (i, param) in block.params.iter().enumerate() {
             let matrix = (param.role == WEIGHT_ROLE).then(|| matrix_of(graph, block, param.value)).flatten();
-            match matrix {
-                Some(matrix) => this.paper_weight(graph, &matrix),
-                None => this.factor_of_param(graph, block, param),
-            }
-        };
-        let m_w = block.params.iter().map(|param| of_param(self, graph, param)).collect();
+            m_w.push(match matrix {
+                Some(matrix) => {
+                    self.text_w[i] = Some(format!("1/‖{}‖²₂,μ", param.name));
+                    self.paper_weight(graph, &matrix)
+                }
+                None => self.factor_of_param(graph, block, param),
+            });
+        }
         self.mode = ScaleMode::Paper;
         (m_z, m_w)
     }

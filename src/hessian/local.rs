@@ -2,11 +2,11 @@
 
 use super::BlockExprs;
 use super::factors::{WEIGHT_ROLE, matrix_of};
-use super::facts::{Normalized, Step, normalized_by};
+use super::facts::{Normalized, Step, normalized_by, power_of};
 use super::jacobian::{TooManyTerms, hessian, jacobian_with_steps};
 use crate::axes::BATCH;
 use crate::sym::graph::{Expr, Graph, Node, Reduction};
-use crate::sym::notation::{Chain, Factored, Link, Notation, factored, number};
+use crate::sym::notation::{Chain, Factored, Link, Notation, chain, factored, number};
 use crate::sym::operator::Operator;
 use crate::sym::print::Printer;
 
@@ -56,8 +56,6 @@ pub struct Formulas {
     /// How the Jacobian acts on δ.
     pub jacobian: String,
     pub hessian: String,
-    /// Extra definitions, such as the projector of a normalization.
-    pub definitions: Vec<(String, String)>,
 }
 
 /// Names for what a block's formulas share: a for contractions with a parameter, s for roots, D for slopes.
@@ -73,6 +71,10 @@ pub fn name_shared(graph: &Graph, printer: &mut Printer, block: &BlockExprs, ope
         }
     }
     for factor in operators.iter().flat_map(|operator| &operator.terms).flat_map(|term| &term.factors) {
+        let (named, _) = power_of(graph, factor.expr);
+        if graph.name_of(named).is_some() {
+            printer.find_quotient(named);
+        }
         if let Some(radicand) = radicand_of(graph, factor.expr) {
             if !printer.has_root(radicand) {
                 printer.name_root(radicand, numbered("s", &mut counts[1]));
@@ -107,26 +109,27 @@ fn is_slope(graph: &Graph, expr: Expr) -> bool {
     composed && graph.axes_of(expr).contains(&BATCH) && graph.name_of(expr).is_none()
 }
 
-/// The formulas of one Jacobian; `curvature` is Hess(l) for the last block, printed under the name `Hess(l)`.
+/// The formulas of one Jacobian, which may add to the block's definitions; `curvature` is Hess(l) for the last block, printed under the name `Hess(l)`.
 pub fn formulas<'g>(
     graph: &'g Graph,
     printer: &mut Printer<'g>,
     derived: &Derived,
     input_name: &str,
     curvature: bool,
+    definitions: &mut Vec<(String, String)>,
 ) -> Formulas {
     let parts = factored(graph, &derived.operator);
     let mut notation = Notation::new(graph, printer);
-    let mut writer = Writer { notation: &mut notation, definitions: vec![], curvature };
+    let mut writer = Writer { notation: &mut notation, definitions, curvature };
     let jacobian = writer.jacobian(&parts, derived);
     let hessian =
         if derived.is_input { writer.hessian_z(&parts) } else { writer.hessian_w(&parts, input_name) };
-    Formulas { jacobian, hessian, definitions: writer.definitions }
+    Formulas { jacobian, hessian }
 }
 
 struct Writer<'n, 'p, 'g> {
     notation: &'n mut Notation<'p, 'g>,
-    definitions: Vec<(String, String)>,
+    definitions: &'n mut Vec<(String, String)>,
     curvature: bool,
 }
 
@@ -191,8 +194,7 @@ impl Writer<'_, '_, '_> {
                 let mut rest = shape.middle.clone();
                 rest.remove(position);
                 let branch = self.notation.chains(&rest);
-                self.define("∂φ", branch);
-                "(I + ∂φ)".into()
+                format!("(I + {})", self.define("∂φ", branch))
             }
             _ => {
                 let text = self.notation.chains(&shape.middle);
@@ -203,10 +205,13 @@ impl Writer<'_, '_, '_> {
 
     /// Defines a name (a further one when it is taken by something else) and gives it.
     fn define(&mut self, name: &str, text: String) -> String {
-        if !self.definitions.iter().any(|known| known.0 == name && known.1 == text) {
-            self.definitions.push((name.to_string(), text));
+        if let Some(known) = self.definitions.iter().find(|known| known.1 == text) {
+            return known.0.clone();
         }
-        name.to_string()
+        let mut count = self.definitions.iter().filter(|known| known.0.starts_with(name)).count();
+        let name = numbered(name, &mut count);
+        self.definitions.push((name.clone(), text));
+        name
     }
 
     /// Jᵀ (Hess) J of what comes after the lifting, and its text when that is the identity.
@@ -303,13 +308,16 @@ fn spaced(pieces: &[String]) -> String {
 
 /// Hess(l) per sample, its 1/m in front.
 pub fn loss_hessian_text<'g>(graph: &'g Graph, printer: &mut Printer<'g>, operator: &Operator) -> String {
-    let mut parts = factored(graph, operator);
-    let scale = parts.middle.first().map_or(1.0, |chain| chain.coefficient.abs());
-    parts.middle.iter_mut().for_each(|chain| chain.coefficient /= scale);
-    let mut notation = Notation::new(graph, printer);
-    let inside = notation.chains(&parts.middle);
-    let sides = [notation.links(&parts.left), format!("({inside})"), notation.links(&parts.right)];
-    format!("{} {}", number(scale), spaced(&sides))
+    let mut chains: Vec<Chain> = operator.terms.iter().map(|term| chain(graph, term)).collect();
+    chains.sort_by_key(|chain| (chain.coefficient < 0.0, chain.links.len()));
+    let scale = chains.first().map_or(1.0, |chain| chain.coefficient.abs());
+    chains.iter_mut().for_each(|chain| chain.coefficient /= scale);
+    let inside = Notation::new(graph, printer).chains(&chains);
+    if chains.len() == 1 {
+        format!("{} {inside}", number(scale))
+    } else {
+        format!("{} ({inside})", number(scale))
+    }
 }
 
 /// The paper's form of a block whose normalization directly follows its one weight: statistics held constant, ε and

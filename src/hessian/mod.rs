@@ -28,7 +28,8 @@ pub struct Plan {
 #[derive(Clone, Debug)]
 pub struct BlockExprs {
     pub name: String,
-    /// z_{b-1}; derivations take it as an independent variable.
+    /// z_{b-1}; derivations take it as an independent variable. Outputs of blocks are sealed ([`Graph::seal`]), so that
+    /// nothing made of them loses sight of them.
     pub input: Expr,
     /// z_b
     pub output: Expr,

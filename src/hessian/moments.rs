@@ -7,6 +7,7 @@ use crate::axes::{Axis, BATCH};
 use crate::sym::differentiate::arguments;
 use crate::sym::graph::{Expr, Graph, Node, Reduction};
 use crate::sym::operator::{Factor, Term};
+use crate::sym::print::{EXPECTATION, Printer};
 
 /// Points of equal weight of the standard normal law: the middles of `POINTS` slices of equal probability.
 const POINTS: usize = 16;
@@ -358,6 +359,7 @@ impl Moments {
         })
     }
 
+    /// The mean over the points, as one value that no rule opens and formulas show as an expectation.
     fn quadrature(&mut self, graph: &mut Graph, expr: Expr) -> Expr {
         let mut values = Vec::new();
         for u in normal_points() {
@@ -366,7 +368,33 @@ impl Moments {
         }
         let total = graph.add(&values);
         let weight = graph.number(1.0 / values.len().max(1) as f64);
-        graph.mul(&[weight, total])
+        let mean = graph.mul(&[weight, total]);
+        let name = self.expectation_text(graph, expr);
+        graph.seal(mean);
+        graph.set_name(mean, name);
+        mean
+    }
+
+    /// `E[f(y); y ∼ N(mean, deviation²)]`, with its normal parts named y.
+    fn expectation_text(&mut self, graph: &mut Graph, expr: Expr) -> String {
+        let mut laws = Vec::new();
+        for leaf in self.frontier(graph, expr) {
+            if let Some(Law::Normal(normal)) = self.law(graph, leaf)
+                && !laws.iter().any(|known: &(Expr, Normal)| known.0 == leaf)
+            {
+                laws.push((leaf, normal));
+            }
+        }
+        let mut printer = Printer::new(graph);
+        for &(leaf, _) in &laws {
+            printer.name_leaf(leaf, "y");
+        }
+        let inside = printer.formula(expr);
+        let law = |&(_, normal): &(Expr, Normal)| {
+            format!("y ∼ N({}, ({})²)", printer.formula(normal.mean), printer.formula(normal.deviation))
+        };
+        let laws: Vec<String> = laws.iter().map(law).collect();
+        format!("{EXPECTATION}{inside}; {}]", laws.join(", "))
     }
 
     fn assume(&mut self, text: &str) {

@@ -1,6 +1,6 @@
 //! Operators as products of links, the way one writes a Jacobian: diag(f′) W, Id − Avg − diag(x̂) Avg diag(x̂).
 
-use super::graph::{Expr, Graph};
+use super::graph::{Expr, Graph, Node, Reduction};
 use super::operator::{Factor, Operator, Term, Var};
 use super::print::Printer;
 use crate::axes::{Axis, BATCH};
@@ -42,8 +42,9 @@ pub struct Factored {
 
 /// The chain that a term stands for.
 pub fn chain(graph: &Graph, term: &Term) -> Chain {
+    let term = with_lifted_means(graph, term);
     let mut walk = Walk {
-        term,
+        term: &term,
         current: term.domain.iter().map(|index| index.1).collect(),
         remaining: term.factors.clone(),
         links: vec![],
@@ -52,6 +53,28 @@ pub fn chain(graph: &Graph, term: &Term) -> Chain {
     let mut chain = Chain { coefficient: term.coefficient, links: walk.links };
     chain.name_averages(graph);
     chain
+}
+
+/// Where a parameter meets the mean of data over the batch, it meets the data, and the result is averaged: δW x̄ is
+/// Avg (δW x).
+fn with_lifted_means(graph: &Graph, term: &Term) -> Term {
+    let mut term = term.clone();
+    let has_batch = |indices: &[(Axis, Var)]| indices.iter().any(|index| index.0 == BATCH);
+    if has_batch(&term.domain) || !has_batch(&term.codomain) {
+        return term;
+    }
+    let codomain: Vec<Var> = term.codomain.iter().map(|index| index.1).collect();
+    for i in 0..term.factors.len() {
+        let Node::Reduce(Reduction::Mean, over, data) = graph.node(term.factors[i].expr) else { continue };
+        if over[..] == [BATCH] && !term.factors[i].at.iter().any(|index| codomain.contains(&index.1)) {
+            term.axes.push(BATCH);
+            let sample = Var(term.axes.len() - 1);
+            term.factors[i].expr = *data;
+            term.factors[i].at.insert(0, (BATCH, sample));
+            term.coefficient /= graph.axes.extent(BATCH) as f64;
+        }
+    }
+    term
 }
 
 struct Walk<'a> {
@@ -100,7 +123,9 @@ impl Walk<'_> {
         let gone = |walk: &Self, var: &Var| {
             !walk.target(*var) && walk.remaining.iter().filter(|factor| factor.has(*var)).count() == 1
         };
-        let Some(&var) = self.current.iter().find(|var| gone(self, var)) else { return false };
+        // Matrices before sums over samples: P W rather than an average inside a product.
+        let candidates = self.current.iter().copied().filter(|var| gone(self, var));
+        let Some(var) = candidates.min_by_key(|var| self.term.axes[var.0] == BATCH) else { return false };
         let Some(position) = self.remaining.iter().position(|factor| factor.has(var)) else { return false };
         let factor = self.remaining.remove(position);
         let consumed: Vec<Var> = self

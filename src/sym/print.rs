@@ -14,6 +14,18 @@ enum Level {
     Atom,
 }
 
+/// Names that start like this say themselves what they are.
+pub const EXPECTATION: &str = "E[";
+
+/// A named value·base^power.
+#[derive(Clone, Copy, Debug)]
+struct Quotient {
+    named: Expr,
+    value: Expr,
+    base: Expr,
+    power: f64,
+}
+
 /// Prints expressions of one graph, remembering which names it used.
 pub struct Printer<'a> {
     graph: &'a Graph,
@@ -25,6 +37,8 @@ pub struct Printer<'a> {
     used_roots: Vec<Expr>,
     /// Named from outside: no clause.
     given: Vec<Expr>,
+    /// Named quotients value·base^power, found again inside longer products.
+    quotients: Vec<Quotient>,
 }
 
 impl<'a> Printer<'a> {
@@ -36,6 +50,7 @@ impl<'a> Printer<'a> {
             used: vec![],
             used_roots: vec![],
             given: vec![],
+            quotients: vec![],
         }
     }
 
@@ -61,6 +76,36 @@ impl<'a> Printer<'a> {
     /// Shows √(radicand) under a name from now on.
     pub fn name_root(&mut self, radicand: Expr, name: impl Into<String>) {
         self.roots.insert(radicand, name.into());
+    }
+
+    /// Finds the named product of a value and a negative power again in longer products.
+    pub fn find_quotient(&mut self, named: Expr) {
+        let Node::Mul(factors) = self.graph.node(named) else { return };
+        let [a, b] = factors[..] else { return };
+        for (value, under) in [(a, b), (b, a)] {
+            if let Node::Pow(base, exponent) = self.graph.node(under)
+                && let Some(power) = self.graph.as_number(*exponent).filter(|power| *power < 0.0)
+            {
+                self.quotients.push(Quotient { named, value, base: *base, power });
+            }
+        }
+    }
+
+    /// Bases with their powers, named quotients put together.
+    fn powers(&self, factors: &[Expr]) -> Vec<(Expr, f64)> {
+        let split = |&factor: &Expr| self.power(factor).unwrap_or((factor, 1.0));
+        let mut powers: Vec<(Expr, f64)> = factors.iter().map(split).collect();
+        for quotient in &self.quotients {
+            let of = |expr: Expr| powers.iter().position(|power| power.0 == expr);
+            let (Some(i), Some(j)) = (of(quotient.value), of(quotient.base)) else { continue };
+            let (times, under) = (powers[i].1, powers[j].1);
+            if times > 0.0 && under <= quotient.power * times + 1e-12 {
+                powers[i].0 = quotient.named;
+                powers[j].1 -= quotient.power * times;
+            }
+        }
+        powers.retain(|power| power.1.abs() > 1e-12);
+        powers
     }
 
     /// The product of some factors, negative powers below a fraction stroke.
@@ -114,7 +159,11 @@ impl<'a> Printer<'a> {
         let leaf = matches!(self.graph.node(expr), Node::Number(_) | Node::Symbol(_));
         match self.name_of(expr) {
             Some(name) if self.names.contains_key(&expr) || !leaf => {
-                if !leaf && !self.given.contains(&expr) && !self.used.contains(&expr) {
+                if !leaf
+                    && !name.starts_with(EXPECTATION)
+                    && !self.given.contains(&expr)
+                    && !self.used.contains(&expr)
+                {
                     self.used.push(expr);
                 }
                 (name, Level::Atom)
@@ -126,7 +175,7 @@ impl<'a> Printer<'a> {
     fn structure(&mut self, expr: Expr) -> (String, Level) {
         match self.graph.node(expr).clone() {
             Node::Number(number) => number_text(number.value()),
-            Node::Symbol(symbol) => (self.graph.symbol_info(symbol).label.clone(), Level::Atom),
+            Node::Symbol(symbol) => (pretty_name(&self.graph.symbol_info(symbol).label), Level::Atom),
             Node::Add(terms) => (self.sum(&terms), Level::Sum),
             Node::Mul(factors) => self.product(&factors),
             Node::Pow(..) => self.product(&[expr]),
@@ -189,11 +238,11 @@ impl<'a> Printer<'a> {
             below.push((number_text((1.0 / value).abs()).0, Level::Atom));
             scale = value.signum();
         }
-        for &factor in factors {
-            match self.power(factor) {
-                Some((base, power)) if power < 0.0 => below.push(self.powered(base, -power)),
-                Some((base, power)) => above.push(self.powered(base, power)),
-                None => above.push(self.piece(factor)),
+        for (base, power) in self.powers(factors) {
+            match power {
+                1.0 => above.push(self.piece(base)),
+                power if power < 0.0 => below.push(self.powered(base, -power)),
+                power => above.push(self.powered(base, power)),
             }
         }
         if scale != 1.0 && scale != -1.0 || above.is_empty() {
@@ -224,15 +273,15 @@ impl<'a> Printer<'a> {
     }
 
     fn powered(&mut self, base: Expr, power: f64) -> (String, Level) {
-        if power == 1.0 {
-            return self.piece(base);
-        }
         if let Some(root) = self.roots.get(&base).cloned() {
             if !self.used_roots.contains(&base) {
                 self.used_roots.push(base);
             }
             let raised = if power == 0.5 { String::new() } else { superscript(2.0 * power) };
             return (format!("{root}{raised}"), Level::Power);
+        }
+        if power == 1.0 {
+            return self.piece(base);
         }
         if power == 0.5 {
             return (format!("√({})", self.formula(base)), Level::Atom);
@@ -326,6 +375,9 @@ fn parenthesized(piece: &(String, Level), level: Level) -> String {
 
 /// Greek letters for the names that spell one.
 pub fn pretty_name(name: &str) -> String {
+    if name.starts_with(EXPECTATION) {
+        return name.to_string();
+    }
     const LETTERS: [(&str, &str); 12] = [
         ("alpha", "α"),
         ("beta", "β"),
