@@ -38,7 +38,7 @@ mod norm;
 mod not;
 mod or;
 mod orthonormal;
-mod pow;
+pub mod pow;
 mod random;
 mod reduction;
 mod reference;

@@ -5,9 +5,12 @@
 
 use std::collections::HashSet;
 
+use super::Scalar;
 use super::elementwise::{Elementwise, Kind};
 use super::exp::Exp;
 use super::log::Log;
+use crate::loops::build::ScalarBuilder;
+use crate::loops::{Binary, Reg, Ty, Unary};
 use crate::sym::{Expr, Graph, Node, Storage};
 
 pub(super) struct Pow;
@@ -45,4 +48,32 @@ fn depends_on_data(graph: &Graph, expr: Expr) -> bool {
         }
     }
     false
+}
+
+/// base^exponent in machine operations, for exponents that are not known. In f64 by the library; in f32 by
+/// exp(y·log |x|) with the sign of whole powers.
+pub fn lower(builder: &mut ScalarBuilder, base: Reg, exponent: Reg) -> Reg {
+    if builder.float_type() == Ty::F64 {
+        return builder.binary(Binary::Pow, base, exponent);
+    }
+    let size = builder.unary(Unary::Abs, base);
+    let log = Log.lower(builder, &[size]);
+    let scaled = builder.mul(exponent, log);
+    let power = Exp.lower(builder, &[scaled]);
+    let (zero, half, one, none) =
+        (builder.number(0.0), builder.number(0.5), builder.number(1.0), builder.number(f64::NAN));
+    let halved = builder.mul(exponent, half);
+    let (whole, even) = (is_whole(builder, exponent), is_whole(builder, halved));
+    let negated = builder.unary(Unary::Neg, power);
+    let odd = builder.select(whole, negated, none);
+    let mirrored = builder.select(even, power, odd);
+    let below = builder.binary(Binary::Lt, base, zero);
+    let signed = builder.select(below, mirrored, power);
+    let trivial = builder.binary(Binary::Eq, exponent, zero);
+    builder.select(trivial, one, signed)
+}
+
+fn is_whole(builder: &mut ScalarBuilder, value: Reg) -> Reg {
+    let floor = builder.unary(Unary::Floor, value);
+    builder.binary(Binary::Eq, floor, value)
 }

@@ -30,7 +30,7 @@ impl Costs {
         let mut result: HashMap<Expr, u32> = HashMap::new();
         for &expr in order {
             let cost = self.own(graph, expr);
-            let below = super::prepare::children(graph.node(expr)).into_iter();
+            let below = graph.node(expr).args().into_iter();
             let below = below.map(|arg| if view(graph, layouts, arg).is_some() { 0 } else { result[&arg] });
             result.insert(expr, below.fold(cost, u32::saturating_add));
         }

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::prepare::children;
 use super::stage::{Kind, StageId, Stages};
 use super::view::{Source, view};
 use crate::axes::Axis;
@@ -81,7 +80,7 @@ impl Dependences {
         if own.iter().any(|read| !read.identity || !self.entrywise[writer]) {
             return false;
         }
-        let later = self.followers(writer);
+        let later = self.reached_from(writer);
         if others.iter().any(|read| later.contains(&read.reader)) {
             return false;
         }
@@ -99,7 +98,12 @@ impl Dependences {
         self.after[stage].iter().copied().filter(reads)
     }
 
-    fn followers(&self, stage: StageId) -> HashSet<StageId> {
+    /// The stages that have to come after `stage`, as far as they are directly bound to it.
+    pub fn followers(&self, stage: StageId) -> &[StageId] {
+        &self.after[stage]
+    }
+
+    fn reached_from(&self, stage: StageId) -> HashSet<StageId> {
         let mut seen = HashSet::new();
         let mut open = vec![stage];
         while let Some(next) = open.pop() {
@@ -179,7 +183,7 @@ impl Walk<'_> {
         if let Node::Rename(arg, pairs) = graph.node(expr) {
             return self.visit(*arg, &renamed(env, pairs));
         }
-        for arg in children(graph.node(expr)) {
+        for arg in graph.node(expr).args() {
             self.visit(arg, env);
         }
     }

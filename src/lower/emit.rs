@@ -7,7 +7,7 @@ use super::stage::{Stage, Stages};
 use super::view::{Source, View, behind, row_major, view};
 use super::{power, random};
 use crate::axes::Axis;
-use crate::intrinsics;
+use crate::intrinsics::{self, pow};
 use crate::loops::build::ScalarBuilder;
 use crate::loops::{Affine, Binary, Buffer, Elem, LoopVar, Reg, Scalars, Ty, Unary};
 use crate::sym::{Expr, Node};
@@ -116,7 +116,7 @@ impl<'a> Emitter<'a> {
                     Some(number) => Ok(power::by_number(&mut self.builder, base, number)),
                     None => {
                         let exponent = self.float(*exponent, env)?;
-                        Ok(power::general(&mut self.builder, base, exponent))
+                        Ok(pow::lower(&mut self.builder, base, exponent))
                     }
                 }
             }

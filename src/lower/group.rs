@@ -69,6 +69,9 @@ fn place(
 ) -> usize {
     let before = &stages.dependences.before[stage];
     let top = before.iter().map(|edge| groups[home[&edge.from]].level).max();
+    if let Some(index) = joins_later(stages, groups, home, stage, top) {
+        return index;
+    }
     if let Some(level) = top {
         let mut latest =
             before.iter().map(|edge| home[&edge.from]).filter(|&index| groups[index].level == level);
@@ -95,6 +98,36 @@ fn place(
     start.push(stages, stage, group.stages[0].1);
     groups.push(start);
     groups.len() - 1
+}
+
+/// A stage that only has to wait for readers of what it overwrites, such as the update behind a weight gradient, takes
+/// the group that computes its value along to the later level, when nobody else has asked for that group.
+fn joins_later(
+    stages: &Stages,
+    groups: &mut [Group],
+    home: &HashMap<StageId, usize>,
+    stage: StageId,
+    top: Option<usize>,
+) -> Option<usize> {
+    let before = &stages.dependences.before[stage];
+    let mut values = before.iter().filter(|edge| edge.value).map(|edge| home[&edge.from]);
+    let last = values.clone().max_by_key(|&index| groups[index].level)?;
+    let only = values.all(|index| index == last || groups[index].level < groups[last].level);
+    let inside = |other: StageId| other == stage || home.get(&other).is_none_or(|&index| index == last);
+    let unasked = groups[last].stages.iter().all(|member| {
+        let asked = stages.dependences.followers(member.0).iter().all(|&follower| inside(follower));
+        asked && stages.dependences.users(member.0).all(|user| home.contains_key(&user) || user == stage)
+    });
+    let waits = top.filter(|&level| level >= groups[last].level)?;
+    let elsewhere =
+        before.iter().any(|edge| home[&edge.from] != last && groups[home[&edge.from]].level == waits);
+    if !(only && unasked && elsewhere) {
+        return None;
+    }
+    let axis = joins(stages, &groups[last], stage)?;
+    groups[last].level = waits + 1;
+    groups[last].push(stages, stage, axis);
+    Some(last)
 }
 
 /// The cut axis with which `stage` may join `group`, if it may.

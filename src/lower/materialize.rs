@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::cost::Costs;
 use super::gemm::{self, Shape};
-use super::prepare::{children, reachable};
+use super::prepare::reachable;
 use super::view::{Layouts, Source, behind, view};
 use crate::axes::Axis;
 use crate::sym::{Expr, Graph, Node, Storage, Symbol};
@@ -80,7 +80,7 @@ fn preferred_layouts(graph: &Graph, roots: &Layouts) -> Layouts {
             if pointwise(graph, expr) {
                 let alike = |arg: &Expr| same_set(graph.axes_of(*arg), &roots[&root]);
                 open.extend(
-                    children(graph.node(expr)).into_iter().filter(alike).filter(|arg| seen.insert(*arg)),
+                    graph.node(expr).args().into_iter().filter(alike).filter(|arg| seen.insert(*arg)),
                 );
             } else if matches!(graph.node(expr), Node::Contract { .. } | Node::Reduce(..)) {
                 preferred.entry(expr).or_insert_with(|| roots[&root].clone());
@@ -132,7 +132,7 @@ type Parents = HashMap<Expr, Vec<Expr>>;
 fn parents(graph: &Graph, order: &[Expr]) -> Parents {
     let mut result = Parents::new();
     for &expr in order {
-        for arg in children(graph.node(expr)) {
+        for arg in graph.node(expr).args() {
             let users = result.entry(arg).or_default();
             if !users.contains(&expr) {
                 users.push(expr);
@@ -175,30 +175,46 @@ struct Use {
     outside_doubles: bool,
 }
 
-/// Keeps what would be computed several times dearly, or for many entries although it has few.
+/// Why an expression may be worth a buffer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// Few entries, computed for many; or a scalar in f64.
+    Hoist,
+    /// Dear, and computed in several places.
+    Share,
+}
+
+/// Keeps what would be computed for many entries although it has few, then what would be computed several times
+/// dearly: the second judges by what is left to compute.
 fn share(graph: &Graph, choice: &mut Choice, order: &[Expr], parents: &Parents) {
-    let costs = Costs::default().inlined(graph, &choice.layouts, order);
-    let mut uses: HashMap<Expr, Use> = HashMap::new();
-    for &expr in order.iter().rev() {
-        if choice.layouts.contains_key(&expr) {
-            continue;
+    let costs = Costs::default();
+    for reason in [Reason::Hoist, Reason::Share] {
+        let cost = costs.inlined(graph, &choice.layouts, order);
+        let mut uses: HashMap<Expr, Use> = HashMap::new();
+        for &expr in order.iter().rev() {
+            if choice.layouts.contains_key(&expr) {
+                continue;
+            }
+            let usage = usage(graph, choice, &uses, parents.get(&expr).map_or(&[], Vec::as_slice), expr);
+            let free = matches!(graph.node(expr), Node::Number(_) | Node::Rename(..) | Node::Spread(..))
+                || view(graph, &choice.layouts, expr).is_some();
+            if !free && worth_keeping(graph, choice, &usage, expr, cost[&expr], reason) {
+                mark(graph, &mut choice.layouts, expr);
+            }
+            uses.insert(expr, usage);
         }
-        let usage = usage(graph, choice, &uses, parents.get(&expr).map_or(&[], Vec::as_slice), expr);
-        let free = matches!(graph.node(expr), Node::Number(_) | Node::Rename(..) | Node::Spread(..))
-            || view(graph, &choice.layouts, expr).is_some();
-        if !free && worth_keeping(graph, choice, &usage, expr, costs[&expr]) {
-            mark(graph, &mut choice.layouts, expr);
-        }
-        uses.insert(expr, usage);
     }
 }
 
-fn worth_keeping(graph: &Graph, choice: &Choice, usage: &Use, expr: Expr, cost: u32) -> bool {
+fn worth_keeping(graph: &Graph, choice: &Choice, usage: &Use, expr: Expr, cost: u32, reason: Reason) -> bool {
     let axes = graph.axes_of(expr);
+    if reason == Reason::Share {
+        return usage.owners.len() > 1 && cost >= DEAR;
+    }
     let small = graph.axes.size(axes).saturating_mul(SMALLER) <= usage.domain;
     let hoist = small && cost >= if axes.is_empty() { DEAR_SCALAR } else { 1 };
     let double = choice.doubles.contains(&expr) && usage.outside_doubles && cost >= 1;
-    hoist || double || (usage.owners.len() > 1 && cost >= DEAR)
+    hoist || double
 }
 
 fn usage(graph: &Graph, choice: &Choice, uses: &HashMap<Expr, Use>, users: &[Expr], expr: Expr) -> Use {
@@ -235,7 +251,7 @@ fn doubles(graph: &Graph, order: &[Expr]) -> HashSet<Expr> {
             Node::Number(_) => true,
             Node::Symbol(symbol) => graph.symbol_info(*symbol).storage == Storage::Double,
             Node::Add(_) | Node::Mul(_) | Node::Pow(..) | Node::Apply(..) => {
-                children(graph.node(expr)).iter().all(|arg| result.contains(arg))
+                graph.node(expr).args().iter().all(|arg| result.contains(arg))
             }
             _ => false,
         };

@@ -1,7 +1,8 @@
 //! Powers by the cheapest machine operations.
 
+use crate::intrinsics::pow;
 use crate::loops::build::ScalarBuilder;
-use crate::loops::{Binary, Reg, Ty, Unary};
+use crate::loops::{Reg, Unary};
 
 /// Larger whole exponents go through the general power.
 const LARGEST_WHOLE: f64 = 64.0;
@@ -11,7 +12,7 @@ pub(super) fn by_number(builder: &mut ScalarBuilder, base: Reg, exponent: f64) -
     let doubled = exponent.abs() * 2.0;
     if exponent.abs() > LARGEST_WHOLE || doubled.fract() != 0.0 {
         let exponent = builder.number(exponent);
-        return general(builder, base, exponent);
+        return pow::lower(builder, base, exponent);
     }
     let positive = half_steps(builder, base, doubled as u32);
     if exponent >= 0.0 {
@@ -40,12 +41,4 @@ fn repeated(builder: &mut ScalarBuilder, base: Reg, count: u32) -> Reg {
     let half = repeated(builder, base, count / 2);
     let square = builder.mul(half, half);
     if count % 2 == 1 { builder.mul(square, base) } else { square }
-}
-
-/// base^exponent for any exponent, by the library's power in f64.
-pub(super) fn general(builder: &mut ScalarBuilder, base: Reg, exponent: Reg) -> Reg {
-    let float = builder.float_type();
-    let (base, exponent) = (builder.convert(base, Ty::F64), builder.convert(exponent, Ty::F64));
-    let power = builder.binary(Binary::Pow, base, exponent);
-    builder.convert(power, float)
 }

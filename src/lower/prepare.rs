@@ -1,5 +1,5 @@
 //! Rewrites that give fusion better pieces: factors with the same few axes are multiplied among themselves first,
-//! and a reduction to almost nothing goes in two steps, so that the first has something to be shared along.
+//! terms whose sum vanishes are not summed, and a reduction to almost nothing goes in two steps, so that the first has something to be shared along.
 
 use std::collections::HashMap;
 
@@ -28,25 +28,10 @@ pub(super) fn reachable(graph: &Graph, roots: &[Expr]) -> Vec<Expr> {
     let mut open = roots.to_vec();
     while let Some(expr) = open.pop() {
         if !std::mem::replace(&mut seen[expr.0 as usize], true) {
-            open.extend(children(graph.node(expr)));
+            open.extend(graph.node(expr).args());
         }
     }
     (0..graph.len() as u32).map(Expr).filter(|expr| seen[expr.0 as usize]).collect()
-}
-
-/// The arguments of a node.
-pub(super) fn children(node: &Node) -> Vec<Expr> {
-    match node {
-        Node::Number(_) | Node::Symbol(_) | Node::Index(_) => vec![],
-        Node::Add(args) | Node::Mul(args) | Node::Apply(_, args) => args.clone(),
-        Node::Pow(base, exponent) => vec![*base, *exponent],
-        Node::Reduce(_, _, arg) | Node::Rename(arg, _) | Node::Spread(arg, _) | Node::Orthonormal(arg) => {
-            vec![*arg]
-        }
-        Node::Reshape { arg, .. } => vec![*arg],
-        Node::Contract { left, right, .. } => vec![*left, *right],
-        Node::Random { counters, .. } => counters.clone(),
-    }
 }
 
 fn rewrite(graph: &mut Graph, expr: Expr, done: &HashMap<Expr, Expr>) -> Expr {
@@ -54,7 +39,10 @@ fn rewrite(graph: &mut Graph, expr: Expr, done: &HashMap<Expr, Expr>) -> Expr {
     graph.current_tag = graph.tag_of(expr);
     let renewed = match node {
         Node::Mul(factors) => grouped_product(graph, factors),
-        Node::Reduce(how, over, arg) => split_reduction(graph, how, over, arg),
+        Node::Reduce(how, over, arg) => match without_vanishing_terms(graph, how, &over, arg) {
+            Some(sum) => sum,
+            None => split_reduction(graph, how, over, arg),
+        },
         Node::Contract { left, right, over } => split_contraction(graph, left, right, over),
         other => graph.intern(other),
     };
@@ -108,6 +96,17 @@ fn grouped_product(graph: &mut Graph, factors: Vec<Expr>) -> Expr {
         }
     }
     graph.intern(Node::Mul(grouped))
+}
+
+/// mean(x + y) → mean(x) where mean(y) = 0, as for deviations from the mean: their sum is one pass less.
+fn without_vanishing_terms(graph: &mut Graph, how: Reduction, over: &[Axis], arg: Expr) -> Option<Expr> {
+    let Node::Add(terms) = graph.node(arg).clone() else { return None };
+    if how == Reduction::Max {
+        return None;
+    }
+    let mut parts: Vec<Expr> = terms.iter().map(|&term| graph.reduce(how, over, term)).collect();
+    parts.retain(|&part| graph.as_number(part) != Some(0.0));
+    (parts.len() < terms.len()).then(|| graph.add(&parts))
 }
 
 /// Sum over (o, i) → sum over o of the sums over i, when little is kept.
