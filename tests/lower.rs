@@ -310,17 +310,21 @@ fn reductions_along_either_axis_and_all() {
     case.check();
 }
 
-#[test]
-fn large_reductions_to_a_scalar_go_in_two_steps() {
-    let mut case = Case::new(128);
-    let f = case.axis(100);
+fn sum_of_squares(batch: usize, features: usize) -> Case {
+    let mut case = Case::new(batch);
+    let f = case.axis(features);
     let x = case.tensor("x", &[BATCH, f]);
     let square = case.graph.square(x);
     let sum = case.graph.sum(&[BATCH, f], square);
     case.output("sum", sum);
-    let program = case.check();
-    assert_eq!(program.routines[0].levels.len(), 2);
-    assert!(program.routines[0].levels[0].groups[0].tasks() > 1);
+    case
+}
+
+#[test]
+fn large_reductions_to_a_scalar_go_in_two_steps() {
+    assert_eq!(sum_of_squares(128, 100).check().routines[0].levels.len(), 2);
+    let program = sum_of_squares(4096, 4096).lower().program;
+    assert!(program.routines[0].levels[0].groups[0].tasks() > 1, "the first step is shared");
 }
 
 #[test]

@@ -40,7 +40,11 @@ impl Costs {
     /// Operations of the node itself.
     pub fn own(&self, graph: &Graph, expr: Expr) -> u32 {
         match graph.node(expr) {
-            Node::Add(args) | Node::Mul(args) => args.len() as u32 - 1,
+            Node::Add(args) => args.len() as u32 - 1,
+            Node::Mul(args) => {
+                let negated = args.first().and_then(|&first| graph.as_number(first)) == Some(-1.0);
+                args.len() as u32 - 1 - u32::from(negated)
+            }
             Node::Pow(_, exponent) => match graph.as_number(*exponent) {
                 Some(number) if number.fract() == 0.0 && (0.0..=8.0).contains(&number) => number as u32 - 1,
                 Some(number) if (number * 2.0).fract() == 0.0 && number.abs() <= 4.0 => DIVISION,

@@ -83,7 +83,10 @@ fn place(
             }
         }
     }
-    let level = top.map_or(0, |level| level + 1);
+    let small = stages.list[stage].work <= SMALL_WORK;
+    // What is small and depends on nothing comes first of all, so that what uses it may still join larger groups.
+    let level = top.map_or(usize::from(!small), |level| level + 1);
+    let rest = if top.is_none() && small { &[] } else { rest };
     let group = best_start(stages, stage, level, rest);
     if group.stages[0].1.is_none() {
         let beside = groups.iter().position(|other| {

@@ -196,8 +196,10 @@ fn share(graph: &Graph, choice: &mut Choice, order: &[Expr], parents: &Parents) 
                 continue;
             }
             let usage = usage(graph, choice, &uses, parents.get(&expr).map_or(&[], Vec::as_slice), expr);
-            let free = matches!(graph.node(expr), Node::Number(_) | Node::Rename(..) | Node::Spread(..))
-                || view(graph, &choice.layouts, expr).is_some();
+            let free = matches!(
+                graph.node(expr),
+                Node::Number(_) | Node::Index(_) | Node::Rename(..) | Node::Spread(..)
+            ) || view(graph, &choice.layouts, expr).is_some();
             if !free && worth_keeping(graph, choice, &usage, expr, cost[&expr], reason) {
                 mark(graph, &mut choice.layouts, expr);
             }

@@ -57,7 +57,8 @@ fn levels(
     options: &Options,
 ) -> Result<Vec<Level>, String> {
     let total: u64 = groups.iter().map(|group| group.work).fold(0, u64::saturating_add);
-    let alone = options.threads_hint < 2 || total < SERIAL_ROUTINE;
+    let small = total < SERIAL_ROUTINE;
+    let alone = options.threads_hint < 2 || small;
     let count = groups.iter().map(|group| group.level + 1).max().unwrap_or(0);
     let mut work = vec![0u64; count];
     for group in groups {
@@ -70,7 +71,7 @@ fn levels(
     order.sort_by_key(|entry| entry.0.level);
     let mut conditions = HashMap::new();
     for (group, fused) in order {
-        let lowered = lower_group(stages, group, fused, buffers, &mut conditions)?;
+        let lowered = lower_group(stages, group, fused, small, buffers, &mut conditions)?;
         levels[group.level].groups.push(lowered);
     }
     levels.retain(|level| !level.groups.is_empty());
@@ -81,10 +82,11 @@ fn lower_group(
     stages: &Stages,
     group: &Group,
     statements: &[Fused],
+    whole: bool,
     buffers: &[Buffer],
     conditions: &mut HashMap<Expr, bool>,
 ) -> Result<loops::Group, String> {
-    let chunk = group::chunk(group.extent);
+    let chunk = if whole { group.extent } else { group::chunk(group.extent) };
     let mut nests = Nests { stages, buffers, conditions, chunk };
     let mut body = Vec::new();
     for fused in statements {
