@@ -86,7 +86,7 @@ fn contractions_agree_with_the_interpreter() {
     use Orientation::{Data, Forward, Spread, Weight};
     for target in targets() {
         for orientation in [Forward, Data, Weight, Spread] {
-            for size @ [m, n, k] in [[1, 1, 1], [3, 10, 17], [13, 32, 8], [27, 37, 33]] {
+            for size @ [m, n, k] in [[1, 1, 1], [3, 10, 17], [13, 32, 8], [27, 37, 33], [40, 71, 9]] {
                 check(&gemm(orientation, size, 1, false, n), &target, k as f64, 1.0);
                 check(&gemm(orientation, size, 2, true, m.div_ceil(2)), &target, 2.0 * k as f64, 1.0);
             }

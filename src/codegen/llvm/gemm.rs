@@ -5,6 +5,9 @@
 //! tile of rows the kernel sums over a whole block of k in registers and leaves a tile of C in scratch, from which
 //! the epilogue reads it at once, while it is in the first-level cache. Long sums (`terms`, or k above [`MAX_K`])
 //! are cut into blocks; then the panel of C stays in scratch between blocks and the epilogue follows the last.
+//!
+//! Usually all rows pass before the next panel. Where all of B fits the second-level cache beside them, as in weight
+//! gradients, all panels pass before the next tile of rows, so that an epilogue runs along the rows of big tensors.
 
 use inkwell::IntPredicate;
 use inkwell::types::BasicType;
@@ -22,6 +25,8 @@ use crate::loops::{BufferId, Gemm, Group, LoopVar, Operand, Program, Range, Stmt
 const MAX_K: u64 = 2048;
 /// Rows up to which copying a panel of B does not pay.
 const FEW_ROWS: u64 = 4;
+/// Entries of B up to which all its panels are kept: a quarter of a second-level cache.
+const KEPT_B: u64 = 1 << 17;
 /// Lines that a set of the first-level cache holds; rows of a tile should leave some of them to B.
 const WAYS_FOR_ROWS: u64 = 8;
 /// Entries of a cache line, and lines of a way.
@@ -44,6 +49,8 @@ struct Plan {
     blocks: Vec<(u64, u64, u64)>,
     /// The longest block, rounded up to whole vectors.
     depth: u64,
+    /// All panels pass before the next tile of rows.
+    rows_outside: bool,
 }
 
 /// Where the kernel reads an operand.
@@ -63,7 +70,10 @@ impl Plan {
         let b = if in_place { Source::InPlace } else { Source::Packed };
         let blocks = blocks(gemm, k);
         let depth = blocks.iter().map(|block| block.2).max().unwrap_or(1).next_multiple_of(lanes);
-        Plan { m, n, rows, vectors, columns: vectors * lanes, a, b, blocks, depth }
+        let columns = vectors * lanes;
+        let kept = n.next_multiple_of(columns) * depth <= KEPT_B;
+        let rows_outside = kept && blocks.len() == 1 && b == Source::Packed && n > columns && depth <= m;
+        Plan { m, n, rows, vectors, columns, a, b, blocks, depth, rows_outside }
     }
 
     fn tiles(&self) -> u64 {
@@ -84,7 +94,8 @@ impl Plan {
     }
 
     fn b_entries(&self) -> u64 {
-        if self.b == Source::Packed { self.depth * self.columns } else { 0 }
+        let panels = if self.rows_outside { self.n.div_ceil(self.columns) } else { 1 };
+        if self.b == Source::Packed { self.depth * self.columns * panels } else { 0 }
     }
 
     fn c_entries(&self) -> u64 {
@@ -220,15 +231,44 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         if self.plan.a == Source::Packed {
             self.pack_a();
         }
-        let (full, rest) = (self.plan.n / self.plan.columns, self.plan.n % self.plan.columns);
-        let columns = self.plan.columns;
-        if full > 0 {
-            self.emitter.repeat(self.i64(full), |panel| {
-                self.panel(self.emitter.scale(panel, columns as i64), columns);
+        if !self.plan.rows_outside {
+            return self.for_panels(&|panel, columns| self.panel(panel, columns));
+        }
+        let first = self.i64(0);
+        let k = self.tables.k(self.emitter, first);
+        self.for_panels(&|panel, columns| {
+            self.pack_b(first, panel, columns, k);
+        });
+        self.emitter.repeat(self.i64(self.plan.tiles()), |tile| {
+            self.for_panels(&|panel, columns| {
+                self.multiply(first, tile, self.b_panel(panel), k);
+                self.epilogue(tile, self.c, self.first_column(panel), columns);
             });
+        });
+    }
+
+    /// Calls `visit` with the number and the columns of each panel.
+    fn for_panels(&self, visit: &dyn Fn(IntValue<'ctx>, u64)) {
+        let (full, rest) = (self.plan.n / self.plan.columns, self.plan.n % self.plan.columns);
+        if full > 0 {
+            self.emitter.repeat(self.i64(full), |panel| visit(panel, self.plan.columns));
         }
         if rest > 0 {
-            self.panel(self.i64(full * columns), rest);
+            visit(self.i64(full), rest);
+        }
+    }
+
+    /// Within the task.
+    fn first_column(&self, panel: IntValue<'ctx>) -> IntValue<'ctx> {
+        self.emitter.scale(panel, self.plan.columns as i64)
+    }
+
+    /// Where a packed panel of B lies.
+    fn b_panel(&self, panel: IntValue<'ctx>) -> PointerValue<'ctx> {
+        let entries = (self.plan.depth * self.plan.columns) as i64;
+        match self.plan.rows_outside {
+            true => self.entry(self.packed_b, self.emitter.scale(panel, entries)),
+            false => self.packed_b,
         }
     }
 
@@ -309,26 +349,20 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         });
     }
 
-    /// All rows of the columns from `column` (within the task) on.
-    fn panel(&self, column: IntValue<'ctx>, columns: u64) {
+    /// All rows of a panel.
+    fn panel(&self, panel: IntValue<'ctx>, columns: u64) {
         let blocks = self.plan.blocks.len();
+        let column = self.first_column(panel);
         self.for_blocks(|block| {
             let k = self.tables.k(self.emitter, block);
-            let b = self.panel_of_b(block, column, columns, k);
+            let b = match self.plan.b {
+                Source::InPlace => self.b(block, column),
+                Source::Packed => self.pack_b(block, panel, columns, k),
+            };
             self.emitter.repeat(self.i64(self.plan.tiles()), |tile| {
-                let c = self.c_tile(tile);
-                let a = match self.plan.a {
-                    Source::Packed => self.a_tile(block, tile),
-                    Source::InPlace => self.a(block, self.emitter.scale(tile, self.plan.rows as i64)),
-                };
-                let more =
-                    must(self.emitter.builder.build_int_compare(IntPredicate::NE, block, self.i64(0), ""));
-                self.by_rows(tile, &|rows| {
-                    let kernel = self.kernel(rows).function(self.emitter);
-                    self.emitter.call(kernel, &[a.into(), b.into(), c.into(), k.into(), more.into()]);
-                });
+                self.multiply(block, tile, b, k);
                 if blocks == 1 {
-                    self.epilogue(tile, c, column, columns);
+                    self.epilogue(tile, self.c, column, columns);
                 }
             });
         });
@@ -337,6 +371,27 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
                 self.epilogue(tile, self.c_tile(tile), column, columns);
             });
         }
+    }
+
+    /// Adds one block's products to a tile of C; the first block starts it.
+    fn multiply(
+        &self,
+        block: IntValue<'ctx>,
+        tile: IntValue<'ctx>,
+        b: PointerValue<'ctx>,
+        k: IntValue<'ctx>,
+    ) {
+        let c = self.c_tile(tile);
+        let a = match self.plan.a {
+            Source::Packed => self.a_tile(block, tile),
+            Source::InPlace => self.a(block, self.emitter.scale(tile, self.plan.rows as i64)),
+        };
+        let more = self.emitter.builder.build_int_compare(IntPredicate::NE, block, self.i64(0), "");
+        let more = must(more);
+        self.by_rows(tile, &|rows| {
+            let kernel = self.kernel(rows).function(self.emitter);
+            self.emitter.call(kernel, &[a.into(), b.into(), c.into(), k.into(), more.into()]);
+        });
     }
 
     fn c_tile(&self, tile: IntValue<'ctx>) -> PointerValue<'ctx> {
@@ -358,21 +413,19 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         kernel::Kernel { rows, vectors: self.plan.vectors, a_row, a_k, b_k }
     }
 
-    fn panel_of_b(
+    /// Copies a panel of B; returns where it lies.
+    fn pack_b(
         &self,
         block: IntValue<'ctx>,
-        column: IntValue<'ctx>,
+        panel: IntValue<'ctx>,
         columns: u64,
         k: IntValue<'ctx>,
     ) -> PointerValue<'ctx> {
-        let source = self.b(block, column);
-        if self.plan.b == Source::InPlace {
-            return source;
-        }
+        let (source, to) = (self.b(block, self.first_column(panel)), self.b_panel(panel));
         let strides = (self.gemm.b.strides.0 as u64, self.gemm.b.strides.1 as u64);
         let copy = pack::Copy { width: columns, padded: self.plan.columns, strides };
-        copy.call(self.emitter, source, self.packed_b, k);
-        self.packed_b
+        copy.call(self.emitter, source, to, k);
+        to
     }
 
     /// Hands a tile of C to the epilogue: vectors of columns outside, rows inside, so that what depends on the
