@@ -82,6 +82,20 @@ fn operators_bind_as_documented() {
 }
 
 #[test]
+fn types_and_roles_reach_the_tree() {
+    let source = "op a(w: [[int]], phi: op = b, s: str)(x: [c, ..]) -> [c] {\n param W: [c] ~ z as weight if true\n W\n}";
+    let ItemKind::Op(op) = clean(source, source).items.remove(0).kind else { panic!() };
+    let list = |of| ConfigType::List(Box::new(of));
+    let types: Vec<_> = op.config.into_iter().map(|param| param.ty.unwrap()).collect();
+    assert_eq!(types, [list(list(ConfigType::Int)), ConfigType::Op, ConfigType::Str]);
+    let dims = op.tensors.unwrap().remove(0).ty.unwrap().dims;
+    assert!(matches!(dims[..], [Dim::Expr(_), Dim::Rest(_)]));
+    let Body::Block(statements) = op.body else { panic!() };
+    let StmtKind::Param { role, condition, .. } = &statements[0].kind else { panic!() };
+    assert_eq!((role.as_ref().unwrap().text.as_str(), condition.is_some()), ("weight", true));
+}
+
+#[test]
 fn spans_are_exact() {
     let source = "// é\nfn f(t) = (a +\n  b)  // end\n\n";
     let mut sources = Sources::default();
