@@ -4,11 +4,17 @@
 use std::collections::HashMap;
 
 use blkc::axes::{Axis, AxisTable};
+use blkc::codegen::{jit::Jit, llvm, target::Target};
+use blkc::hessian::{Plan, Routine, Symbols, Write};
 use blkc::intrinsics::{ALL, Intrinsic, Problem, Scalar, Tensor, by_name, by_name_and_arity, scalar_by_name};
 use blkc::ir::{Elem, Type};
 use blkc::loops::build::ScalarBuilder;
 use blkc::loops::{self, Affine, BufferId, LoopVar, Nest, Range, Reg, Stmt, Ty, Unary};
+use blkc::lower::{Lowered, Options, lower};
 use blkc::sym::{self, Expr, Graph, Storage, Symbol, SymbolInfo};
+
+mod programs;
+use programs::Memory;
 
 /// Numbers from a fixed seed.
 struct Draws(u64);
@@ -407,5 +413,110 @@ fn sines_of_moderate_arguments_are_accurate() {
             let error = (scalar.eval(point) - found).abs();
             assert!(error < 1.5e-7, "{name}({}) is {found}: error {error}", point[0]);
         }
+    }
+}
+
+/// The case as a program of one routine that writes the result; its arguments' symbols and the result's.
+fn compiled(case: &Case) -> (Lowered, Vec<Symbol>, Symbol) {
+    let mut graph = Graph::new(case.axes.clone());
+    let mut symbols = Vec::new();
+    let mut args = Vec::new();
+    for (i, ty) in case.problem.args.iter().enumerate() {
+        let (symbol, arg) = symbol(&mut graph, &format!("x{i}"), ty);
+        symbols.push(symbol);
+        args.push(if ty.elem == Elem::Bool { holds(&mut graph, arg) } else { arg });
+    }
+    let types = &case.problem.args;
+    let expr = case.intrinsic.express(&mut graph, &args, types, &case.problem.attrs, &case.out);
+    let expr = if case.out.elem == Elem::Bool { one_or_zero(&mut graph, expr) } else { expr };
+    let value = graph.spread(expr, &case.out.axes);
+    let (result, _) = symbol(&mut graph, "result", &Type::float(case.out.axes.clone()));
+    let routine = Routine { name: "train", writes: vec![Write { symbol: result, value }] };
+    let plan = Plan { graph, symbols: unused(result), routines: vec![routine], blocks: vec![] };
+    let lowered =
+        lower(&plan, &Options::default()).unwrap_or_else(|error| panic!("{}: {error}", case.describe()));
+    loops::verify::verify(&lowered.program)
+        .unwrap_or_else(|problems| panic!("{}: {problems:?}", case.describe()));
+    (lowered, symbols, result)
+}
+
+/// Conditions are stored as numbers.
+fn holds(graph: &mut Graph, arg: Expr) -> Expr {
+    let zero = graph.number(0.0);
+    graph.apply(scalar_by_name("gt").expect("registered"), &[arg, zero])
+}
+
+fn one_or_zero(graph: &mut Graph, condition: Expr) -> Expr {
+    let (one, zero) = (graph.number(1.0), graph.number(0.0));
+    graph.apply(scalar_by_name("where").expect("registered"), &[condition, one, zero])
+}
+
+/// A plan's symbols, none of which matters here.
+fn unused(symbol: Symbol) -> Symbols {
+    Symbols {
+        input: symbol,
+        target: symbol,
+        params: vec![],
+        stats: vec![],
+        states: vec![],
+        hypers: vec![],
+        step: symbol,
+        seed: [symbol; 2],
+        loss: symbol,
+        accuracy: None,
+        sample_loss: symbol,
+        sample_hit: None,
+        output: symbol,
+        time: symbol,
+        total_time: symbol,
+        multiplier: symbol,
+        m_z: vec![],
+        m: vec![],
+        m_w: vec![],
+    }
+}
+
+/// The arena with the case's arguments in it, and the arguments as f32 holds them.
+fn filled(case: &Case, lowered: &Lowered, symbols: &[Symbol]) -> (Memory, Vec<Tensor>) {
+    let mut memory = Memory::new(lowered.program.arena_bytes);
+    let mut rounded = case.args.clone();
+    for ((tensor, ty), symbol) in rounded.iter_mut().zip(&case.problem.args).zip(symbols) {
+        tensor.values.mapv_inplace(|entry| f64::from(entry as f32));
+        for (place, entry) in tensor.values.iter().enumerate() {
+            let label = matches!(ty.elem, Elem::Class(_));
+            let bytes = if label { (*entry as i32).to_le_bytes() } else { (*entry as f32).to_le_bytes() };
+            let at = lowered.symbol_offsets[symbol] + 4 * place;
+            memory.bytes()[at..at + 4].copy_from_slice(&bytes);
+        }
+    }
+    (memory, rounded)
+}
+
+fn entries(memory: &mut Memory, offset: usize, count: usize) -> Vec<f64> {
+    memory.bytes()[offset..offset + 4 * count].chunks(4).map(number).collect()
+}
+
+#[test]
+fn loops_and_machine_code_give_the_reference() {
+    let target = Target::native();
+    for case in Case::all() {
+        let (lowered, symbols, result) = compiled(&case);
+        let count = case.axes.size(&case.out.axes);
+        let offset = lowered.symbol_offsets[&result];
+        let (mut interpreted, rounded) = filled(&case, &lowered, &symbols);
+        let expected = case.reference(&rounded);
+        loops::interpret::run(&lowered.program, "train", interpreted.bytes());
+        let found = entries(&mut interpreted, offset, count);
+        assert_close(&format!("{}, interpreted", case.describe()), &expected, &found, 1e-5);
+
+        let jit = Jit::new(&lowered.program, &target).expect("code");
+        let (mut arena, _) = filled(&case, &lowered, &symbols);
+        let mut scratch = Memory::new(llvm::scratch_bytes(&lowered.program, &target));
+        // SAFETY: both are as large as asked for and aligned.
+        unsafe {
+            jit.run(&lowered.program, "train", arena.bytes().as_mut_ptr(), scratch.bytes().as_mut_ptr())
+        };
+        let found = entries(&mut arena, offset, count);
+        assert_close(&format!("{}, compiled", case.describe()), &expected, &found, 1e-5);
     }
 }
