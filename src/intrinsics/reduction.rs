@@ -53,6 +53,10 @@ impl Intrinsic for Reduction {
             let message = format!("no axis `{}` to reduce in a value of shape {shape}", axes.name(absent));
             return Err(ShapeError { message, help: None });
         }
+        if let Some((_, twice)) = over.iter().enumerate().find(|(i, axis)| over[..*i].contains(axis)) {
+            let message = format!("axis `{}` is named twice", axes.name(*twice));
+            return Err(ShapeError { message, help: None });
+        }
         Ok(Type::float(arg.axes.iter().copied().filter(|axis| !over.contains(axis)).collect()))
     }
 

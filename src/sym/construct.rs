@@ -7,10 +7,17 @@ use crate::axes::Axis;
 impl Graph {
     /// The node in normal form: the first rule of [`simplify::rules`] that applies decides what it becomes.
     fn make(&mut self, node: Node) -> Expr {
-        match simplify::rewrite(self, &node) {
-            Some(equal) => equal,
-            None => self.intern(node),
+        if let Some(&known) = self.reduced.get(&node) {
+            return known;
         }
+        let expr = match simplify::rewrite(self, &node) {
+            Some(equal) => equal,
+            None => self.intern(node.clone()),
+        };
+        if matches!(node, Node::Reduce(..)) {
+            self.reduced.insert(node, expr);
+        }
+        expr
     }
 
     pub fn number(&mut self, value: f64) -> Expr {

@@ -109,9 +109,11 @@ impl Number {
 pub enum Node {
     Number(Number),
     Symbol(Symbol),
-    /// n-ary sum, entrywise with broadcasting. At least two terms, flattened, no two equal up to a numeric factor.
+    /// n-ary sum, entrywise with broadcasting. At least two terms, no two equal up to a numeric
+    /// factor; a sum among the terms stays closed where opening it would make more terms.
     Add(Vec<Expr>),
-    /// n-ary product, entrywise with broadcasting; at most one number, first. Flattened.
+    /// n-ary product, entrywise with broadcasting; at most one number, first. Flattened, up to a bounded
+    /// number of factors.
     Mul(Vec<Expr>),
     /// base^exponent, entrywise.
     Pow(Expr, Expr),
@@ -174,6 +176,8 @@ pub struct Graph {
     names: HashMap<Expr, String>,
     tags: HashMap<Expr, Tag>,
     sealed: HashSet<Expr>,
+    /// What reductions became, so that sums shared by many sums are looked into once.
+    pub(super) reduced: HashMap<Node, Expr>,
     /// What random draws are counted by: the words of the seed, then the step. Draws of an initializer use the former
     /// only ([`Storage::Seed`]).
     pub counters: Vec<Symbol>,
@@ -195,6 +199,7 @@ impl Graph {
             names: HashMap::new(),
             tags: HashMap::new(),
             sealed: HashSet::new(),
+            reduced: HashMap::new(),
             counters: Vec::new(),
             current_tag: None,
             random_counters: Vec::new(),
@@ -217,6 +222,8 @@ impl Graph {
     /// that derivatives may take it as a variable. Blocks seal their outputs.
     pub fn seal(&mut self, expr: Expr) {
         self.sealed.insert(expr);
+        // What was simplified before may have looked inside.
+        self.reduced.clear();
     }
 
     /// The node as the rules of simplification see it: a sealed value looks like an unknown symbol.

@@ -82,19 +82,29 @@ fn varies_along(graph: &Graph, expr: Expr, axes: &[Axis]) -> bool {
 
 /// Whether the value is known never to be negative (a NaN aside).
 fn is_nonnegative(graph: &Graph, expr: Expr) -> bool {
+    never_negative(graph, expr, &mut 256)
+}
+
+/// Gives up, and says no, after `visits` nodes.
+fn never_negative(graph: &Graph, expr: Expr, visits: &mut u32) -> bool {
+    if *visits == 0 {
+        return false;
+    }
+    *visits -= 1;
+    let mut ask = |expr: Expr| never_negative(graph, expr, visits);
     match graph.node(expr) {
         Node::Number(number) => number.value() >= 0.0,
         Node::Pow(base, exponent) => match graph.as_number(*exponent) {
-            Some(n) => n % 2.0 == 0.0 || n.fract() != 0.0 || is_nonnegative(graph, *base),
-            None => is_nonnegative(graph, *base),
+            Some(n) => n % 2.0 == 0.0 || n.fract() != 0.0 || ask(*base),
+            None => ask(*base),
         },
-        Node::Add(args) | Node::Mul(args) => args.iter().all(|&arg| is_nonnegative(graph, arg)),
+        Node::Add(args) | Node::Mul(args) => args.iter().all(|&arg| ask(arg)),
         Node::Apply(function, args) => function.0.is_nonnegative() || function.0.is_indicator(graph, args),
         Node::Reduce(_, _, arg) | Node::Rename(arg, _) | Node::Reshape { arg, .. } | Node::Spread(arg, _) => {
-            is_nonnegative(graph, *arg)
+            ask(*arg)
         }
         Node::Index(_) | Node::Random { .. } => true,
-        Node::Contract { left, right, .. } => is_nonnegative(graph, *left) && is_nonnegative(graph, *right),
+        Node::Contract { left, right, .. } => ask(*left) && ask(*right),
         Node::Symbol(_) | Node::Orthonormal(_) => false,
     }
 }

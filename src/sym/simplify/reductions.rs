@@ -164,7 +164,8 @@ fn separate(graph: &mut Graph, node: &Node) -> Option<Expr> {
 fn deviations(graph: &mut Graph, node: &Node) -> Option<Expr> {
     let (how, over, arg) = linear(node)?;
     let Node::Add(terms) = graph.visible(arg).clone() else { return None };
-    let worth = |&term: &Expr| !varies_along(graph, term, over) || matches!(graph.visible(term), Node::Add(_));
+    let worth =
+        |&term: &Expr| !varies_along(graph, term, over) || matches!(graph.visible(term), Node::Add(_));
     if !terms.iter().any(worth) {
         return None;
     }

@@ -333,3 +333,17 @@ fn grow(e: &mut Example, pairs: &[(Expr, Expr)]) -> (Expr, Expr) {
         }
     }
 }
+
+/// Sums of the two sums before, with something constant in each: their means stay linear in the depth.
+#[test]
+fn shared_sums_are_looked_into_once() {
+    let mut e = Example::new();
+    let (mut a, mut b) = (e.tensor(&[BATCH, N]), e.tensor(&[BATCH, N]));
+    for _ in 0..60 {
+        let (constant, term) = (e.tensor(&[N]), e.tensor(&[BATCH, N]));
+        let next = e.graph.add(&[a, b, constant, term]);
+        (a, b) = (b, next);
+    }
+    e.graph.mean(&[BATCH], b);
+    assert!(e.graph.len() < 2000, "{} nodes", e.graph.len());
+}
