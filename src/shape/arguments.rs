@@ -193,7 +193,12 @@ impl Elaborator<'_> {
 
     /// The value as the parameter's type wants it.
     fn fit(&mut self, param: &Param, value: Value, span: Span, tensors_too: bool) -> Value {
-        let hold = |inner: Rc<OpValue>| {
+        // Passed on under another name, an op shows this name in paths.
+        let hold = |op: Rc<OpValue>| {
+            let inner = match op.as_ref() {
+                OpValue::Held { inner, .. } => inner.clone(),
+                _ => op,
+            };
             Value::Op(Rc::new(OpValue::Held { name: param.name.text.as_str().into(), inner }))
         };
         match (&param.ty, value) {

@@ -9,6 +9,9 @@ use crate::ir::{Elem, NodeId, Type};
 use crate::resolve::hir::{Dim, Expr, ExprKind, LocalId, TensorType};
 use crate::source::Span;
 
+/// The role of what an op gives back.
+const RESULT: &str = "the result";
+
 /// One dimension of a signature and the axis that stands there.
 struct Position<'a> {
     dim: &'a Dim,
@@ -177,7 +180,7 @@ impl Elaborator<'_> {
     pub fn check_result(&mut self, frame: &mut Frame, value: Value, ty: &TensorType, owner: &str) -> Value {
         match value {
             Value::Tensor(node) => {
-                let meeting = Meeting { node, ty, owner, role: "the result" };
+                let meeting = Meeting { node, ty, owner, role: RESULT };
                 self.match_dims(frame, &meeting, ty.span)
             }
             other => other,
@@ -191,7 +194,7 @@ impl Elaborator<'_> {
         let got = self.shape(&ty);
         let wanted = self.sources.text(meeting.ty.span).to_string();
         let message = match meeting.role {
-            "the result" => format!("the result of `{}` should be {wanted}, but is {got}", meeting.owner),
+            RESULT => format!("the result of `{}` should be {wanted}, but is {got}", meeting.owner),
             _ => format!("`{}` expects {wanted}, got {got}", meeting.owner),
         };
         let mut diagnostic = self.error("T001", call, message).at(format!("this is given {got}"));
@@ -231,13 +234,16 @@ impl Elaborator<'_> {
         let got = self.shape(&ty);
         let text = self.sources.text(expr.span).to_string();
         let known = if text == wanted.to_string() { text } else { format!("{text} = {wanted}") };
-        let message = format!(
-            "`{}`: `{}` should have {known} here, but `{}` has {}",
-            meeting.owner,
-            meeting.role,
-            self.axes.name(axis),
-            self.axes.extent(axis)
-        );
+        let (name, extent) = (self.axes.name(axis), self.axes.extent(axis));
+        let message = match meeting.role {
+            RESULT => format!(
+                "the result of `{}` should have {known}, but its `{name}` has {extent}",
+                meeting.owner
+            ),
+            role => {
+                format!("`{}`: `{role}` should have {known}, but its `{name}` has {extent}", meeting.owner)
+            }
+        };
         let mut diagnostic = self.error("T001", call, message).at(format!("{} is {got}", meeting.role));
         let place = self.place(meeting.node);
         if place != diagnostic.labels[0].span {

@@ -75,7 +75,7 @@ fn jobs<'h>(hir: &'h Hir, options: &Options, diagnostics: &mut Diagnostics) -> V
         .map(|item| Job { item, train: None })
         .collect();
     for train in &hir.trains {
-        let Some(item) = trained(train) else { continue };
+        let Some(item) = trained(hir, train) else { continue };
         match jobs.iter_mut().find(|job| job.item == item) {
             Some(Job { train: Some(first), .. }) => diagnostics.push(
                 Diagnostic::error("N002", train.span, "this network has two `train` items")
@@ -101,15 +101,16 @@ fn is_asked(hir: &Hir, id: ItemId) -> bool {
     concrete && Some(item.span.file) == hir.root
 }
 
-fn trained(train: &Train) -> Option<ItemId> {
+fn trained(hir: &Hir, train: &Train) -> Option<ItemId> {
     let item = |kind: &ExprKind| match kind {
         ExprKind::Item(id) => Some(*id),
         _ => None,
     };
-    match &train.network.kind {
+    let named = match &train.network.kind {
         ExprKind::Call { callee, .. } => item(&callee.kind),
         kind => item(kind),
-    }
+    };
+    named.filter(|&id| matches!(hir.item(id).kind, ItemKind::Network(_) | ItemKind::Alias(_)))
 }
 
 fn select(hir: &Hir, wanted: &str, jobs: &mut Vec<Job>, diagnostics: &mut Diagnostics) {
