@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 
 use blkc::axes::{Axis, AxisTable, BATCH};
+use blkc::codegen::jit::Jit;
+use blkc::codegen::llvm;
+use blkc::codegen::target::Target;
 use blkc::hessian::{Plan, Routine, Symbols, Write};
 use blkc::loops::{Elem, Program, Stmt, interpret, verify};
 use blkc::lower::{Lowered, Options, lower};
@@ -79,9 +82,32 @@ impl Case {
         lowered
     }
 
-    /// Lowers, runs, and compares every symbol with the evaluated expressions.
+    /// Lowers, runs by the interpreter, and compares every symbol with the evaluated expressions.
     fn check(&self) -> Program {
         let lowered = self.lower();
+        let run = |arena: &mut [u8]| interpret::run(&lowered.program, "train", arena);
+        self.check_run(&lowered, run);
+        lowered.program
+    }
+
+    /// The same by the interpreter and by machine code.
+    fn check_compiled(&self) {
+        let program = self.check();
+        let target = Target::native();
+        let jit = Jit::new(&program, &target).expect("compiles");
+        let mut scratch = aligned(llvm::scratch_bytes(&program, &target));
+        let run = |arena: &mut [u8]| {
+            let mut memory = aligned(arena.len());
+            let bytes = bytes(&mut memory, arena.len());
+            bytes.copy_from_slice(arena);
+            // SAFETY: both are as large as the program asks for, and aligned.
+            unsafe { jit.run(&program, "train", bytes.as_mut_ptr(), scratch.as_mut_ptr().cast()) };
+            arena.copy_from_slice(bytes);
+        };
+        self.check_run(&self.lower(), run);
+    }
+
+    fn check_run(&self, lowered: &Lowered, run: impl FnOnce(&mut [u8])) {
         let mut arena = vec![0u8; lowered.program.arena_bytes];
         let mut values = HashMap::new();
         for (symbol, info) in self.graph.symbols() {
@@ -89,7 +115,7 @@ impl Case {
             write(&mut arena, lowered.symbol_offsets[&symbol], info.storage, &entries);
             values.insert(symbol, Tensor::new(&self.graph.axes, &info.axes, entries));
         }
-        interpret::run(&lowered.program, "train", &mut arena);
+        run(&mut arena);
         let roots: Vec<Expr> = self.writes.iter().map(|write| write.1).collect();
         let results = evaluate(&self.graph, &values, &roots);
         values.extend(self.writes.iter().map(|write| write.0).zip(results));
@@ -102,8 +128,22 @@ impl Case {
                 expected.iter().copied(),
             );
         }
-        lowered.program
     }
+}
+
+/// Memory of at least `size` bytes that starts at a cache line.
+fn aligned(size: usize) -> Vec<Line> {
+    vec![Line([0; 64]); size.div_ceil(64).max(1)]
+}
+
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+fn bytes(lines: &mut [Line], size: usize) -> &mut [u8] {
+    assert!(size <= size_of_val(lines));
+    // SAFETY: lines are plain bytes, and there are enough of them.
+    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), size) }
 }
 
 fn compare(name: &str, actual: &[f64], expected: impl Iterator<Item = f64> + Clone) {
@@ -472,8 +512,8 @@ fn classifier(batch: usize, inputs: usize, hidden: usize, classes: usize) -> Cas
 
 #[test]
 fn a_classifier_is_right() {
-    classifier(21, 9, 14, 3).check();
-    classifier(32, 40, 64, 10).check();
+    classifier(21, 9, 14, 3).check_compiled();
+    classifier(32, 40, 64, 10).check_compiled();
 }
 
 #[test]
@@ -497,13 +537,13 @@ fn dropped_entries_are_the_same_in_both_passes() {
     let one = case.graph.number(1.0);
     let gradient = case.graph.vjp(&[(loss, one)], &[x])[&x];
     case.output("gradient", gradient);
-    case.check();
+    case.check_compiled();
 }
 
 #[test]
 fn a_training_step_is_right() {
-    training_step(32, &[20, 48, 33, 5]).check();
-    training_step(7, &[3, 4, 2]).check();
+    training_step(32, &[20, 48, 33, 5]).check_compiled();
+    training_step(7, &[3, 4, 2]).check_compiled();
 }
 
 #[test]
