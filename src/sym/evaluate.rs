@@ -90,7 +90,7 @@ impl Evaluator<'_> {
             Node::Symbol(symbol) => self.symbol(*symbol),
             Node::Add(args) => self.entrywise(&axes, args, |entries| entries.iter().sum()),
             Node::Mul(args) => self.entrywise(&axes, args, |entries| entries.iter().product()),
-            Node::Pow(base, exponent) => self.entrywise(&axes, &[*base, *exponent], |entries| power(entries)),
+            Node::Pow(base, exponent) => self.entrywise(&axes, &[*base, *exponent], power),
             Node::Apply(function, args) => self.entrywise(&axes, args, |entries| function.0.eval(entries)),
             Node::Reduce(how, over, arg) => self.reduce(*how, over, *arg),
             Node::Contract { left, right, over } => self.contract(&axes, *left, *right, over),

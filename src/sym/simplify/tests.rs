@@ -103,12 +103,33 @@ fn number(graph: &mut Graph, value: f64) -> Expr {
 
 /// A node to which the rule applies.
 fn example(rule: &str, e: &mut Example) -> Node {
-    let (x, y) = (e.tensor(&[BATCH, N]), e.tensor(&[BATCH, N]));
-    let (w, v, s) = (e.tensor(&[N, D]), e.tensor(&[N]), e.tensor(&[]));
-    let z = e.tensor(&[BATCH, D]);
-    let g = &mut e.graph;
-    let two = number(g, 2.0);
-    match rule {
+    let tensors = Tensors {
+        x: e.tensor(&[BATCH, N]),
+        y: e.tensor(&[BATCH, N]),
+        z: e.tensor(&[BATCH, D]),
+        w: e.tensor(&[N, D]),
+        v: e.tensor(&[N]),
+        s: e.tensor(&[]),
+        two: number(&mut e.graph, 2.0),
+    };
+    let tables = [of_algebra, of_reductions, of_structure];
+    let found = tables.iter().find_map(|table| table(rule, &mut e.graph, &tensors));
+    found.unwrap_or_else(|| panic!("the rule `{rule}` has no example"))
+}
+
+struct Tensors {
+    x: Expr,
+    y: Expr,
+    z: Expr,
+    w: Expr,
+    v: Expr,
+    s: Expr,
+    two: Expr,
+}
+
+fn of_algebra(rule: &str, g: &mut Graph, t: &Tensors) -> Option<Node> {
+    let &Tensors { x, y, v, two, .. } = t;
+    Some(match rule {
         "collect like terms" => {
             let inner = g.intern(Node::Add(vec![x, y]));
             let minus = number(g, -1.0);
@@ -136,6 +157,13 @@ fn example(rule: &str, e: &mut Example) -> Node {
         }
         "function of numbers" => Node::Apply(FunctionRef(&Positive), vec![two]),
         "identity of the function" => Node::Apply(FunctionRef(&Positive), vec![g.intern(Node::Pow(x, two))]),
+        _ => return None,
+    })
+}
+
+fn of_reductions(rule: &str, g: &mut Graph, t: &Tensors) -> Option<Node> {
+    let &Tensors { x, y, z, w, v, .. } = t;
+    Some(match rule {
         "no axes" => reduce(Reduction::Sum, &[], x),
         "constant along the axes" => reduce(Reduction::Sum, &[BATCH, N], v),
         "nested reductions" => {
@@ -160,8 +188,7 @@ fn example(rule: &str, e: &mut Example) -> Node {
             reduce(Reduction::Sum, &[BATCH], deviation)
         }
         "sum of a contraction" => {
-            let u = e.tensor(&[BATCH, N]);
-            let inner = e.graph.intern(Node::Contract { left: x, right: u, over: vec![N] });
+            let inner = g.intern(Node::Contract { left: x, right: y, over: vec![N] });
             reduce(Reduction::Mean, &[BATCH], inner)
         }
         "matrix product" => reduce(Reduction::Mean, &[N], g.intern(Node::Mul(vec![x, w, y]))),
@@ -169,6 +196,13 @@ fn example(rule: &str, e: &mut Example) -> Node {
             g.intern(reduce(Reduction::Mean, &[N], x));
             reduce(Reduction::Sum, &[N], x)
         }
+        _ => return None,
+    })
+}
+
+fn of_structure(rule: &str, g: &mut Graph, t: &Tensors) -> Option<Node> {
+    let &Tensors { x, y, w, v, s, two, .. } = t;
+    Some(match rule {
         "contraction over nothing" => Node::Contract { left: x, right: w, over: vec![] },
         "contraction of a repeated value" => {
             let spread = g.intern(Node::Spread(w, vec![BATCH]));
@@ -197,8 +231,8 @@ fn example(rule: &str, e: &mut Example) -> Node {
             let spread = g.intern(Node::Spread(v, vec![BATCH]));
             Node::Spread(spread, vec![D, N])
         }
-        other => panic!("the rule `{other}` has no example"),
-    }
+        _ => return None,
+    })
 }
 
 #[test]
