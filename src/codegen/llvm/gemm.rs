@@ -536,3 +536,54 @@ impl<'ctx> Tables<'ctx> {
         self.get(emitter, 2, block)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan([m, n, k]: [u64; 3], a: (usize, usize), b: (usize, usize), terms: usize) -> Plan {
+        let mut target = Target::of_triple("x86_64-unknown-linux-gnu");
+        target.features =
+            Target::choose(Some("x86-64-v4"), None).map(|known| known.features).unwrap_or_default();
+        let range = |extent| Range::Full(extent as usize);
+        let operand = |strides| Operand { buffer: BufferId(0), strides };
+        let gemm = Gemm {
+            m: range(m),
+            n: range(n),
+            k: range(k),
+            a: operand(a),
+            b: operand(b),
+            terms: vec![(0, 0); terms],
+            epilogue: Default::default(),
+        };
+        Plan::new(&gemm, [m, n, k], &target)
+    }
+
+    #[test]
+    fn rows_that_share_cache_sets_make_smaller_tiles() {
+        assert_eq!(plan([128, 1024, 784], (784, 1), (1, 784), 1).rows, 13);
+        assert_eq!(plan([128, 1024, 1024], (1024, 1), (1, 1024), 1).rows, 8);
+        assert_eq!(plan([128, 1024, 1024], (1, 1024), (1024, 1), 1).rows, 13);
+    }
+
+    #[test]
+    fn tiles_are_of_nearly_equal_height() {
+        let plan = plan([64, 32, 100], (100, 1), (1, 100), 1);
+        assert_eq!((plan.rows, plan.tiles()), (13, 5));
+    }
+
+    #[test]
+    fn blocks_cover_every_term_once() {
+        let plan = plan([4, 64, 5000], (5000, 1), (64, 1), 3);
+        assert_eq!(plan.blocks.len(), 9);
+        assert_eq!(plan.blocks.iter().map(|block| block.2).sum::<u64>(), 15000);
+        assert_eq!(plan.blocks[1], (1667, 1667 * 64, 1667));
+        assert_eq!(plan.blocks[2].2, 5000 - 2 * 1667);
+    }
+
+    #[test]
+    fn weight_gradients_run_along_rows() {
+        assert!(plan([128, 1024, 128], (1, 1024), (1024, 1), 1).rows_outside);
+        assert!(!plan([128, 64, 1024], (1024, 1), (1, 1024), 1).rows_outside);
+    }
+}
