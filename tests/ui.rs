@@ -8,6 +8,8 @@
 
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
+
 use blkc::diag::{Diagnostic, Diagnostics, Severity, render};
 use blkc::driver::{FrontOptions, front};
 use blkc::source::{DiskLoader, Loader, MemoryLoader, Sources};
@@ -144,4 +146,85 @@ fn expectations_are_read() {
     assert!(!clean);
     assert_eq!((found[0].line, found[0].code.as_str(), found[0].text.as_str()), (1, "S001", "some text"));
     assert_eq!((found[1].line, found[1].severity, found[1].text.as_str()), (2, "warning", "x y"));
+}
+
+/// Words that are put into programs, right or wrong.
+const WORDS: &[&str] = &[
+    "x",
+    "1",
+    "0",
+    "-1",
+    "2.5",
+    "1e30",
+    "true",
+    "[1, 2]",
+    "[]",
+    "..",
+    "batch",
+    "dense",
+    "relu",
+    "(",
+    ")",
+    "(3)",
+    "|>",
+    "+",
+    "@",
+    "^ 2",
+    "if",
+    "else 1",
+    "for i in 3 { relu }",
+    "block b { relu }",
+    "\n",
+    "W",
+    "scale.m",
+    "training",
+    "random()",
+    "mean(x)",
+    "over = [c]",
+    "residual(",
+    "norm",
+    "n",
+    "d",
+    "f32[3]",
+    "class[2]",
+    "as weight",
+    "~ zeros",
+    "\"s\"",
+    "= 3",
+];
+
+/// A program of the tests with one word or stretch replaced.
+fn mutated() -> impl Strategy<Value = String> {
+    let reference = std::fs::read_to_string("docs/language.md").unwrap();
+    let mut texts: Vec<String> = reference
+        .split("```blk\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .map(String::from)
+        .collect();
+    texts.push(std::fs::read_to_string("tests/ui/library/every_definition.blk").unwrap());
+    let index = any::<proptest::sample::Index>;
+    (proptest::sample::select(texts), index(), index(), proptest::sample::select(WORDS)).prop_map(
+        |(text, a, b, word)| {
+            let words: Vec<&str> = text.split_inclusive([' ', '(', ')', '[', ']']).collect();
+            let (first, second) = (a.index(words.len()), b.index(words.len()));
+            let cut = if second.is_multiple_of(3) { 0 } else { second % 3 };
+            let rest = words[(first + cut).min(words.len())..].concat();
+            format!("{} {word} {rest}", words[..first].concat())
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
+
+    /// Whatever is written: the front end answers, with networks or with reasons, and what it says can be shown.
+    #[test]
+    fn mutated_programs_are_answered(text in mutated()) {
+        let loader = MemoryLoader([("mutated.blk".to_string(), text)].into());
+        let front = front("mutated.blk", &loader, &FrontOptions::default());
+        let shown = render::render(&front.diagnostics, &front.sources, Default::default());
+        prop_assert_eq!(shown.is_empty(), front.diagnostics.is_empty());
+        prop_assert!(front.diagnostics.iter().all(|diagnostic| diagnostic.code != "T099"), "{}", shown);
+    }
 }
