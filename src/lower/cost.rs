@@ -18,10 +18,13 @@ const RANDOM: u32 = 24;
 /// A function about which nothing is known.
 const UNKNOWN: u32 = 10;
 
+/// A function by its name, and which of its arguments are conditions.
+type Signature = (&'static str, Vec<bool>);
+
 /// Instruction counts and result types of elementwise functions, found by lowering them once.
 #[derive(Default)]
 pub(super) struct Costs {
-    functions: RefCell<HashMap<(&'static str, Vec<bool>), (u32, bool)>>,
+    functions: RefCell<HashMap<Signature, (u32, bool)>>,
 }
 
 impl Costs {

@@ -89,12 +89,11 @@ impl<'a> Emitter<'a> {
         let view = view(self.stages.graph, &self.stages.layouts, expr);
         let view = view.ok_or("a value that should lie in memory does not")?;
         let loaded = self.load_view(&view, env)?;
-        if let Source::Value(kept) = view.source {
-            if self.conditions.get(&kept).copied().unwrap_or(false) {
-                let zero = self.builder.number(0.0);
-                let loaded = self.as_float(loaded);
-                return Ok(self.builder.binary(Binary::Lt, zero, loaded));
-            }
+        let condition = |kept: &Expr| self.conditions.get(kept).copied().unwrap_or(false);
+        if matches!(view.source, Source::Value(kept) if condition(&kept)) {
+            let zero = self.builder.number(0.0);
+            let loaded = self.as_float(loaded);
+            return Ok(self.builder.binary(Binary::Lt, zero, loaded));
         }
         Ok(if self.builder.type_of(loaded) == Ty::I32 { loaded } else { self.as_float(loaded) })
     }

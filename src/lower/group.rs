@@ -76,11 +76,10 @@ fn place(
         let mut latest =
             before.iter().map(|edge| home[&edge.from]).filter(|&index| groups[index].level == level);
         let first = latest.next().unwrap_or_default();
-        if latest.all(|index| index == first) {
-            if let Some(axis) = joins(stages, &groups[first], stage) {
-                groups[first].push(stages, stage, axis);
-                return first;
-            }
+        let together = latest.all(|index| index == first);
+        if let Some(axis) = joins(stages, &groups[first], stage).filter(|_| together) {
+            groups[first].push(stages, stage, axis);
+            return first;
         }
     }
     let small = stages.list[stage].work <= SMALL_WORK;

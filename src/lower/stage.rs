@@ -114,11 +114,10 @@ impl<'a> Stages<'a> {
     fn assign(&mut self, symbol: Symbol, value: Expr, buffers: &[Buffer]) {
         let target = self.symbols[&symbol];
         let fitting = |&stage: &StageId| self.fits(stage, symbol, &buffers[target.index()]);
-        if let Some(stage) = self.of.get(&value).copied().filter(fitting) {
-            if self.dependences.overwrite(stage, symbol) {
-                self.list[stage].buffer = Some(target);
-                return;
-            }
+        let own = self.of.get(&value).copied().filter(fitting);
+        if let Some(stage) = own.filter(|&stage| self.dependences.overwrite(stage, symbol)) {
+            self.list[stage].buffer = Some(target);
+            return;
         }
         let axes = self.graph.symbol_info(symbol).axes.clone();
         let work = self.graph.axes.size(&axes) as u64;
