@@ -235,7 +235,8 @@ impl Elaborator<'_> {
 /// Tensors instead of configuration: `identity(x)`.
 fn is_application(item: &Item, args: &[Argument]) -> bool {
     let tensor = |arg: &Argument| arg.name.is_none() && matches!(arg.value, Value::Tensor(_));
-    matches!(item.kind, ItemKind::Op(_)) && !args.is_empty() && args.iter().all(tensor)
+    let configured = item.config().iter().all(|param| param.default.is_some());
+    matches!(item.kind, ItemKind::Op(_)) && configured && !args.is_empty() && args.iter().all(tensor)
 }
 
 type Wrap = Box<dyn Fn(OpValue) -> OpValue>;
