@@ -4,6 +4,7 @@
 mod oracle;
 
 use blkc::axes::BATCH;
+use blkc::hessian::explain::{Form, Options, block_text};
 use blkc::hessian::factors::{Factors, factors};
 use blkc::hessian::jacobian::{hessian, jacobian};
 use blkc::hessian::trace::gauss_newton_trace;
@@ -140,21 +141,82 @@ impl Case {
     }
 }
 
+/// The explanation of one block, with the parameters' short names.
+fn explained(name: &str, index: usize, options: &Options) -> String {
+    let mut case = cases().into_iter().find(|case| case.name == name).unwrap();
+    let mut block = case.block_exprs().swap_remove(index);
+    for param in &mut block.params {
+        param.name = param.name.rsplit('.').next().unwrap().to_string();
+    }
+    block_text(&mut case.graph, &block, options)
+}
+
+fn has(text: &str, label: &str, formula: &str) {
+    let found = text.lines().any(|line| line.trim().starts_with(label) && line.trim().ends_with(formula));
+    assert!(found, "no line `{label} … {formula}` in\n{text}");
+}
+
 #[test]
-fn show() {
-    for name in ["dense", "dense_bn_relu", "residual_mlp", "layernorm", "dense_gelu", "dense_bn"] {
-        let mut case = cases().into_iter().find(|case| case.name == name).unwrap();
-        for mut block in case.block_exprs() {
-            for param in &mut block.params {
-                param.name = param.name.rsplit('.').next().unwrap().to_string();
-            }
-            for mode in ScaleMode::ALL {
-                let options = blkc::hessian::explain::Options { steps: false, mode, ..Default::default() };
-                println!(
-                    "==== {name} {}\n{}",
-                    block.name,
-                    blkc::hessian::explain::block_text(&mut case.graph, &block, &options)
-                );
+fn dense_has_the_textbook_hessians() {
+    let text = explained("dense", 0, &Options::default());
+    has(&text, "H_z", " Wᵀ W");
+    has(&text, "H_W", " I ⊗ Σⱼ zⱼ zⱼᵀ");
+}
+
+#[test]
+fn batch_norm_becomes_a_projector_from_its_formula_alone() {
+    let text = explained("dense_bn_affine", 0, &Options::default());
+    has(&text, "J_z", "= diag(γ/s) P W δz");
+    has(&text, "where", "P = Id − Avg − diag(x̂) Avg diag(x̂)");
+}
+
+#[test]
+fn a_residual_block_adds_its_branch_to_the_identity() {
+    let text = explained("residual_mlp", 0, &Options::default());
+    has(&text, "H_z", " (I + ∂φ)ᵀ (I + ∂φ)");
+    has(&text, "where", "∂φ = W₂ diag(D) W₁");
+}
+
+#[test]
+fn the_paper_mode_prints_the_papers_factors() {
+    let options = Options { mode: ScaleMode::Paper, form: Form::Paper, ..Options::default() };
+    let text = explained("dense_bn", 0, &options);
+    assert!(text.contains("‖Wᵀ‖²₂,μ/‖W‖²₂,μ"), "{text}");
+    assert!(text.contains("1/‖W‖²₂,μ"), "{text}");
+    assert!(text.contains("Σᵢ wᵢ wᵢᵀ/Varᵢ"), "{text}");
+}
+
+#[test]
+fn cross_entropy_curves_by_its_probabilities() {
+    let text = explained("dense", 1, &Options::default());
+    has(&text, "Hess(l)", "(1/6) (diag(p) − p pᵀ)");
+}
+
+/// `measured` drops terms of order 1/M; on these tiny batches it still stays within a factor of two of the trace.
+#[test]
+fn measured_factors_are_near_the_trace() {
+    for mut case in cases() {
+        for block in case.block_exprs() {
+            let exact = factors(&mut case.graph, &block, ScaleMode::Trace);
+            let near = factors(&mut case.graph, &block, ScaleMode::Measured);
+            let ratio = case.number(near.m_z) / case.number(exact.m_z);
+            assert!((0.5..2.0).contains(&ratio), "{} {}: {ratio}", case.name, block.name);
+        }
+    }
+}
+
+/// `analytic` reads no data where it says so, and every factor is a finite positive number.
+#[test]
+fn analytic_factors_read_the_weights_alone() {
+    for mut case in cases() {
+        for block in case.block_exprs() {
+            let found = factors(&mut case.graph, &block, ScaleMode::Analytic);
+            let measured = found.assumptions.iter().any(|text| text.contains("measured"));
+            for factor in found.m_w.iter().chain([&found.m_z]) {
+                let reads_data = !case.graph.between(&[*factor], &[block.input]).is_empty();
+                assert!(measured || !reads_data, "{} {}", case.name, block.name);
+                let value = case.number(*factor);
+                assert!(value.is_finite() && value >= 0.0, "{} {}: {value}", case.name, block.name);
             }
         }
     }

@@ -126,6 +126,10 @@ pub fn block_text(graph: &mut Graph, block: &BlockExprs, options: &Options) -> S
     let graph = &*graph;
     let mut printer = Printer::new(graph);
     printer.name_leaf(block.input, "z");
+    let names = local::display_names(block);
+    for (name, param) in names.iter().zip(&block.params) {
+        printer.name_leaf(param.value, name.as_str());
+    }
     let derived: Vec<&Derived> = jacobians.iter().filter_map(|(_, derived)| derived.as_ref().ok()).collect();
     let mut operators: Vec<&Operator> = derived.iter().map(|derived| &derived.operator).collect();
     operators.extend(&curvature);
@@ -142,8 +146,9 @@ pub fn block_text(graph: &mut Graph, block: &BlockExprs, options: &Options) -> S
         page.line("Hess(l)", local::loss_hessian_text(graph, &mut printer, operator));
     }
     let paper = (options.form == Form::Paper).then(|| local::paper_form(graph, block));
-    for (wrt, result) in &jacobians {
-        if !options.wrt.is_empty() && !options.wrt.contains(wrt) {
+    let declared = ["z"].into_iter().chain(block.params.iter().map(|param| param.name.as_str()));
+    for (name, (wrt, result)) in declared.zip(&jacobians) {
+        if !options.wrt.is_empty() && !options.wrt.iter().any(|wanted| wanted == name) {
             continue;
         }
         match result {
@@ -239,9 +244,11 @@ impl Page {
         if wanted("z") {
             self.line("m_z", shown(&scale.text_z, printer.formula(scale.m_z)));
         }
-        for ((param, &factor), text) in block.params.iter().zip(&scale.m_w).zip(&scale.text_w) {
+        let names = local::display_names(block);
+        for (i, param) in block.params.iter().enumerate() {
+            let (factor, text) = (scale.m_w[i], &scale.text_w[i]);
             if wanted(&param.name) {
-                self.line(&format!("m_{}", param.name), shown(text, printer.formula(factor)));
+                self.line(&format!("m_{}", names[i]), shown(text, printer.formula(factor)));
             }
         }
         if options.steps {

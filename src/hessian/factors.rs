@@ -2,6 +2,7 @@
 //! exact or simplified under assumptions that are listed.
 
 use super::facts::Step;
+use super::local::display_names;
 use super::jacobian::{TooManyTerms, hessian, jacobian, jacobian_of};
 use super::moments::Moments;
 use super::trace::{Pair, contract_closed, gauss_newton_trace, is_cheap, pairs};
@@ -206,12 +207,13 @@ impl Derivation {
             }
             None => self.factor_of_input(graph, block),
         };
+        let names = display_names(block);
         let mut m_w = Vec::new();
         for (i, param) in block.params.iter().enumerate() {
             let matrix = (param.role == WEIGHT_ROLE).then(|| matrix_of(graph, block, param.value)).flatten();
             m_w.push(match matrix {
                 Some(matrix) => {
-                    self.text_w[i] = Some(format!("1/‖{}‖²₂,μ", param.name));
+                    self.text_w[i] = Some(format!("1/‖{}‖²₂,μ", names[i]));
                     self.paper_weight(graph, &matrix)
                 }
                 None => self.factor_of_param(graph, block, param),

@@ -86,6 +86,9 @@ fn derive(
     let mut result = known.remove(&output).unwrap_or(Operator { domain, codomain, terms: vec![] });
     let mut facts = Facts::new();
     facts.name_values(graph, &mut result);
+    if result.merge_diagonals(graph) > 0 {
+        note(steps, "diag(u) A + diag(v) A = diag(u + v) A", "slopes of one value are added");
+    }
     for step in facts.steps {
         note(steps, step.rule, &step.detail);
     }

@@ -8,7 +8,7 @@ use crate::axes::BATCH;
 use crate::sym::graph::{Expr, Graph, Node, Reduction};
 use crate::sym::notation::{Chain, Factored, Link, Notation, chain, factored, number};
 use crate::sym::operator::Operator;
-use crate::sym::print::Printer;
+use crate::sym::print::{Printer, pretty_name};
 
 /// With respect to what a Jacobian or Hessian is taken.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,10 +29,21 @@ impl Derived {
     }
 }
 
+/// The parameters' names as formulas show them: Greek where they spell a letter, numbered where two are equal.
+pub fn display_names(block: &BlockExprs) -> Vec<String> {
+    let repeated = |name: &str| block.params.iter().filter(|param| param.name == name).count() > 1;
+    let show = |(i, param): (usize, &super::BlockParam)| {
+        let before = block.params[..i].iter().filter(|other| other.name == param.name).count();
+        let name = pretty_name(&param.name);
+        if repeated(&param.name) { subscripted(&name, before + 1) } else { name }
+    };
+    block.params.iter().enumerate().map(show).collect()
+}
+
 /// The Jacobians of a block, z first, or why one has no closed form.
 pub fn jacobians(graph: &mut Graph, block: &BlockExprs) -> Vec<(String, Result<Derived, TooManyTerms>)> {
     let mut arguments = vec![("z".to_string(), block.input, true)];
-    arguments.extend(block.params.iter().map(|param| (param.name.clone(), param.value, false)));
+    arguments.extend(display_names(block).into_iter().zip(&block.params).map(|(name, p)| (name, p.value, false)));
     let derive = |(wrt, expr, is_input): (String, Expr, bool)| {
         let derived = jacobian_with_steps(graph, block.output, expr).map(|(operator, steps)| Derived {
             wrt: wrt.clone(),
@@ -61,8 +72,9 @@ pub struct Formulas {
 /// Names for what a block's formulas share: a for contractions with a parameter, s for roots, D for slopes.
 pub fn name_shared(graph: &Graph, printer: &mut Printer, block: &BlockExprs, operators: &[&Operator]) {
     let parameters: Vec<Expr> = block.params.iter().map(|param| param.value).collect();
-    let mut counts = [0; 3];
-    for expr in graph.between(&[block.output], &[block.input]) {
+    let mut counts = [0; 4];
+    let forward = graph.between(&[block.output], &[block.input]);
+    for &expr in &forward {
         if let Node::Contract { left, right, .. } = graph.node(expr)
             && (parameters.contains(left) || parameters.contains(right))
             && expr != block.output
@@ -79,19 +91,22 @@ pub fn name_shared(graph: &Graph, printer: &mut Printer, block: &BlockExprs, ope
             if !printer.has_root(radicand) {
                 printer.name_root(radicand, numbered("s", &mut counts[1]));
             }
-        } else if is_slope(graph, factor.expr) && !printer.has_name(factor.expr) {
-            printer.name(factor.expr, numbered("D", &mut counts[2]));
+        } else if factor.expr != block.input && is_slope(graph, factor.expr) && !printer.has_name(factor.expr) {
+            let (letter, count) = if forward.contains(&factor.expr) { ("h", 3) } else { ("D", 2) };
+            printer.name(factor.expr, numbered(letter, &mut counts[count]));
         }
     }
 }
 
+/// The letter itself, then with subscripts 2, 3, …
 fn numbered(letter: &str, count: &mut usize) -> String {
-    const SUBSCRIPTS: [char; 10] = ['₀', '₁', '₂', '₃', '₄', '₅', '₆', '₇', '₈', '₉'];
     *count += 1;
-    if *count == 1 {
-        return letter.to_string();
-    }
-    let digits = count.to_string();
+    if *count == 1 { letter.to_string() } else { subscripted(letter, *count) }
+}
+
+fn subscripted(letter: &str, number: usize) -> String {
+    const SUBSCRIPTS: [char; 10] = ['₀', '₁', '₂', '₃', '₄', '₅', '₆', '₇', '₈', '₉'];
+    let digits = number.to_string();
     let low = digits.chars().filter_map(|c| c.to_digit(10)).map(|d| SUBSCRIPTS[d as usize]);
     letter.chars().chain(low).collect()
 }

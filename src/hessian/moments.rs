@@ -291,10 +291,28 @@ impl Moments {
             }
             _ => false,
         };
-        if product_of_random || (elementwise && self.varies(graph, expr)) {
+        let shared_sum = self.is_sum_of_one_source(graph, expr);
+        if product_of_random || shared_sum || (elementwise && self.varies(graph, expr)) {
             return None;
         }
         self.law(graph, expr)
+    }
+
+    /// A sum with nonlinear terms of one and the same normal value: its terms are not independent.
+    fn is_sum_of_one_source(&mut self, graph: &mut Graph, expr: Expr) -> bool {
+        let Node::Add(terms) = graph.node(expr).clone() else { return false };
+        let nonlinear = terms.iter().any(|&term| self.varies(graph, term) && self.linear_law(graph, term).is_none());
+        if !nonlinear {
+            return false;
+        }
+        let mut sources: Vec<Expr> = Vec::new();
+        for leaf in terms.iter().flat_map(|&term| self.frontier(graph, term)).collect::<Vec<Expr>>() {
+            match self.law(graph, leaf) {
+                Some(Law::Normal(normal)) if !sources.contains(&normal.source) => sources.push(normal.source),
+                _ => {}
+            }
+        }
+        sources.len() == 1
     }
 
     /// The one source of randomness of an elementwise expression: `Some(None)` when there is none, `None` when there
@@ -386,14 +404,16 @@ impl Moments {
             }
         }
         let mut printer = Printer::new(graph);
-        for &(leaf, _) in &laws {
-            printer.name_leaf(leaf, "y");
+        const LETTERS: [&str; 4] = ["y", "y′", "y″", "y‴"];
+        for (place, &(leaf, _)) in laws.iter().enumerate() {
+            printer.name_leaf(leaf, LETTERS[place.min(3)]);
         }
         let inside = printer.formula(expr);
-        let law = |&(_, normal): &(Expr, Normal)| {
-            format!("y ∼ N({}, ({})²)", printer.formula(normal.mean), printer.formula(normal.deviation))
+        let law = |(place, &(_, normal)): (usize, &(Expr, Normal))| {
+            let (mean, deviation) = (printer.formula(normal.mean), printer.formula(normal.deviation));
+            format!("{} ∼ N({mean}, ({deviation})²)", LETTERS[place.min(3)])
         };
-        let laws: Vec<String> = laws.iter().map(law).collect();
+        let laws: Vec<String> = laws.iter().enumerate().map(law).collect();
         format!("{EXPECTATION}{inside}; {}]", laws.join(", "))
     }
 

@@ -158,8 +158,10 @@ impl Walk<'_> {
 
     /// Repeats along the variables of a factor that nothing else brings in and something later consumes.
     fn introduce(&mut self) -> bool {
-        let missing = self.remaining.iter().flat_map(|factor| factor.at.iter().map(|index| index.1));
-        let Some(var) = missing.into_iter().find(|var| !self.current.contains(var)) else { return false };
+        let places = self.remaining.iter().flat_map(|factor| factor.at.iter().map(|index| index.1));
+        let missing = places.filter(|var| !self.current.contains(var));
+        // Samples first: what a parameter does in each sample is then a product of matrices.
+        let Some(var) = missing.min_by_key(|var| self.term.axes[var.0] != BATCH) else { return false };
         self.current.push(var);
         self.links.push(Link::Spread(vec![self.term.axes[var.0]]));
         true

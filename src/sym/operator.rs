@@ -357,6 +357,22 @@ impl Operator {
         graph.spread(total, &self.codomain)
     }
 
+    /// diag(u) A + diag(v) A = diag(u + v) A: terms that differ only in factors over the variables of one factor become
+    /// one. Gives how many were saved.
+    pub fn merge_diagonals(&mut self, graph: &mut Graph) -> usize {
+        let before = self.terms.len();
+        let mut merged: Vec<Term> = Vec::new();
+        for term in std::mem::take(&mut self.terms) {
+            let found = merged.iter().position(|other| other.diagonal_difference(&term).is_some());
+            match found {
+                Some(place) => merged[place] = merged[place].with_diagonals_added(graph, &term),
+                None => merged.push(term),
+            }
+        }
+        self.terms = merged;
+        before - self.terms.len()
+    }
+
     /// Brings every term to a normal form and adds equal ones; says what that did.
     pub fn simplify(&mut self, graph: &mut Graph) -> Simplified {
         let mut seen: Vec<Term> = Vec::new();
@@ -382,6 +398,36 @@ impl Operator {
 }
 
 impl Term {
+    /// Where two terms differ only by diagonals: the variables of the diagonal.
+    fn diagonal_difference(&self, other: &Term) -> Option<Indices> {
+        let same_shape = self.axes == other.axes
+            && self.reshapes == other.reshapes
+            && (&self.domain, &self.codomain) == (&other.domain, &other.codomain);
+        let own = self.factors.iter().filter(|factor| !other.factors.contains(factor));
+        let theirs = other.factors.iter().filter(|factor| !self.factors.contains(factor));
+        let differing: Vec<&Factor> = own.chain(theirs).collect();
+        let widest = differing.iter().max_by_key(|factor| factor.at.len())?.at.clone();
+        let covered = differing.iter().all(|factor| factor.at.iter().all(|index| widest.contains(index)));
+        (same_shape && covered).then_some(widest)
+    }
+
+    fn with_diagonals_added(&self, graph: &mut Graph, other: &Term) -> Term {
+        let at = self.diagonal_difference(other).unwrap_or_default();
+        let mut result = self.clone();
+        result.factors.retain(|factor| other.factors.contains(factor));
+        let product = |graph: &mut Graph, from: &Term, without: &Term| {
+            let mut parts = vec![graph.number(from.coefficient)];
+            parts.extend(from.factors.iter().filter(|f| !without.factors.contains(f)).map(|f| f.expr));
+            graph.mul(&parts)
+        };
+        let (mine, theirs) = (product(graph, self, other), product(graph, other, self));
+        let expr = graph.add(&[mine, theirs]);
+        result.coefficient = 1.0;
+        result.factors.push(restrict(graph, expr, &at));
+        result.factors.sort();
+        result
+    }
+
     fn same_but_coefficient(&self, other: &Term) -> bool {
         self.factors == other.factors
             && self.axes == other.axes

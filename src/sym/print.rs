@@ -39,6 +39,8 @@ pub struct Printer<'a> {
     given: Vec<Expr>,
     /// Named quotients value·base^power, found again inside longer products.
     quotients: Vec<Quotient>,
+    /// The quotient whose definition is being printed.
+    defining: Option<Expr>,
 }
 
 impl<'a> Printer<'a> {
@@ -51,6 +53,7 @@ impl<'a> Printer<'a> {
             used_roots: vec![],
             given: vec![],
             quotients: vec![],
+            defining: None,
         }
     }
 
@@ -95,7 +98,7 @@ impl<'a> Printer<'a> {
     fn powers(&self, factors: &[Expr]) -> Vec<(Expr, f64)> {
         let split = |&factor: &Expr| self.power(factor).unwrap_or((factor, 1.0));
         let mut powers: Vec<(Expr, f64)> = factors.iter().map(split).collect();
-        for quotient in &self.quotients {
+        for quotient in self.quotients.iter().filter(|quotient| self.defining != Some(quotient.named)) {
             let of = |expr: Expr| powers.iter().position(|power| power.0 == expr);
             let (Some(i), Some(j)) = (of(quotient.value), of(quotient.base)) else { continue };
             let (times, under) = (powers[i].1, powers[j].1);
@@ -134,7 +137,9 @@ impl<'a> Printer<'a> {
             } else if let Some(&expr) = self.used.get(next) {
                 next += 1;
                 if let Some(name) = self.name_of(expr) {
+                    self.defining = Some(expr);
                     let text = self.structure(expr).0;
+                    self.defining = None;
                     clauses.push((name, text));
                 }
             } else {
