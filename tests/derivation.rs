@@ -10,6 +10,7 @@ use blkc::hessian::jacobian::{hessian, jacobian};
 use blkc::hessian::trace::gauss_newton_trace;
 use blkc::ir::ScaleMode;
 use blkc::sym::Expr;
+use blkc::sym::print::Printer;
 use oracle::{Case, cases, close};
 
 /// Gradients by the symbolic vector–Jacobian products, for every block boundary and parameter.
@@ -214,7 +215,8 @@ fn analytic_factors_read_the_weights_alone() {
             let measured = found.assumptions.iter().any(|text| text.contains("measured"));
             for factor in found.m_w.iter().chain([&found.m_z]) {
                 let reads_data = !case.graph.between(&[*factor], &[block.input]).is_empty();
-                assert!(measured || !reads_data, "{} {}", case.name, block.name);
+                let formula = Printer::new(&case.graph).formula(*factor);
+                assert!(measured || !reads_data, "{} {}: {formula}", case.name, block.name);
                 let value = case.number(*factor);
                 assert!(value.is_finite() && value >= 0.0, "{} {}: {value}", case.name, block.name);
             }

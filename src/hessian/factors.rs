@@ -2,8 +2,8 @@
 //! exact or simplified under assumptions that are listed.
 
 use super::facts::Step;
-use super::local::display_names;
 use super::jacobian::{TooManyTerms, hessian, jacobian, jacobian_of};
+use super::local::display_names;
 use super::moments::Moments;
 use super::trace::{Pair, contract_closed, gauss_newton_trace, is_cheap, pairs};
 use super::{BlockExprs, BlockParam};
@@ -147,15 +147,14 @@ impl Derivation {
 
     /// One summand under the mode's assumptions; `None` when it is left out.
     fn simplified(&mut self, graph: &mut Graph, block: &BlockExprs, pair: Pair) -> Option<Expr> {
-        let network = pair.network.normalize(graph);
+        let network = pair.network.clone().normalize(graph);
         let exact = network.contract(graph, &[]);
         let (network, value) = if is_cheap(graph, exact, &network) {
-            (network, exact)
+            (pair.network, exact)
         } else if let Some(decorrelated) = pair.decorrelated {
             self.assume("products of different rows of a weight average out (independent, zero mean)");
-            let network = decorrelated.normalize(graph);
-            let value = network.contract(graph, &[]);
-            (network, value)
+            let value = contract_closed(graph, decorrelated.clone());
+            (decorrelated, value)
         } else {
             self.assume(
                 "products of different branches of the block average out (independent weights, zero mean)",

@@ -43,7 +43,8 @@ pub fn display_names(block: &BlockExprs) -> Vec<String> {
 /// The Jacobians of a block, z first, or why one has no closed form.
 pub fn jacobians(graph: &mut Graph, block: &BlockExprs) -> Vec<(String, Result<Derived, TooManyTerms>)> {
     let mut arguments = vec![("z".to_string(), block.input, true)];
-    arguments.extend(display_names(block).into_iter().zip(&block.params).map(|(name, p)| (name, p.value, false)));
+    arguments
+        .extend(display_names(block).into_iter().zip(&block.params).map(|(name, p)| (name, p.value, false)));
     let derive = |(wrt, expr, is_input): (String, Expr, bool)| {
         let derived = jacobian_with_steps(graph, block.output, expr).map(|(operator, steps)| Derived {
             wrt: wrt.clone(),
@@ -91,7 +92,8 @@ pub fn name_shared(graph: &Graph, printer: &mut Printer, block: &BlockExprs, ope
             if !printer.has_root(radicand) {
                 printer.name_root(radicand, numbered("s", &mut counts[1]));
             }
-        } else if factor.expr != block.input && is_slope(graph, factor.expr) && !printer.has_name(factor.expr) {
+        } else if factor.expr != block.input && is_slope(graph, factor.expr) && !printer.has_name(factor.expr)
+        {
             let (letter, count) = if forward.contains(&factor.expr) { ("h", 3) } else { ("D", 2) };
             printer.name(factor.expr, numbered(letter, &mut counts[count]));
         }

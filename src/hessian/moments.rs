@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 
+use super::facts::{Normalized, normalized_by, power_of};
 use crate::axes::{Axis, BATCH};
 use crate::sym::differentiate::arguments;
 use crate::sym::graph::{Expr, Graph, Node, Reduction};
-use crate::sym::operator::{Factor, Term};
+use crate::sym::operator::{Factor, Indices, Term};
 use crate::sym::print::{EXPECTATION, Printer};
 
 /// Points of equal weight of the standard normal law: the middles of `POINTS` slices of equal probability.
@@ -47,13 +48,22 @@ impl Moments {
         let mut expected = network.clone();
         expected.factors.clear();
         let mut groups: Vec<Factor> = Vec::new();
-        for factor in &network.factors {
+        // The widest first, so that what varies along fewer axes joins them.
+        let mut factors: Vec<&Factor> = network.factors.iter().collect();
+        factors.sort_by_key(|factor| std::cmp::Reverse(factor.at.len()));
+        for factor in factors {
             if !self.varies(graph, factor.expr) {
                 expected.factors.push(factor.clone());
                 continue;
             }
-            match groups.iter_mut().find(|group| group.at == factor.at) {
-                Some(group) => group.expr = graph.mul(&[group.expr, factor.expr]),
+            let nested = |group: &&mut Factor| within(&group.at, &factor.at) || within(&factor.at, &group.at);
+            match groups.iter_mut().find(nested) {
+                Some(group) => {
+                    group.expr = graph.mul(&[group.expr, factor.expr]);
+                    if group.at.len() < factor.at.len() {
+                        group.at = factor.at.clone();
+                    }
+                }
                 None => groups.push(factor.clone()),
             }
         }
@@ -233,6 +243,10 @@ impl Moments {
 
     /// E expr, over the axes without the batch.
     fn expectation(&mut self, graph: &mut Graph, expr: Expr) -> Option<Expr> {
+        if let Some((shares, rest)) = self.shares_at_expectation(graph, expr) {
+            let rest = self.expectation(graph, rest)?;
+            return Some(graph.mul(&[shares, rest]));
+        }
         if let Some((base, 2.0)) = numeric_power(graph, expr)
             && let Some(Law::Normal(normal)) = self.linear_law(graph, base)
         {
@@ -255,6 +269,31 @@ impl Moments {
                 Some(self.quadrature(graph, expr))
             }
         }
+    }
+
+    /// Shares of a sum, e/Σ_S e, taken as 1/|S|; and the rest of the product.
+    fn shares_at_expectation(&mut self, graph: &mut Graph, expr: Expr) -> Option<(Expr, Expr)> {
+        let factors = match graph.node(expr) {
+            Node::Mul(factors) => factors.clone(),
+            _ => vec![expr],
+        };
+        let factors: Vec<Expr> = factors.into_iter().flat_map(|f| opened_share(graph, f)).collect();
+        for (i, &factor) in factors.iter().enumerate() {
+            let (value, times) = power_of(graph, factor);
+            for (j, &under) in factors.iter().enumerate() {
+                let (base, power) = power_of(graph, under);
+                let Node::Reduce(_, over, _) = graph.node(base).clone() else { continue };
+                if i == j || power != -times || normalized_by(graph, value, base) != Some(Normalized::Share) {
+                    continue;
+                }
+                self.assume("the shares of a sum are equal (all classes equally probable)");
+                let rest: Vec<Expr> =
+                    (0..factors.len()).filter(|k| *k != i && *k != j).map(|k| factors[k]).collect();
+                let share = graph.number((graph.axes.size(&over) as f64).powf(-times));
+                return Some((share, graph.mul(&rest)));
+            }
+        }
+        None
     }
 
     /// A product whose factors without randomness are taken out of the expectation.
@@ -280,6 +319,9 @@ impl Moments {
 
     /// The law of what is linear in a normal value (nothing that needs quadrature).
     fn linear_law(&mut self, graph: &mut Graph, expr: Expr) -> Option<Law> {
+        if expr == self.input {
+            return self.law(graph, expr);
+        }
         let elementwise = matches!(graph.node(expr), Node::Pow(..) | Node::Apply(..));
         let product_of_random = match graph.node(expr).clone() {
             Node::Mul(factors) => {
@@ -301,7 +343,8 @@ impl Moments {
     /// A sum with nonlinear terms of one and the same normal value: its terms are not independent.
     fn is_sum_of_one_source(&mut self, graph: &mut Graph, expr: Expr) -> bool {
         let Node::Add(terms) = graph.node(expr).clone() else { return false };
-        let nonlinear = terms.iter().any(|&term| self.varies(graph, term) && self.linear_law(graph, term).is_none());
+        let nonlinear =
+            terms.iter().any(|&term| self.varies(graph, term) && self.linear_law(graph, term).is_none());
         if !nonlinear {
             return false;
         }
@@ -422,6 +465,18 @@ impl Moments {
             self.assumptions.push(text.into());
         }
     }
+}
+
+/// Whether one tensor's variables are among another's, the sample among them: both may vary with the same data.
+fn within(inner: &Indices, outer: &Indices) -> bool {
+    inner.iter().any(|index| index.0 == BATCH) && inner.iter().all(|index| outer.contains(index))
+}
+
+/// A named quotient, or a power of one, as its factors.
+fn opened_share(graph: &mut Graph, expr: Expr) -> Vec<Expr> {
+    let (base, power) = power_of(graph, expr);
+    let Node::Mul(factors) = graph.node(base).clone() else { return vec![expr] };
+    factors.into_iter().map(|factor| graph.powf(factor, power)).collect()
 }
 
 fn numeric_power(graph: &Graph, expr: Expr) -> Option<(Expr, f64)> {
