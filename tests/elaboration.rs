@@ -165,3 +165,29 @@ fn hostile_programs_end_in_diagnostics() {
         assert!(front.networks.is_empty(), "{text}");
     }
 }
+
+#[test]
+fn the_dump_reads_like_the_program() {
+    let network =
+        network("network n(x: f32[8]) -> f32[2] { x |> block b { dense(2) |> tanh } |> squared_error }");
+    let expected = "\
+network n
+  %0 (x) = input : [batch: 64, d: 8]
+input %0
+  %1 = target : [batch: 64, n: 2]
+target %1
+block b
+  %2 = gaussian over=[n, d] stream=1 : [n: 2, d: 8]
+  %3 = mul %2 0.5 : [n: 2, d: 8]
+  param b.dense.W: [n: 2, d: 8] as weight ~ %3
+  %4 = contract b.dense.W %0 : [batch: 64, n: 2]
+  %5 = tanh %4 : [batch: 64, n: 2]
+  output %5
+  %6 = sub %5 %1 : [batch: 64, n: 2]
+  %7 = pow %6 2 : [batch: 64, n: 2]
+  %8 = sum %7 over=[n] : [batch: 64]
+  %9 = mul 0.5 %8 : [batch: 64]
+loss %9
+";
+    assert_eq!(blkc::ir::print::print(&network), expected);
+}

@@ -161,7 +161,7 @@ pub struct Param {
     pub axes: Vec<Axis>,
     /// `weight`, `bias`, `scale`, `shift`, or what the source says after `as`; empty when it says nothing.
     pub role: String,
-    /// The initial value, over `axes`.
+    /// The initial value, over `axes` or some of them (`zeros` is a number), along the others repeated.
     pub init: NodeId,
     pub block: BlockId,
     pub origin: OriginId,
@@ -214,6 +214,7 @@ pub struct State {
 #[derive(Clone, Debug)]
 pub struct Update {
     pub param: ParamId,
+    /// Over the parameter's axes or some of them, like the values of the states.
     pub value: NodeId,
     pub states: Vec<(StateId, NodeId)>,
 }

@@ -119,7 +119,7 @@ impl Printer<'_> {
             Op::Apply { intrinsic, .. } => intrinsic.name().to_string(),
             Op::Number(value) => value.to_string(),
         };
-        let _ = write!(text, " = {operation} {}", inputs.join(" "));
+        let _ = write!(text, " = {}", format!("{operation} {}", inputs.join(" ")).trim_end());
         if let Op::Apply { attrs, .. } = &node.op {
             for (name, attr) in attrs {
                 let attr = self.attr(attr);
