@@ -1,5 +1,98 @@
 //! Arguments and printing: one file per verb. The only place in the compiler that prints.
+//!
+//! Results go to stdout, progress and diagnostics to stderr. Exit status: 0, 1 when the input is at fault, 2 for
+//! wrong usage.
 
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+mod bench;
+mod build;
+mod check;
+mod common;
+mod completions;
+mod explain;
+mod new;
+mod summary;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Compiler for .blk, a declarative language for networks made of blocks.
+///
+/// Derives each block's local Hessians and scale factors symbolically, explains them, and compiles the network into
+/// native multi-threaded training code.
+#[derive(Parser)]
+#[command(name = "blkc", version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    New(new::Args),
+    Check(check::Args),
+    Summary(summary::Args),
+    Explain(explain::Args),
+    Train(train::Args),
+    Build(build::Args),
+    Bench(bench::Args),
+    Completions(completions::Args),
+}
+
+/// Why a verb stopped, already fit for the user.
+pub(crate) enum Failure {
+    /// Diagnostics were printed.
+    Reported,
+    /// A message and, where there is one, the cure.
+    Error { message: String, help: Option<String> },
+    /// Usage: exit status 2.
+    Usage(String),
+    /// The run ended by itself with this exit status (an interrupt that saved, say).
+    Status(u8),
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Failure::Error { message, help: None }
+    }
+}
+
+pub(crate) type Outcome = Result<(), Failure>;
+
+/// The whole program: reads the arguments, runs the verb, tells the exit status.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match &cli.verb {
+        Verb::New(args) => new::run(args),
+        Verb::Check(args) => check::run(args),
+        Verb::Summary(args) => summary::run(args),
+        Verb::Explain(args) => explain::run(args),
+        Verb::Train(args) => train::run(args),
+        Verb::Build(args) => build::run(args),
+        Verb::Bench(args) => bench::run(args),
+        Verb::Completions(args) => completions::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(failure),
+    }
+}
+
+fn report(failure: Failure) -> ExitCode {
+    match failure {
+        Failure::Reported => ExitCode::from(1),
+        Failure::Status(status) => ExitCode::from(status),
+        Failure::Usage(message) => {
+            eprintln!("error: {message}");
+            ExitCode::from(2)
+        }
+        Failure::Error { message, help } => {
+            eprintln!("error: {message}");
+            if let Some(help) = help {
+                eprintln!("  help: {help}");
+            }
+            ExitCode::from(1)
+        }
+    }
 }

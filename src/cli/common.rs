@@ -1,0 +1,100 @@
+//! What the verbs share: the program to read, the machine to compile for, and how findings are shown.
+
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+
+use super::Failure;
+use crate::codegen::target::Target;
+use crate::diag::{self, render};
+use crate::driver::{self, Front, FrontOptions};
+use crate::ir::Network;
+use crate::source::DiskLoader;
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+/// The program that a verb works on.
+#[derive(clap::Args)]
+pub struct Source {
+    /// The .blk program
+    #[arg(value_name = "FILE")]
+    pub file: String,
+    /// Which network, where the file holds several
+    #[arg(long, value_name = "NAME")]
+    pub network: Option<String>,
+    /// Samples per step, in place of the file's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    pub batch: Option<u64>,
+    /// Number format of the computation
+    #[arg(long, value_name = "P", value_parser = ["f32", "f32_strict"])]
+    pub precision: Option<String>,
+}
+
+impl Source {
+    /// Reads and checks the program; prints what was found.
+    pub fn front(&self) -> Result<Front, Failure> {
+        self.front_with(Format::Text)
+    }
+
+    pub fn front_with(&self, format: Format) -> Result<Front, Failure> {
+        let options = FrontOptions {
+            batch: self.batch.map(|batch| batch as usize),
+            network: self.network.clone(),
+            precision: self.precision.clone(),
+        };
+        let front = driver::front(&self.file, &DiskLoader, &options);
+        show(&front, format);
+        if diag::has_errors(&front.diagnostics) { Err(Failure::Reported) } else { Ok(front) }
+    }
+
+    /// The one network that is meant.
+    pub fn network(&self) -> Result<Network, Failure> {
+        let mut networks = self.front()?.networks;
+        let names: Vec<String> = networks.iter().map(|network| network.name.clone()).collect();
+        match networks.len() {
+            1 => Ok(networks.remove(0)),
+            0 => Err(Failure::Error {
+                message: format!("{} holds no network that can be compiled as it stands", self.file),
+                help: Some("a family of networks needs its arguments: network name = family(…)".into()),
+            }),
+            _ => Err(Failure::Error {
+                message: format!("{} holds several networks: {}", self.file, names.join(", ")),
+                help: Some(format!("choose one, for example --network {}", names[0])),
+            }),
+        }
+    }
+}
+
+fn show(front: &Front, format: Format) {
+    if format == Format::Json {
+        println!("{}", render::to_json(&front.diagnostics, &front.sources));
+    } else if !front.diagnostics.is_empty() {
+        eprint!("{}", render::render(&front.diagnostics, &front.sources, terminal_style()));
+    }
+}
+
+fn terminal_style() -> render::Style {
+    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    render::Style { color, width: 100 }
+}
+
+/// The machine to compile for.
+#[derive(clap::Args)]
+pub struct Machine {
+    /// native, portable, x86-64-v3, x86-64-v4 or aarch64
+    #[arg(long, value_name = "CPU", default_value = "native")]
+    pub target_cpu: String,
+    /// Features to add or remove, such as -avx512f,+fma
+    #[arg(long, value_name = "±F,…", allow_hyphen_values = true)]
+    pub target_features: Option<String>,
+}
+
+impl Machine {
+    pub fn target(&self) -> Result<Target, Failure> {
+        Target::named(&self.target_cpu, self.target_features.as_deref()).map_err(Failure::Usage)
+    }
+}

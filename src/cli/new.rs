@@ -1,0 +1,46 @@
+//! `blkc new NAME`.
+
+use std::fs;
+use std::path::Path;
+
+use super::{Failure, Outcome};
+
+/// Writes a small project: a .blk file that trains on the embedded digits
+#[derive(clap::Args)]
+#[command(after_help = "Example: blkc new first && blkc train first/first.blk")]
+pub struct Args {
+    /// Name of the folder and of the network: letters, digits and _, a letter first
+    name: String,
+}
+
+/// The project's file, with NAME for the network's name.
+const TEMPLATE: &str = include_str!("../../examples/digits.blk");
+
+pub fn run(args: &Args) -> Outcome {
+    if !is_identifier(&args.name) {
+        return Err(Failure::Usage(format!(
+            "`{}` cannot name a network: use letters, digits and _, a letter first",
+            args.name
+        )));
+    }
+    let folder = Path::new(&args.name);
+    let file = folder.join(format!("{}.blk", args.name));
+    let failed = |error: std::io::Error| format!("cannot write {}: {error}", file.display());
+    if folder.exists() {
+        return Err(format!("{} exists already", folder.display()).into());
+    }
+    let text = TEMPLATE
+        .replace("network digits(", &format!("network {}(", args.name))
+        .replace("train digits {", &format!("train {} {{", args.name));
+    fs::create_dir_all(folder).map_err(failed)?;
+    fs::write(&file, text).map_err(failed)?;
+    println!("wrote {}", file.display());
+    println!("next: blkc train {}", file.display());
+    Ok(())
+}
+
+fn is_identifier(name: &str) -> bool {
+    let mut letters = name.chars();
+    letters.next().is_some_and(|first| first.is_ascii_alphabetic())
+        && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+}

@@ -1,0 +1,185 @@
+//! From the compiled network to the runtime's manifest: where everything lies, and what a run starts from.
+
+use std::collections::HashMap;
+
+use blk_runtime::manifest as rt;
+
+use crate::axes::Axis;
+use crate::codegen::target::Target;
+use crate::hessian::Plan;
+use crate::ir::{Elem, Network, print};
+use crate::loops;
+use crate::lower::Lowered;
+use crate::sym::Symbol;
+use crate::sym::graph::{Pass, Tag};
+
+/// Describes the code of `lowered`, compiled for `target`, to the runtime.
+pub fn manifest(network: &Network, plan: &Plan, lowered: &Lowered, target: &Target, scratch: usize) -> rt::Manifest {
+    let describe = Describe { network, plan, lowered };
+    let spec = describe.spec();
+    let training = network.training.as_ref();
+    rt::Manifest {
+        format: rt::FORMAT,
+        compiler: env!("CARGO_PKG_VERSION").into(),
+        network: network.name.clone(),
+        spec_hash: digest(&spec),
+        spec,
+        target: rt::Target { triple: target.triple.clone(), features: target.required_features() },
+        batch: network.axes.extent(crate::axes::BATCH),
+        precision: training.map_or("f32".into(), |training| training.settings.precision.clone()),
+        input_shape: describe.sample_shape(&network.node(network.input).ty.axes),
+        task: describe.task(),
+        arena_bytes: lowered.program.arena_bytes,
+        scratch_bytes: scratch,
+        routines: lowered.program.routines.iter().map(routine).collect(),
+        tensors: describe.tensors(),
+        scalars: describe.scalars(),
+        hypers: describe.hypers(),
+        blocks: describe.blocks(),
+        optimizer: training.map_or(String::new(), |training| training.optimizer.clone()),
+        defaults: describe.defaults(),
+    }
+}
+
+struct Describe<'a> {
+    network: &'a Network,
+    plan: &'a Plan,
+    lowered: &'a Lowered,
+}
+
+impl Describe<'_> {
+    fn offset(&self, symbol: Symbol) -> usize {
+        self.lowered.symbol_offsets[&symbol]
+    }
+
+    fn extents(&self, axes: &[Axis]) -> Vec<usize> {
+        axes.iter().map(|&axis| self.network.axes.extent(axis)).collect()
+    }
+
+    fn sample_shape(&self, axes: &[Axis]) -> Vec<usize> {
+        self.extents(axes)[1..].to_vec()
+    }
+
+    fn task(&self) -> rt::Task {
+        let target = &self.network.node(self.network.target).ty;
+        match target.elem {
+            Elem::Class(axis) => rt::Task::Class { classes: self.network.axes.extent(axis) },
+            _ => rt::Task::Float { size: self.sample_shape(&target.axes).iter().product() },
+        }
+    }
+
+    /// What shapes the training, line by line; numbers that may be set at run time are not part of it.
+    fn spec(&self) -> Vec<String> {
+        print::network(self.network).lines().map(str::to_string).collect()
+    }
+
+    fn tensors(&self) -> Vec<rt::Tensor> {
+        let symbols = &self.plan.symbols;
+        let network = self.network;
+        let params = network.params.iter().zip(&symbols.params).map(|(param, &symbol)| {
+            self.tensor(symbol, rt::TensorKind::Parameter, &param.role)
+        });
+        let stats = symbols.stats.iter().map(|&symbol| self.tensor(symbol, rt::TensorKind::Statistic, ""));
+        let states = symbols.states.iter().map(|&symbol| self.tensor(symbol, rt::TensorKind::State, ""));
+        params.chain(stats).chain(states).collect()
+    }
+
+    fn tensor(&self, symbol: Symbol, kind: rt::TensorKind, role: &str) -> rt::Tensor {
+        let info = self.plan.graph.symbol_info(symbol);
+        let shape = self.extents(&info.axes);
+        rt::Tensor { name: info.name.clone(), kind, role: role.into(), shape, offset: self.offset(symbol) }
+    }
+
+    fn scalars(&self) -> rt::Scalars {
+        let symbols = &self.plan.symbols;
+        rt::Scalars {
+            input: self.offset(symbols.input),
+            target: self.offset(symbols.target),
+            step: self.offset(symbols.step),
+            seed: symbols.seed.map(|symbol| self.offset(symbol)),
+            loss: self.offset(symbols.loss),
+            accuracy: symbols.accuracy.map(|symbol| self.offset(symbol)),
+            sample_loss: self.offset(symbols.sample_loss),
+            sample_hit: symbols.sample_hit.map(|symbol| self.offset(symbol)),
+            output: self.offset(symbols.output),
+            time: self.offset(symbols.time),
+            total_time: self.offset(symbols.total_time),
+            multiplier: self.offset(symbols.multiplier),
+        }
+    }
+
+    fn hypers(&self) -> Vec<rt::Hyper> {
+        let hypers = self.network.training.iter().flat_map(|training| &training.hypers);
+        let place = |(hyper, &symbol): (&crate::ir::Hyper, &Symbol)| rt::Hyper {
+            name: hyper.name.clone(),
+            value: hyper.value,
+            offset: self.offset(symbol),
+        };
+        hypers.zip(&self.plan.symbols.hypers).map(place).collect()
+    }
+
+    fn blocks(&self) -> Vec<rt::Block> {
+        (0..self.network.blocks.len()).map(|index| self.block(index)).collect()
+    }
+
+    fn block(&self, index: usize) -> rt::Block {
+        let block = &self.network.blocks[index];
+        let symbols = &self.plan.symbols;
+        let factor = |of: &[Symbol]| of.get(index).map(|&symbol| self.offset(symbol));
+        let m_w = block.params.iter().filter_map(|&param| {
+            let symbol = symbols.m_w[param.index()]?;
+            Some((self.network.param(param).name.clone(), self.offset(symbol)))
+        });
+        rt::Block {
+            name: block.name.clone(),
+            m_z: factor(&symbols.m_z),
+            m: factor(&symbols.m),
+            m_w: m_w.collect(),
+            flops_forward: flops(&self.lowered.flops, index, Pass::Forward),
+            flops_backward: flops(&self.lowered.flops, index, Pass::Backward),
+        }
+    }
+
+    fn defaults(&self) -> rt::Defaults {
+        match &self.network.training {
+            None => rt::Defaults { data: None, epochs: 1, seed: 0, normalize: true },
+            Some(training) => rt::Defaults {
+                data: training.settings.data.clone(),
+                epochs: training.settings.epochs,
+                seed: training.settings.seed,
+                normalize: training.settings.normalize,
+            },
+        }
+    }
+}
+
+fn flops(table: &HashMap<Tag, u64>, block: usize, pass: Pass) -> u64 {
+    table.get(&Tag { block: block as u32, pass }).copied().unwrap_or(0)
+}
+
+fn routine(routine: &loops::Routine) -> rt::Routine {
+    let level = |(index, level): (usize, &loops::Level)| rt::Level {
+        symbol: loops::level_symbol(&routine.name, index),
+        serial: level.serial,
+        groups: level.groups.iter().map(group).collect(),
+    };
+    rt::Routine { name: routine.name.clone(), levels: routine.levels.iter().enumerate().map(level).collect() }
+}
+
+fn group(group: &loops::Group) -> rt::Group {
+    let pass = match group.pass {
+        loops::Pass::Forward => "forward",
+        loops::Pass::Backward => "backward",
+        loops::Pass::Update => "update",
+    };
+    rt::Group { label: group.label.clone(), tasks: group.tasks(), block: group.block, pass: pass.into() }
+}
+
+/// FNV-1a over the lines: a name for the spec, whose lines are compared where it matters.
+fn digest(lines: &[String]) -> String {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in lines.iter().flat_map(|line| line.bytes().chain([b'\n'])) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    format!("{hash:016x}")
+}
