@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use blk_runtime::manifest as rt;
 
 use crate::axes::Axis;
-use crate::codegen::target::Target;
+use crate::codegen::{llvm, target::Target};
 use crate::hessian::Plan;
 use crate::ir::{Elem, Network, print};
 use crate::loops;
@@ -24,7 +24,7 @@ pub fn manifest(network: &Network, plan: &Plan, lowered: &Lowered, target: &Targ
         network: network.name.clone(),
         spec_hash: digest(&spec),
         spec,
-        target: rt::Target { triple: target.triple.clone(), features: target.required_features() },
+        target: rt::Target { triple: target.triple.clone(), features: target.features.clone() },
         batch: network.axes.extent(crate::axes::BATCH),
         precision: training.map_or("f32".into(), |training| training.settings.precision.clone()),
         input_shape: describe.sample_shape(&network.node(network.input).ty.axes),
@@ -159,7 +159,7 @@ fn flops(table: &HashMap<Tag, u64>, block: usize, pass: Pass) -> u64 {
 
 fn routine(routine: &loops::Routine) -> rt::Routine {
     let level = |(index, level): (usize, &loops::Level)| rt::Level {
-        symbol: loops::level_symbol(&routine.name, index),
+        symbol: llvm::symbol(&routine.name, index),
         serial: level.serial,
         groups: level.groups.iter().map(group).collect(),
     };

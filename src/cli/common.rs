@@ -95,6 +95,6 @@ pub struct Machine {
 
 impl Machine {
     pub fn target(&self) -> Result<Target, Failure> {
-        Target::named(&self.target_cpu, self.target_features.as_deref()).map_err(Failure::Usage)
+        Target::choose(Some(&self.target_cpu), self.target_features.as_deref()).map_err(Failure::Usage)
     }
 }

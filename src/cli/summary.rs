@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Outcome;
 use super::common::{Format, Source};
 use crate::axes::{Axis, BATCH};
-use crate::driver::{self, Planned};
+use crate::compile::{self, Planned};
 use crate::ir::{Block, Network, Param};
 use crate::sym::graph::{Pass, Tag};
 
@@ -21,7 +21,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Outcome {
     let network = args.source.network()?;
-    let planned = driver::plan(&network)?;
+    let planned = compile::plan(&network)?;
     match args.format {
         Format::Json => println!("{:#}", as_json(&network, &planned)),
         Format::Text => print!("{}", as_text(&network, &planned)),

@@ -1,10 +1,12 @@
 //! `blkc train FILE`.
 
 use blk_runtime::options::TrainOptions;
+use blk_runtime::progress;
 
 use super::common::{Machine, Source};
 use super::{Failure, Outcome};
-use crate::driver;
+use crate::compile;
+use crate::ir::Network;
 
 /// Compiles just in time and trains
 #[derive(clap::Args)]
@@ -19,19 +21,21 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let network = args.source.network()?;
-    if network.training.is_none() {
-        return Err(untrained(&network.name));
-    }
-    let compiled = driver::compile(&network, &args.machine.target()?)?;
-    let mut program = driver::jit(&compiled)?;
-    blk_runtime::train::run(&mut program, &args.options).map_err(Failure::from)
+    let network = trainable(&args.source)?;
+    let compiled = compile::compile(&network, &args.machine.target()?)?;
+    let mut loaded = compile::load(&compiled)?;
+    let status = progress::train(&mut loaded.program, &args.options)?;
+    if status == 0 { Ok(()) } else { Err(Failure::Status(status)) }
 }
 
-/// Why a network without a `train` item cannot be trained.
-pub fn untrained(name: &str) -> Failure {
-    Failure::Error {
-        message: format!("the file has no `train` item for `{name}`: there is no optimizer to compile"),
-        help: Some(format!("add: train {name} {{ optimizer = sgd(lr = 0.1) }}")),
+/// The network with its `train` item.
+pub(super) fn trainable(source: &Source) -> Result<Network, Failure> {
+    let network = source.network()?;
+    match &network.training {
+        Some(_) => Ok(network),
+        None => Err(Failure::Error {
+            message: format!("{} has no `train` item for `{}`: no optimizer to compile", source.file, network.name),
+            help: Some(format!("add: train {} {{ optimizer = sgd(lr = 0.1) }}", network.name)),
+        }),
     }
 }

@@ -1,0 +1,66 @@
+//! The pipeline from a checked network to running code: derive, lower, compile, describe. Each step is a value.
+
+use std::time::{Duration, Instant};
+
+use blk_runtime::manifest::Manifest;
+use blk_runtime::program::Program;
+
+use crate::codegen::{aot, jit::Jit, link, llvm, target::Target};
+use crate::hessian::{Plan, program};
+use crate::ir::Network;
+use crate::loops;
+use crate::lower::{self, Lowered};
+use crate::manifest::manifest;
+
+/// A network's expressions and their loops.
+pub struct Planned {
+    pub plan: Plan,
+    pub lowered: Lowered,
+}
+
+/// Derives and lowers. An error is a limit of the lowering, in words for the user.
+pub fn plan(network: &Network) -> Result<Planned, String> {
+    let plan = program::derive(network);
+    let lowered = lower::lower(&plan, &lower::Options::default())?;
+    Ok(Planned { plan, lowered })
+}
+
+/// Loops with their description, ready for a sink.
+pub struct Compiled {
+    pub program: loops::Program,
+    pub manifest: Manifest,
+    pub target: Target,
+}
+
+/// Derives, lowers and describes `network` for `target`.
+pub fn compile(network: &Network, target: &Target) -> Result<Compiled, String> {
+    let Planned { plan, lowered } = plan(network)?;
+    let scratch = llvm::scratch_bytes(&lowered.program, target);
+    let manifest = manifest(network, &plan, &lowered, target, scratch);
+    Ok(Compiled { program: lowered.program, manifest, target: target.clone() })
+}
+
+/// A program in this process: the code lives as long as the runtime's view of it.
+pub struct Loaded {
+    pub program: Program,
+    /// From loops to callable code.
+    pub compile_time: Duration,
+    // Dropped after `program`, whose level functions it holds.
+    _code: Jit,
+}
+
+/// Compiles just in time.
+pub fn load(compiled: &Compiled) -> Result<Loaded, String> {
+    let start = Instant::now();
+    let code = Jit::new(&compiled.program, &compiled.target)?;
+    let compile_time = start.elapsed();
+    let program = Program::new(compiled.manifest.clone(), |symbol| Some(code.level(symbol)))
+        .map_err(|error| error.to_string())?;
+    Ok(Loaded { program, compile_time, _code: code })
+}
+
+/// The object file of a native trainer, with its manifest inside.
+pub fn object(compiled: &Compiled) -> Result<Vec<u8>, String> {
+    let manifest = serde_json::to_vec(&compiled.manifest).map_err(|error| error.to_string())?;
+    aot::object(&compiled.program, &compiled.target, &manifest)
+}
