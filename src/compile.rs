@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use blk_runtime::manifest::Manifest;
 use blk_runtime::program::Program;
 
-use crate::codegen::{aot, jit::Jit, link, llvm, target::Target};
+use crate::codegen::{aot, jit::Jit, llvm, target::Target};
 use crate::hessian::{Plan, program};
 use crate::ir::Network;
 use crate::loops;
@@ -54,7 +54,8 @@ pub fn load(compiled: &Compiled) -> Result<Loaded, String> {
     let start = Instant::now();
     let code = Jit::new(&compiled.program, &compiled.target)?;
     let compile_time = start.elapsed();
-    let program = Program::new(compiled.manifest.clone(), |symbol| Some(code.level(symbol)))
+    // SAFETY: the code was compiled with this manifest and is kept beside the program.
+    let program = unsafe { Program::new(compiled.manifest.clone(), |symbol| Some(code.level(symbol))) }
         .map_err(|error| error.to_string())?;
     Ok(Loaded { program, compile_time, _code: code })
 }

@@ -8,8 +8,12 @@ use clap::ValueEnum;
 use super::Outcome;
 use super::common::{Machine, Source};
 use super::train::trainable;
-use crate::codegen::{aot, link};
+use crate::codegen::{
+    aot,
+    link::{self, Output},
+};
 use crate::compile::{self, Compiled};
+use crate::trainer;
 
 /// Compiles to a self-contained native trainer
 #[derive(clap::Args)]
@@ -48,7 +52,9 @@ pub fn run(args: &Args) -> Outcome {
 fn write(args: &Args, compiled: &Compiled) -> Result<(), String> {
     let (program, target) = (&compiled.program, &compiled.target);
     let bytes = match args.emit {
-        Emit::Exe => return link::executable(&compile::object(compiled)?, &crate::trainer::library()?, &args.output),
+        Emit::Exe => {
+            return link::link(&compile::object(compiled)?, &trainer::library()?, Output::Executable, &args.output);
+        }
         Emit::Obj => compile::object(compiled)?,
         Emit::Asm => aot::assembly(program, target)?.into_bytes(),
         Emit::LlvmIr => aot::llvm_ir(program, target)?.into_bytes(),

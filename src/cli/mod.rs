@@ -58,6 +58,15 @@ impl From<String> for Failure {
     }
 }
 
+impl From<blk_runtime::Error> for Failure {
+    fn from(error: blk_runtime::Error) -> Self {
+        match error.usage {
+            true => Failure::Usage(error.to_string()),
+            false => Failure::Error { message: error.message, help: error.help },
+        }
+    }
+}
+
 pub(crate) type Outcome = Result<(), Failure>;
 
 /// The whole program: reads the arguments, runs the verb, tells the exit status.

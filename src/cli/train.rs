@@ -1,7 +1,7 @@
 //! `blkc train FILE`.
 
 use blk_runtime::options::TrainOptions;
-use blk_runtime::progress;
+use blk_runtime::trainer::train_and_print;
 
 use super::common::{Machine, Source};
 use super::{Failure, Outcome};
@@ -24,8 +24,10 @@ pub fn run(args: &Args) -> Outcome {
     let network = trainable(&args.source)?;
     let compiled = compile::compile(&network, &args.machine.target()?)?;
     let mut loaded = compile::load(&compiled)?;
-    let status = progress::train(&mut loaded.program, &args.options)?;
-    if status == 0 { Ok(()) } else { Err(Failure::Status(status)) }
+    match train_and_print(&mut loaded.program, &args.options)? {
+        0 => Ok(()),
+        status => Err(Failure::Status(status)),
+    }
 }
 
 /// The network with its `train` item.

@@ -8,6 +8,7 @@ pub mod jacobian;
 pub mod local;
 pub mod moments;
 pub mod program;
+mod symbols;
 pub mod trace;
 
 use crate::ir::ParamId;

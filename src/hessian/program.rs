@@ -1,1 +1,369 @@
-//! From the IR to the expressions of every routine.
+//! From the IR to the expressions of every routine: the whole training program over one graph.
+//!
+//! The gradient of a block is Jᵀ applied to the gradient of its output, block by block from the last to the first:
+//! one step of gradient descent on each block's back-matching loss (Zhang, Chen and Liu, NeurIPS 2018).
+
+use std::collections::HashMap;
+
+use super::symbols::declare;
+use super::{BlockExprs, BlockParam, Plan, Routine, Symbols, Write, factors};
+use crate::axes::{Axis, BATCH};
+use crate::intrinsics::{eq::Eq, ge::Ge, where_::Where};
+use crate::ir::{Block, Elem, Leaf, Network, NodeId, Op, ParamId, ScaleOptions, Training};
+use crate::sym::graph::{Pass, Reduction, Tag};
+use crate::sym::{Expr, Graph, Symbol};
+
+/// The role whose parameters are amended unless all are.
+const WEIGHT_ROLE: &str = "weight";
+
+/// Derives everything that the compiled program computes.
+pub fn derive(network: &Network) -> Plan {
+    let mut builder = Builder::new(network);
+    let init = builder.init();
+    let mut scope = builder.scope(true);
+    let blocks = builder.blocks(&mut scope);
+    let train = builder.train(&mut scope, &blocks);
+    let eval = builder.eval();
+    let routines = [Some(init), Some(train), Some(eval), builder.schedule()];
+    Plan {
+        graph: builder.graph,
+        symbols: builder.symbols,
+        routines: routines.into_iter().flatten().collect(),
+        blocks,
+    }
+}
+
+struct Builder<'a> {
+    network: &'a Network,
+    graph: Graph,
+    symbols: Symbols,
+}
+
+/// What leaves and nodes mean in the routine being built.
+struct Scope {
+    training: bool,
+    leaves: HashMap<Leaf, Expr>,
+    known: HashMap<NodeId, Expr>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(network: &'a Network) -> Self {
+        let mut graph = Graph::new(network.axes.clone());
+        let symbols = declare(network, &mut graph);
+        Builder { network, graph, symbols }
+    }
+
+    /// A scope in which every leaf is its symbol.
+    fn scope(&mut self, training: bool) -> Scope {
+        let symbols = self.symbols.clone();
+        let mut leaves = HashMap::from([
+            (Leaf::Input, symbols.input),
+            (Leaf::Target, symbols.target),
+            (Leaf::Step, symbols.step),
+            (Leaf::Time, symbols.time),
+            (Leaf::TotalTime, symbols.total_time),
+        ]);
+        leaves.extend(numbered(&symbols.params).map(|(id, symbol)| (Leaf::Param(crate::ir::ParamId(id)), symbol)));
+        leaves.extend(numbered(&symbols.states).map(|(id, symbol)| (Leaf::State(crate::ir::StateId(id)), symbol)));
+        leaves.extend(numbered(&symbols.hypers).map(|(id, symbol)| (Leaf::Hyper(crate::ir::HyperId(id)), symbol)));
+        let mut leaves: HashMap<Leaf, Expr> =
+            leaves.into_iter().map(|(leaf, symbol)| (leaf, self.graph.symbol(symbol))).collect();
+        let condition = self.graph.number(if training { 1.0 } else { 0.0 });
+        leaves.insert(Leaf::Training, condition);
+        Scope { training, leaves, known: HashMap::new() }
+    }
+
+    fn tag(&mut self, block: usize, pass: Pass) {
+        self.graph.current_tag = Some(Tag { block: block as u32, pass });
+    }
+
+    /// The expression of a node. Inputs come before their users in the arena, so a stack of unknown nodes is enough.
+    fn translate(&mut self, scope: &mut Scope, root: NodeId) -> Expr {
+        let mut stack = vec![root];
+        while let Some(&id) = stack.last() {
+            let unknown = |input: &&NodeId| !scope.known.contains_key(input);
+            let open: Vec<NodeId> = self.inputs(scope, id).iter().filter(unknown).copied().collect();
+            if open.is_empty() {
+                stack.pop();
+                if !scope.known.contains_key(&id) {
+                    let expr = self.express(scope, id);
+                    scope.known.insert(id, expr);
+                }
+            } else {
+                stack.extend(open);
+            }
+        }
+        scope.known[&root]
+    }
+
+    fn inputs(&self, scope: &Scope, id: NodeId) -> &'a [NodeId] {
+        let node = self.network.node(id);
+        match node.op {
+            Op::Statistic(_) if !scope.training => &[],
+            _ => &node.inputs,
+        }
+    }
+
+    fn express(&mut self, scope: &Scope, id: NodeId) -> Expr {
+        let node = self.network.node(id);
+        let args: Vec<Expr> = self.inputs(scope, id).iter().map(|input| scope.known[input]).collect();
+        let expr = match &node.op {
+            Op::Number(value) => self.graph.number(*value),
+            Op::Leaf(leaf) => scope.leaves[leaf],
+            Op::Apply { intrinsic, attrs } => intrinsic.express(&mut self.graph, &args, attrs, &node.ty),
+            Op::Statistic(_) if scope.training => args[0],
+            Op::Statistic(stat) => {
+                let symbol = self.symbols.stats[stat.index()];
+                self.graph.symbol(symbol)
+            }
+        };
+        if let Some(name) = &node.name {
+            self.graph.set_name(expr, name.clone());
+        }
+        expr
+    }
+
+    /// Parameters, states and running statistics before the first step.
+    fn init(&mut self) -> Routine {
+        self.graph.current_tag = None;
+        let seed = self.symbols.seed.map(|symbol| self.graph.symbol(symbol));
+        self.graph.random_counters = seed.to_vec();
+        let mut scope = self.scope(true);
+        let mut writes = Vec::new();
+        for (index, param) in self.network.params.iter().enumerate() {
+            let value = self.translate(&mut scope, param.init);
+            writes.push(self.fill(self.symbols.params[index], value));
+        }
+        for (index, stat) in self.network.stats.iter().enumerate() {
+            let value = self.graph.number(stat.start);
+            writes.push(self.fill(self.symbols.stats[index], value));
+        }
+        for (index, state) in self.states().iter().enumerate() {
+            let value = self.translate(&mut scope, state.init);
+            writes.push(self.fill(self.symbols.states[index], value));
+        }
+        Routine { name: "init", writes }
+    }
+
+    fn states(&self) -> &'a [crate::ir::State] {
+        self.network.training.as_ref().map_or(&[], |training| &training.states)
+    }
+
+    /// A write that repeats the value along the symbol's axes.
+    fn fill(&mut self, symbol: Symbol, value: Expr) -> Write {
+        let axes = self.graph.symbol_info(symbol).axes.clone();
+        Write { symbol, value: self.graph.spread(value, &axes) }
+    }
+
+    /// The forward pass, and the gradients from the last block to the first.
+    fn blocks(&mut self, scope: &mut Scope) -> Vec<BlockExprs> {
+        let counters = [self.symbols.seed[0], self.symbols.seed[1], self.symbols.step];
+        self.graph.random_counters = counters.map(|symbol| self.graph.symbol(symbol)).to_vec();
+        let maps: Vec<(Expr, Expr)> = (0..self.network.blocks.len()).map(|b| self.forward(scope, b)).collect();
+        let last = maps.len() - 1;
+        self.tag(last, Pass::Forward);
+        let sample_loss = self.translate(scope, self.network.loss);
+        let loss = self.graph.mean(&[BATCH], sample_loss);
+        let one = self.graph.number(1.0);
+        self.tag(last, Pass::Backward);
+        let mut gradient = self.graph.vjp(&[(loss, one)], &[maps[last].1])[&maps[last].1];
+        let mut blocks = Vec::new();
+        for (index, &(input, output)) in maps.iter().enumerate().rev() {
+            let block = self.backward(scope, index, input, output, gradient);
+            gradient = block.input_gradient.unwrap_or(gradient);
+            blocks.push(BlockExprs { loss: (index == last).then_some(loss), ..block });
+        }
+        blocks.reverse();
+        blocks
+    }
+
+    /// z_{b-1} and z_b.
+    fn forward(&mut self, scope: &mut Scope, index: usize) -> (Expr, Expr) {
+        self.tag(index, Pass::Forward);
+        let block = &self.network.blocks[index];
+        (self.translate(scope, block.input), self.translate(scope, block.output))
+    }
+
+    /// Jᵀg with respect to the block's input and parameters.
+    fn backward(&mut self, scope: &mut Scope, index: usize, input: Expr, output: Expr, gradient: Expr) -> BlockExprs {
+        self.tag(index, Pass::Backward);
+        let block: &Block = &self.network.blocks[index];
+        let values: Vec<Expr> = block.params.iter().map(|param| scope.leaves[&Leaf::Param(*param)]).collect();
+        let mut wrt = values.clone();
+        if index > 0 {
+            wrt.push(input);
+        }
+        let gradients = self.graph.vjp(&[(output, gradient)], &wrt);
+        let params = block.params.iter().zip(&values).map(|(&id, &value)| self.block_param(id, value, gradients[&value]));
+        BlockExprs {
+            name: block.name.clone(),
+            input,
+            output,
+            params: params.collect(),
+            loss: None,
+            gradient,
+            input_gradient: (index > 0).then(|| gradients[&input]),
+        }
+    }
+
+    fn block_param(&self, id: ParamId, value: Expr, gradient: Expr) -> BlockParam {
+        let param = self.network.param(id);
+        BlockParam { id, name: param.short.clone(), role: param.role.clone(), value, gradient }
+    }
+
+    fn train(&mut self, scope: &mut Scope, blocks: &[BlockExprs]) -> Routine {
+        let mut writes = self.reports(scope, blocks);
+        writes.extend(self.running(scope));
+        if let Some(training) = &self.network.training {
+            if let Some(options) = training.scale {
+                writes.extend(self.scale(scope, blocks, options));
+            }
+            writes.extend(self.updates(scope, blocks, training));
+        }
+        Routine { name: "train", writes }
+    }
+
+    /// The batch's mean loss and accuracy.
+    fn reports(&mut self, scope: &mut Scope, blocks: &[BlockExprs]) -> Vec<Write> {
+        let last = blocks.len() - 1;
+        self.tag(last, Pass::Forward);
+        let loss = blocks[last].loss.expect("the last block carries the loss");
+        let mut writes = vec![Write { symbol: self.symbols.loss, value: loss }];
+        if let (Some(symbol), Some(hit)) = (self.symbols.accuracy, self.hit(scope, blocks[last].output)) {
+            writes.push(Write { symbol, value: self.graph.mean(&[BATCH], hit) });
+        }
+        writes
+    }
+
+    /// Per sample 1 where the first largest logit is the label's, else 0; none for float targets.
+    fn hit(&mut self, scope: &Scope, logits: Expr) -> Option<Expr> {
+        let class = class_axis(self.network)?;
+        let axis = *self.graph.axes_of(logits).last()?;
+        let target = scope.leaves[&Leaf::Target];
+        let graph = &mut self.graph;
+        let largest = graph.reduce(Reduction::Max, &[axis], logits);
+        let is_largest = graph.apply(&Ge, &[logits, largest]);
+        // Counting down makes the first of equal logits the winner.
+        let count = graph.number(graph.axes.extent(class) as f64);
+        let position = graph.index(axis);
+        let (rank, zero, one) = (graph.sub(count, position), graph.number(0.0), graph.number(1.0));
+        let ranks = graph.apply(&Where, &[is_largest, rank, zero]);
+        let best = graph.reduce(Reduction::Max, &[axis], ranks);
+        let winner = graph.sub(count, best);
+        let right = graph.apply(&Eq, &[winner, target]);
+        Some(graph.apply(&Where, &[right, one, zero]))
+    }
+
+    /// running ← (1−momentum)·running + momentum·value
+    fn running(&mut self, scope: &mut Scope) -> Vec<Write> {
+        let mut writes = Vec::new();
+        for (index, stat) in self.network.stats.iter().enumerate() {
+            self.tag(stat.block.index(), Pass::Forward);
+            let value = self.translate(scope, stat.value);
+            let symbol = self.symbols.stats[index];
+            let (old, momentum, keep) =
+                (self.graph.symbol(symbol), self.graph.number(stat.momentum), self.graph.number(1.0 - stat.momentum));
+            let (kept, added) = (self.graph.mul(&[keep, old]), self.graph.mul(&[momentum, value]));
+            writes.push(Write { symbol, value: self.graph.add(&[kept, added]) });
+        }
+        writes
+    }
+
+    /// Algorithm 2 of the paper: m = 1; from the last block down: δW_b is divided by m·m_W, then m ← m·m_z. The
+    /// factors are read off the weights and the batch before the step.
+    fn scale(&mut self, scope: &mut Scope, blocks: &[BlockExprs], options: ScaleOptions) -> Vec<Write> {
+        let mut writes = Vec::new();
+        let one = self.graph.number(1.0);
+        let mut m = one;
+        for (index, block) in blocks.iter().enumerate().rev() {
+            self.tag(index, Pass::Update);
+            let factors = factors::factors(&mut self.graph, block, options.mode);
+            let m_here = if options.accumulate { m } else { one };
+            writes.push(Write { symbol: self.symbols.m[index], value: m_here });
+            writes.push(Write { symbol: self.symbols.m_z[index], value: factors.m_z });
+            for (param, &m_w) in block.params.iter().zip(&factors.m_w) {
+                if !is_amended(options, &param.role) {
+                    continue;
+                }
+                let guarded = self.guard(m_w);
+                scope.leaves.insert(Leaf::ScaleM(param.id), m_here);
+                scope.leaves.insert(Leaf::ScaleW(param.id), guarded);
+                let symbol = self.symbols.m_w[param.id.index()].expect("amended parameters have a factor");
+                writes.push(Write { symbol, value: m_w });
+            }
+            let m_z = self.guard(factors.m_z);
+            m = self.graph.mul(&[m, m_z]);
+        }
+        writes
+    }
+
+    /// A factor of zero would divide by zero: it leaves the gradient unscaled.
+    fn guard(&mut self, factor: Expr) -> Expr {
+        let zero = self.graph.number(0.0);
+        let one = self.graph.number(1.0);
+        let positive = self.graph.apply(&crate::intrinsics::gt::Gt, &[factor, zero]);
+        self.graph.apply(&Where, &[positive, factor, one])
+    }
+
+    fn updates(&mut self, scope: &mut Scope, blocks: &[BlockExprs], training: &Training) -> Vec<Write> {
+        let gradients = blocks.iter().flat_map(|block| &block.params);
+        scope.leaves.extend(gradients.map(|param| (Leaf::Gradient(param.id), param.gradient)));
+        let mut writes = Vec::new();
+        for update in &training.updates {
+            self.tag(self.network.param(update.param).block.index(), Pass::Update);
+            let value = self.translate(scope, update.value);
+            writes.push(self.fill(self.symbols.params[update.param.index()], value));
+            for &(state, value) in &update.states {
+                let value = self.translate(scope, value);
+                writes.push(self.fill(self.symbols.states[state.index()], value));
+            }
+        }
+        writes
+    }
+
+    /// Per-sample results with running statistics.
+    fn eval(&mut self) -> Routine {
+        self.graph.random_counters = self.symbols.seed.map(|symbol| self.graph.symbol(symbol)).to_vec();
+        let mut scope = self.scope(false);
+        for index in 0..self.network.blocks.len() {
+            self.forward(&mut scope, index);
+        }
+        let output = self.translate(&mut scope, self.network.output);
+        let loss = self.translate(&mut scope, self.network.loss);
+        let mut writes = vec![
+            self.fill(self.symbols.sample_loss, loss),
+            self.fill(self.symbols.output, output),
+        ];
+        if let (Some(symbol), Some(hit)) = (self.symbols.sample_hit, self.hit(&scope, output)) {
+            writes.push(Write { symbol, value: hit });
+        }
+        Routine { name: "eval", writes }
+    }
+
+    /// The multiplier of the learning rate.
+    fn schedule(&mut self) -> Option<Routine> {
+        self.graph.current_tag = None;
+        let root = self.network.training.as_ref()?.schedule?;
+        let mut scope = self.scope(true);
+        let value = self.translate(&mut scope, root);
+        let symbol = self.symbols.multiplier;
+        Some(Routine { name: "schedule", writes: vec![Write { symbol, value }] })
+    }
+}
+
+fn numbered(symbols: &[Symbol]) -> impl Iterator<Item = (u32, Symbol)> {
+    symbols.iter().enumerate().map(|(index, &symbol)| (index as u32, symbol))
+}
+
+/// Whether a parameter's gradient is divided by its factor.
+pub(super) fn is_amended(options: ScaleOptions, role: &str) -> bool {
+    options.amend_all || role == WEIGHT_ROLE
+}
+
+/// The class axis of the targets, where they are labels.
+pub(super) fn class_axis(network: &Network) -> Option<Axis> {
+    match network.node(network.target).ty.elem {
+        Elem::Class(axis) => Some(axis),
+        _ => None,
+    }
+}

@@ -1,0 +1,41 @@
+//! `blkc bench FILE`.
+
+use std::time::Instant;
+
+use blk_runtime::bench::{self, BenchOptions, Known};
+
+use super::Outcome;
+use super::common::{Format, Machine, Source};
+use super::train::trainable;
+use crate::compile;
+
+/// Times the compiled training step on synthetic data
+#[derive(clap::Args)]
+#[command(after_help = "Example: blkc bench examples/mlp.blk --threads 2 --format json")]
+pub struct Args {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    machine: Machine,
+    #[command(flatten)]
+    options: BenchOptions,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+pub fn run(args: &Args) -> Outcome {
+    let start = Instant::now();
+    let network = trainable(&args.source)?;
+    let compiled = compile::compile(&network, &args.machine.target()?)?;
+    let mut loaded = compile::load(&compiled)?;
+    let known = Known { compile_ms: start.elapsed().as_secs_f64() * 1e3, peak_gflops: None };
+    let report = bench::bench(&mut loaded.program, &args.options, known)?;
+    for warning in &report.warnings {
+        eprintln!("warning: {warning}");
+    }
+    match args.format {
+        Format::Text => print!("{}", report.text()),
+        Format::Json => println!("{}", serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?),
+    }
+    Ok(())
+}
