@@ -70,7 +70,7 @@ impl Describe<'_> {
 
     /// What shapes the training, line by line; numbers that may be set at run time are not part of it.
     fn spec(&self) -> Vec<String> {
-        print::network(self.network).lines().map(str::to_string).collect()
+        print::print(self.network).lines().map(str::to_string).collect()
     }
 
     fn tensors(&self) -> Vec<rt::Tensor> {

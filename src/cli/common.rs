@@ -44,7 +44,7 @@ impl Source {
         let options = FrontOptions {
             batch: self.batch.map(|batch| batch as usize),
             network: self.network.clone(),
-            precision: self.precision.clone(),
+            epochs: None,
         };
         let front = driver::front(&self.file, &DiskLoader, &options);
         show(&front, format);
@@ -56,7 +56,7 @@ impl Source {
         let mut networks = self.front()?.networks;
         let names: Vec<String> = networks.iter().map(|network| network.name.clone()).collect();
         match networks.len() {
-            1 => Ok(networks.remove(0)),
+            1 => Ok(self.adjusted(networks.remove(0))),
             0 => Err(Failure::Error {
                 message: format!("{} holds no network that can be compiled as it stands", self.file),
                 help: Some("a family of networks needs its arguments: network name = family(…)".into()),
@@ -66,6 +66,14 @@ impl Source {
                 help: Some(format!("choose one, for example --network {}", names[0])),
             }),
         }
+    }
+
+    /// With what the command line says in place of the file's `train` item.
+    fn adjusted(&self, mut network: Network) -> Network {
+        if let (Some(training), Some(precision)) = (&mut network.training, &self.precision) {
+            training.settings.precision = precision.clone();
+        }
+        network
     }
 }
 

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use super::symbols::declare;
 use super::{BlockExprs, BlockParam, Plan, Routine, Symbols, Write, factors};
 use crate::axes::{Axis, BATCH};
-use crate::intrinsics::{eq::Eq, ge::Ge, where_::Where};
-use crate::ir::{Block, Elem, Leaf, Network, NodeId, Op, ParamId, ScaleOptions, Training};
+use crate::intrinsics::{Eq, Ge, Gt, Where};
+use crate::ir::{Block, Elem, Leaf, Network, NodeId, Op, ParamId, ScaleOptions, Training, Type};
 use crate::sym::graph::{Pass, Reduction, Tag};
 use crate::sym::{Expr, Graph, Symbol};
 
@@ -50,6 +50,7 @@ impl<'a> Builder<'a> {
     fn new(network: &'a Network) -> Self {
         let mut graph = Graph::new(network.axes.clone());
         let symbols = declare(network, &mut graph);
+        graph.counters = vec![symbols.seed[0], symbols.seed[1], symbols.step];
         Builder { network, graph, symbols }
     }
 
@@ -110,7 +111,10 @@ impl<'a> Builder<'a> {
         let expr = match &node.op {
             Op::Number(value) => self.graph.number(*value),
             Op::Leaf(leaf) => scope.leaves[leaf],
-            Op::Apply { intrinsic, attrs } => intrinsic.express(&mut self.graph, &args, attrs, &node.ty),
+            Op::Apply { intrinsic, attrs } => {
+                let types: Vec<Type> = node.inputs.iter().map(|&input| self.network.node(input).ty.clone()).collect();
+                intrinsic.express(&mut self.graph, &args, &types, attrs, &node.ty)
+            }
             Op::Statistic(_) if scope.training => args[0],
             Op::Statistic(stat) => {
                 let symbol = self.symbols.stats[stat.index()];
@@ -126,8 +130,6 @@ impl<'a> Builder<'a> {
     /// Parameters, states and running statistics before the first step.
     fn init(&mut self) -> Routine {
         self.graph.current_tag = None;
-        let seed = self.symbols.seed.map(|symbol| self.graph.symbol(symbol));
-        self.graph.random_counters = seed.to_vec();
         let mut scope = self.scope(true);
         let mut writes = Vec::new();
         for (index, param) in self.network.params.iter().enumerate() {
@@ -157,8 +159,6 @@ impl<'a> Builder<'a> {
 
     /// The forward pass, and the gradients from the last block to the first.
     fn blocks(&mut self, scope: &mut Scope) -> Vec<BlockExprs> {
-        let counters = [self.symbols.seed[0], self.symbols.seed[1], self.symbols.step];
-        self.graph.random_counters = counters.map(|symbol| self.graph.symbol(symbol)).to_vec();
         let maps: Vec<(Expr, Expr)> = (0..self.network.blocks.len()).map(|b| self.forward(scope, b)).collect();
         let last = maps.len() - 1;
         self.tag(last, Pass::Forward);
@@ -181,7 +181,10 @@ impl<'a> Builder<'a> {
     fn forward(&mut self, scope: &mut Scope, index: usize) -> (Expr, Expr) {
         self.tag(index, Pass::Forward);
         let block = &self.network.blocks[index];
-        (self.translate(scope, block.input), self.translate(scope, block.output))
+        let (input, output) = (self.translate(scope, block.input), self.translate(scope, block.output));
+        // The next block's derivation takes its input as a variable: no rule may look through it.
+        self.graph.seal(output);
+        (input, output)
     }
 
     /// Jᵀg with respect to the block's input and parameters.
@@ -301,7 +304,7 @@ impl<'a> Builder<'a> {
     fn guard(&mut self, factor: Expr) -> Expr {
         let zero = self.graph.number(0.0);
         let one = self.graph.number(1.0);
-        let positive = self.graph.apply(&crate::intrinsics::gt::Gt, &[factor, zero]);
+        let positive = self.graph.apply(&Gt, &[factor, zero]);
         self.graph.apply(&Where, &[positive, factor, one])
     }
 
@@ -323,7 +326,6 @@ impl<'a> Builder<'a> {
 
     /// Per-sample results with running statistics.
     fn eval(&mut self) -> Routine {
-        self.graph.random_counters = self.symbols.seed.map(|symbol| self.graph.symbol(symbol)).to_vec();
         let mut scope = self.scope(false);
         for index in 0..self.network.blocks.len() {
             self.forward(&mut scope, index);

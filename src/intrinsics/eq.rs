@@ -7,7 +7,7 @@ use crate::loops::build::ScalarBuilder;
 use crate::loops::{Binary, Reg};
 use crate::sym::{Expr, Function, Graph};
 
-pub(super) struct Eq;
+pub(crate) struct Eq;
 
 impl Elementwise for Eq {
     const NAME: &'static str = "eq";

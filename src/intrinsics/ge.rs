@@ -7,7 +7,7 @@ use crate::loops::build::ScalarBuilder;
 use crate::loops::{Binary, Reg};
 use crate::sym::{Expr, Function, Graph};
 
-pub(super) struct Ge;
+pub(crate) struct Ge;
 
 impl Elementwise for Ge {
     const NAME: &'static str = "ge";

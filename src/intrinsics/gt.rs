@@ -7,7 +7,7 @@ use crate::loops::build::ScalarBuilder;
 use crate::loops::{Binary, Reg};
 use crate::sym::{Expr, Function, Graph};
 
-pub(super) struct Gt;
+pub(crate) struct Gt;
 
 impl Elementwise for Gt {
     const NAME: &'static str = "gt";

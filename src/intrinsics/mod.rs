@@ -64,6 +64,8 @@ use crate::loops::Reg;
 use crate::loops::build::ScalarBuilder;
 use crate::sym;
 
+pub(crate) use self::{eq::Eq, ge::Ge, gt::Gt, select::Where};
+
 /// Everything about one intrinsic.
 pub trait Intrinsic: Sync {
     fn name(&self) -> &'static str;

@@ -6,7 +6,7 @@ use crate::loops::Reg;
 use crate::loops::build::ScalarBuilder;
 use crate::sym::{Expr, Function, Graph};
 
-pub(super) struct Where;
+pub(crate) struct Where;
 
 impl Elementwise for Where {
     const NAME: &'static str = "where";

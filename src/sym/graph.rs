@@ -183,9 +183,6 @@ pub struct Graph {
     pub counters: Vec<Symbol>,
     /// New expressions get this tag.
     pub current_tag: Option<Tag>,
-    /// Scalars that count up in the routine being built (seed words, step): the counters of [`Graph::fresh_random`].
-    pub random_counters: Vec<Expr>,
-    next_stream: u32,
 }
 
 impl Graph {
@@ -202,16 +199,7 @@ impl Graph {
             reduced: HashMap::new(),
             counters: Vec::new(),
             current_tag: None,
-            random_counters: Vec::new(),
-            next_stream: 0,
         }
-    }
-
-    /// Uniform numbers in (0, 1) over `axes`, independent of every other call's.
-    pub fn fresh_random(&mut self, axes: &[Axis]) -> Expr {
-        self.next_stream += 1;
-        let (stream, counters) = (self.next_stream, self.random_counters.clone());
-        self.random(stream, &counters, axes)
     }
 
     pub fn node(&self, expr: Expr) -> &Node {
