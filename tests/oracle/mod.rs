@@ -32,6 +32,7 @@ pub struct Case {
 pub fn cases() -> Vec<Case> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/oracle");
     let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     paths.sort();
     assert!(paths.len() >= 20, "the fixtures are there");
     paths

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Trains one small network in PyTorch and with blkc from the same weights on the same batches, and compares.
 
-usage: compare.py BLKC FOLDER OPTIMIZER   (FOLDER must exist; exit status 77 when PyTorch is missing)
+usage: compare.py BLKC FOLDER   (FOLDER must exist; exit status 77 when PyTorch is missing)
+Runs every optimizer that PyTorch has too.
 Losses must agree to 1e-4 relative over ten steps, parameters to 1e-4 of their largest entry (adam: updates to 2e-2 of
 their norm, because it divides by the square root of squared gradients that may be rounding noise).
 """
@@ -28,7 +29,12 @@ network net(x: f32[20]) -> class[7] {
     |> block out { dense(7, bias = true) }
     |> cross_entropy
 }
-train net { batch = 32 epochs = 1 optimizer = %s seed = 1 }
+train net {
+    batch = 32
+    epochs = 1
+    optimizer = %s
+    seed = 1
+}
 """
 OPTIMIZERS = {
     "sgd": ("sgd(lr = 0.05, momentum = 0.9, weight_decay = 5e-4)",
@@ -98,7 +104,7 @@ def torch_steps(net, optimizer, x, y):
 
 def blkc_steps(blkc, folder, spec):
     (folder / "net.blk").write_text(NET % spec)
-    run = folder / "run"
+    run = folder / f"run-{spec.split('(')[0]}-{len(spec)}"
     subprocess.run([blkc, "train", str(folder / "net.blk"), "--data", f"npz:{folder / 'data.npz'}", "--weights",
                     str(folder / "start.safetensors"), "--no-shuffle", "--steps", str(STEPS), "--log-every", "1",
                     "--out", str(run)], check=True)
@@ -107,8 +113,7 @@ def blkc_steps(blkc, folder, spec):
     return [losses[step] for step in range(1, STEPS + 1)], read_safetensors(run / "last.safetensors")
 
 
-def main():
-    blkc, folder, name = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3]
+def compare(blkc, folder, name):
     spec, make = OPTIMIZERS[name]
     torch.manual_seed(3)
     rng = np.random.default_rng(3)
@@ -121,16 +126,17 @@ def main():
     theirs = torch_steps(net, make(net.parameters()), x, y)
     ours, weights = blkc_steps(blkc, folder, spec)
     loss_error = max(abs(a - b) / abs(b) for a, b in zip(ours, theirs))
-    assert loss_error <= 1e-4, f"losses differ by {loss_error:.2e}: {ours} {theirs}"
+    assert loss_error <= 1e-4, f"{name}: losses differ by {loss_error:.2e}: {ours} {theirs}"
     for key, value in net.named().items():
         value = value.detach().numpy()
         if name.startswith("adam"):
             error = np.linalg.norm(weights[key] - value) / np.linalg.norm(value - start[key])
-            assert error <= 2e-2, f"{key}: update differs by {error:.2e} of its norm"
+            assert error <= 2e-2, f"{name}: {key}: update differs by {error:.2e} of its norm"
         else:
             error = np.abs(weights[key] - value).max() / np.abs(value).max()
-            assert error <= 1e-4, f"{key}: differs by {error:.2e}"
+            assert error <= 1e-4, f"{name}: {key}: differs by {error:.2e}"
     print(f"{name}: losses agree to {loss_error:.1e}")
 
 
-main()
+for optimizer in OPTIMIZERS:
+    compare(sys.argv[1], pathlib.Path(sys.argv[2]), optimizer)
