@@ -14,6 +14,9 @@ use crate::source::Span;
 /// Number formats of training; the first is the default.
 const PRECISIONS: [&str; 3] = ["f32", "f32_strict", "bf16"];
 
+/// The one of them for which no code is made yet.
+const LATER: &str = PRECISIONS[2];
+
 /// Elaborates the plan of the network that is complete in `elaborator`.
 pub fn training(elaborator: &mut Elaborator, train: &Train, options: &Options) -> Option<Training> {
     let before = elaborator.diagnostics.len();
@@ -44,7 +47,7 @@ impl Elaborator<'_> {
             batch: self.axes.extent(BATCH),
             epochs: options.epochs.or(epochs.map(|epochs| epochs as u32)).unwrap_or(DEFAULT_EPOCHS),
             seed: seed.unwrap_or(0) as u64,
-            precision: self.word(train, "precision", &PRECISIONS).unwrap_or_else(|| PRECISIONS[0].into()),
+            precision: self.precision(train),
             normalize: self.normalize(train),
         }
     }
@@ -109,6 +112,18 @@ impl Elaborator<'_> {
                 None
             }
         }
+    }
+
+    fn precision(&mut self, train: &Train) -> String {
+        let word = self.word(train, "precision", &PRECISIONS).unwrap_or_else(|| PRECISIONS[0].into());
+        if word == LATER {
+            let span = self.setting(train, "precision").map_or(train.network.span, |(_, setting)| setting.span);
+            let diagnostic = self
+                .error("N008", span, format!("`precision = {LATER}` is not supported yet"))
+                .help(format!("{} and {} are", PRECISIONS[0], PRECISIONS[1]));
+            self.fail(diagnostic);
+        }
+        word
     }
 
     /// `normalize = none` (or false) switches normalization off.
