@@ -14,7 +14,13 @@ use crate::sym::Symbol;
 use crate::sym::graph::{Pass, Tag};
 
 /// Describes the code of `lowered`, compiled for `target`, to the runtime.
-pub fn manifest(network: &Network, plan: &Plan, lowered: &Lowered, target: &Target, scratch: usize) -> rt::Manifest {
+pub fn manifest(
+    network: &Network,
+    plan: &Plan,
+    lowered: &Lowered,
+    target: &Target,
+    scratch: usize,
+) -> rt::Manifest {
     let describe = Describe { network, plan, lowered };
     let spec = describe.spec();
     let training = network.training.as_ref();
@@ -76,9 +82,11 @@ impl Describe<'_> {
     fn tensors(&self) -> Vec<rt::Tensor> {
         let symbols = &self.plan.symbols;
         let network = self.network;
-        let params = network.params.iter().zip(&symbols.params).map(|(param, &symbol)| {
-            self.tensor(symbol, rt::TensorKind::Parameter, &param.role)
-        });
+        let params = network
+            .params
+            .iter()
+            .zip(&symbols.params)
+            .map(|(param, &symbol)| self.tensor(symbol, rt::TensorKind::Parameter, &param.role));
         let stats = symbols.stats.iter().map(|&symbol| self.tensor(symbol, rt::TensorKind::Statistic, ""));
         let states = symbols.states.iter().map(|&symbol| self.tensor(symbol, rt::TensorKind::State, ""));
         params.chain(stats).chain(states).collect()

@@ -35,7 +35,9 @@ pub fn run(args: &Args) -> Outcome {
     }
     match args.format {
         Format::Text => print!("{}", report.text()),
-        Format::Json => println!("{}", serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?),
+        Format::Json => {
+            println!("{}", serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?)
+        }
     }
     Ok(())
 }

@@ -53,7 +53,12 @@ fn write(args: &Args, compiled: &Compiled) -> Result<(), String> {
     let (program, target) = (&compiled.program, &compiled.target);
     let bytes = match args.emit {
         Emit::Exe => {
-            return link::link(&compile::object(compiled)?, &trainer::library()?, Output::Executable, &args.output);
+            return link::link(
+                &compile::object(compiled)?,
+                &trainer::library()?,
+                Output::Executable,
+                &args.output,
+            );
         }
         Emit::Obj => compile::object(compiled)?,
         Emit::Asm => aot::assembly(program, target)?.into_bytes(),

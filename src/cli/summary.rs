@@ -64,9 +64,7 @@ fn extents<'a>(network: &'a Network, axes: &'a [Axis]) -> impl Iterator<Item = u
 
 fn as_json(network: &Network, planned: &Planned) -> Value {
     let rows = rows(network, planned);
-    let param = |param: &&Param| {
-        json!({"name": param.name, "shape": extents(network, &param.axes).collect::<Vec<_>>(), "role": param.role})
-    };
+    let param = |param: &&Param| json!({"name": param.name, "shape": extents(network, &param.axes).collect::<Vec<_>>(), "role": param.role});
     let block = |row: &Row| {
         json!({
             "name": row.block.name,
@@ -77,9 +75,7 @@ fn as_json(network: &Network, planned: &Planned) -> Value {
             "activation_bytes": row.activation_bytes,
         })
     };
-    let statistic = |stat: &crate::ir::Statistic| {
-        json!({"name": stat.name, "shape": extents(network, &stat.axes).collect::<Vec<_>>()})
-    };
+    let statistic = |stat: &crate::ir::Statistic| json!({"name": stat.name, "shape": extents(network, &stat.axes).collect::<Vec<_>>()});
     json!({
         "network": network.name,
         "batch": network.axes.extent(BATCH),
@@ -104,7 +100,14 @@ fn as_text(network: &Network, planned: &Planned) -> String {
     let width = rows.iter().map(|row| row.block.name.len()).max().unwrap_or(0).max(5);
     let mut text = format!(
         "{} · batch {}\n\n{:width$}  {:>14}  {:>12}  {:>12}  {:>12}  {:>12}\n",
-        network.name, network.axes.extent(BATCH), "block", "output", "parameters", "forward", "backward", "activations"
+        network.name,
+        network.axes.extent(BATCH),
+        "block",
+        "output",
+        "parameters",
+        "forward",
+        "backward",
+        "activations"
     );
     for row in &rows {
         let shape = row.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×");

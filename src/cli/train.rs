@@ -36,7 +36,10 @@ pub(super) fn trainable(source: &Source) -> Result<Network, Failure> {
     match &network.training {
         Some(_) => Ok(network),
         None => Err(Failure::Error {
-            message: format!("{} has no `train` item for `{}`: no optimizer to compile", source.file, network.name),
+            message: format!(
+                "{} has no `train` item for `{}`: no optimizer to compile",
+                source.file, network.name
+            ),
             help: Some(format!("add: train {} {{ optimizer = sgd(lr = 0.1) }}", network.name)),
         }),
     }

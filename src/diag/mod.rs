@@ -34,7 +34,13 @@ pub struct Diagnostic {
 impl Diagnostic {
     pub fn error(code: Code, span: Span, message: impl Into<String>) -> Self {
         let label = Label { span, text: String::new() };
-        Diagnostic { code, severity: Severity::Error, message: message.into(), labels: vec![label], help: None }
+        Diagnostic {
+            code,
+            severity: Severity::Error,
+            message: message.into(),
+            labels: vec![label],
+            help: None,
+        }
     }
 
     pub fn warning(code: Code, span: Span, message: impl Into<String>) -> Self {

@@ -9,7 +9,9 @@ use super::symbols::declare;
 use super::{BlockExprs, BlockParam, Plan, Routine, Symbols, Write, factors};
 use crate::axes::{Axis, BATCH};
 use crate::intrinsics::{Eq, Ge, Gt, Where};
-use crate::ir::{Block, Elem, Leaf, Network, NodeId, Op, ParamId, ScaleOptions, Training, Type};
+use crate::ir::{
+    Block, Elem, HyperId, Leaf, Network, NodeId, Op, ParamId, ScaleOptions, State, StateId, Training, Type,
+};
 use crate::sym::graph::{Pass, Reduction, Tag};
 use crate::sym::{Expr, Graph, Symbol};
 
@@ -57,18 +59,20 @@ impl<'a> Builder<'a> {
     /// A scope in which every leaf is its symbol.
     fn scope(&mut self, training: bool) -> Scope {
         let symbols = self.symbols.clone();
-        let mut leaves = HashMap::from([
+        let single = [
             (Leaf::Input, symbols.input),
             (Leaf::Target, symbols.target),
             (Leaf::Step, symbols.step),
             (Leaf::Time, symbols.time),
             (Leaf::TotalTime, symbols.total_time),
-        ]);
-        leaves.extend(numbered(&symbols.params).map(|(id, symbol)| (Leaf::Param(crate::ir::ParamId(id)), symbol)));
-        leaves.extend(numbered(&symbols.states).map(|(id, symbol)| (Leaf::State(crate::ir::StateId(id)), symbol)));
-        leaves.extend(numbered(&symbols.hypers).map(|(id, symbol)| (Leaf::Hyper(crate::ir::HyperId(id)), symbol)));
+        ];
+        let all = single
+            .into_iter()
+            .chain(numbered(&symbols.params, |id| Leaf::Param(ParamId(id))))
+            .chain(numbered(&symbols.states, |id| Leaf::State(StateId(id))))
+            .chain(numbered(&symbols.hypers, |id| Leaf::Hyper(HyperId(id))));
         let mut leaves: HashMap<Leaf, Expr> =
-            leaves.into_iter().map(|(leaf, symbol)| (leaf, self.graph.symbol(symbol))).collect();
+            all.map(|(leaf, symbol)| (leaf, self.graph.symbol(symbol))).collect();
         let condition = self.graph.number(if training { 1.0 } else { 0.0 });
         leaves.insert(Leaf::Training, condition);
         Scope { training, leaves, known: HashMap::new() }
@@ -112,7 +116,8 @@ impl<'a> Builder<'a> {
             Op::Number(value) => self.graph.number(*value),
             Op::Leaf(leaf) => scope.leaves[leaf],
             Op::Apply { intrinsic, attrs } => {
-                let types: Vec<Type> = node.inputs.iter().map(|&input| self.network.node(input).ty.clone()).collect();
+                let types: Vec<Type> =
+                    node.inputs.iter().map(|&input| self.network.node(input).ty.clone()).collect();
                 intrinsic.express(&mut self.graph, &args, &types, attrs, &node.ty)
             }
             Op::Statistic(_) if scope.training => args[0],
@@ -147,7 +152,7 @@ impl<'a> Builder<'a> {
         Routine { name: "init", writes }
     }
 
-    fn states(&self) -> &'a [crate::ir::State] {
+    fn states(&self) -> &'a [State] {
         self.network.training.as_ref().map_or(&[], |training| &training.states)
     }
 
@@ -159,7 +164,8 @@ impl<'a> Builder<'a> {
 
     /// The forward pass, and the gradients from the last block to the first.
     fn blocks(&mut self, scope: &mut Scope) -> Vec<BlockExprs> {
-        let maps: Vec<(Expr, Expr)> = (0..self.network.blocks.len()).map(|b| self.forward(scope, b)).collect();
+        let maps: Vec<(Expr, Expr)> =
+            (0..self.network.blocks.len()).map(|b| self.forward(scope, b)).collect();
         let last = maps.len() - 1;
         self.tag(last, Pass::Forward);
         let sample_loss = self.translate(scope, self.network.loss);
@@ -188,7 +194,14 @@ impl<'a> Builder<'a> {
     }
 
     /// Jᵀg with respect to the block's input and parameters.
-    fn backward(&mut self, scope: &mut Scope, index: usize, input: Expr, output: Expr, gradient: Expr) -> BlockExprs {
+    fn backward(
+        &mut self,
+        scope: &mut Scope,
+        index: usize,
+        input: Expr,
+        output: Expr,
+        gradient: Expr,
+    ) -> BlockExprs {
         self.tag(index, Pass::Backward);
         let block: &Block = &self.network.blocks[index];
         let values: Vec<Expr> = block.params.iter().map(|param| scope.leaves[&Leaf::Param(*param)]).collect();
@@ -197,7 +210,11 @@ impl<'a> Builder<'a> {
             wrt.push(input);
         }
         let gradients = self.graph.vjp(&[(output, gradient)], &wrt);
-        let params = block.params.iter().zip(&values).map(|(&id, &value)| self.block_param(id, value, gradients[&value]));
+        let params = block
+            .params
+            .iter()
+            .zip(&values)
+            .map(|(&id, &value)| self.block_param(id, value, gradients[&value]));
         BlockExprs {
             name: block.name.clone(),
             input,
@@ -264,8 +281,11 @@ impl<'a> Builder<'a> {
             self.tag(stat.block.index(), Pass::Forward);
             let value = self.translate(scope, stat.value);
             let symbol = self.symbols.stats[index];
-            let (old, momentum, keep) =
-                (self.graph.symbol(symbol), self.graph.number(stat.momentum), self.graph.number(1.0 - stat.momentum));
+            let (old, momentum, keep) = (
+                self.graph.symbol(symbol),
+                self.graph.number(stat.momentum),
+                self.graph.number(1.0 - stat.momentum),
+            );
             let (kept, added) = (self.graph.mul(&[keep, old]), self.graph.mul(&[momentum, value]));
             writes.push(Write { symbol, value: self.graph.add(&[kept, added]) });
         }
@@ -332,10 +352,8 @@ impl<'a> Builder<'a> {
         }
         let output = self.translate(&mut scope, self.network.output);
         let loss = self.translate(&mut scope, self.network.loss);
-        let mut writes = vec![
-            self.fill(self.symbols.sample_loss, loss),
-            self.fill(self.symbols.output, output),
-        ];
+        let mut writes =
+            vec![self.fill(self.symbols.sample_loss, loss), self.fill(self.symbols.output, output)];
         if let (Some(symbol), Some(hit)) = (self.symbols.sample_hit, self.hit(&scope, output)) {
             writes.push(Write { symbol, value: hit });
         }
@@ -353,8 +371,8 @@ impl<'a> Builder<'a> {
     }
 }
 
-fn numbered(symbols: &[Symbol]) -> impl Iterator<Item = (u32, Symbol)> {
-    symbols.iter().enumerate().map(|(index, &symbol)| (index as u32, symbol))
+fn numbered(symbols: &[Symbol], leaf: fn(u32) -> Leaf) -> impl Iterator<Item = (Leaf, Symbol)> {
+    symbols.iter().enumerate().map(move |(index, &symbol)| (leaf(index as u32), symbol))
 }
 
 /// Whether a parameter's gradient is divided by its factor.

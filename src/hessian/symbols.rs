@@ -26,7 +26,9 @@ pub(super) fn declare(network: &Network, graph: &mut Graph) -> Symbols {
         states: training
             .iter()
             .flat_map(|training| &training.states)
-            .map(|s| make.float(&format!("state.{}.{}", s.name, network.param(s.param).name), &s.name, &s.axes))
+            .map(|s| {
+                make.float(&format!("state.{}.{}", s.name, network.param(s.param).name), &s.name, &s.axes)
+            })
             .collect(),
         hypers: training
             .iter()

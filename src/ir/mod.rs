@@ -76,7 +76,10 @@ pub enum Op {
     Number(f64),
     Leaf(Leaf),
     /// An intrinsic applied to `inputs`.
-    Apply { intrinsic: &'static dyn Intrinsic, attrs: Attrs },
+    Apply {
+        intrinsic: &'static dyn Intrinsic,
+        attrs: Attrs,
+    },
     /// A batch statistic: its one input in training, its running average in evaluation.
     Statistic(StatId),
 }

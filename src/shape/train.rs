@@ -117,7 +117,8 @@ impl Elaborator<'_> {
     fn precision(&mut self, train: &Train) -> String {
         let word = self.word(train, "precision", &PRECISIONS).unwrap_or_else(|| PRECISIONS[0].into());
         if word == LATER {
-            let span = self.setting(train, "precision").map_or(train.network.span, |(_, setting)| setting.span);
+            let span =
+                self.setting(train, "precision").map_or(train.network.span, |(_, setting)| setting.span);
             let diagnostic = self
                 .error("N008", span, format!("`precision = {LATER}` is not supported yet"))
                 .help(format!("{} and {} are", PRECISIONS[0], PRECISIONS[1]));
