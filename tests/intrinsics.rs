@@ -266,7 +266,7 @@ fn machine(scalar: &dyn Scalar, conditions: &[bool], float: Ty, points: &[Vec<f6
     loops::interpret::run(&program, "run", &mut arena);
     let bytes = elem.bytes();
     let outputs = arena[arity * points.len() * bytes..][..points.len() * bytes].chunks(bytes);
-    outputs.map(|bytes| number(bytes)).collect()
+    outputs.map(number).collect()
 }
 
 fn number(bytes: &[u8]) -> f64 {

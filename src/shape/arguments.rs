@@ -101,13 +101,13 @@ impl Elaborator<'_> {
         match callee {
             Value::Poison => Value::Poison,
             Value::Op(op) => {
-                if let Some((bare, wrap)) = unconfigured(&op, self) {
-                    if !is_application(self.hir.item(bare.item), &args) {
-                        return match self.configure(&bare, args, span) {
-                            Some(configured) => Value::Op(Rc::new(wrap(OpValue::Item(configured)))),
-                            None => Value::Poison,
-                        };
-                    }
+                if let Some((bare, wrap)) = unconfigured(&op, self)
+                    && !is_application(self.hir.item(bare.item), &args)
+                {
+                    return match self.configure(&bare, args, span) {
+                        Some(configured) => Value::Op(Rc::new(wrap(OpValue::Item(configured)))),
+                        None => Value::Poison,
+                    };
                 }
                 self.apply_to(&op, args, span)
             }

@@ -52,10 +52,10 @@ impl Elaborator<'_> {
     }
 
     fn chain_input(&mut self, name: &str, inputs: &[(Value, Span)], span: Span) -> Option<NodeId> {
-        if let [(Value::Tensor(node), _)] = inputs {
-            if Some(*node) == self.head {
-                return Some(*node);
-            }
+        if let [(Value::Tensor(node), _)] = inputs
+            && Some(*node) == self.head
+        {
+            return Some(*node);
         }
         let diagnostic = self
             .error("T015", span, format!("block `{name}` does not continue the chain"))

@@ -328,13 +328,13 @@ impl Elaborator<'_> {
             (AttrKind::Axes, value) => listed_axes(value, first).map(Attr::Axes),
             _ => None,
         };
-        if let (Some(Attr::Axes(axes)), Some(first)) = (&attr, first) {
-            if let Some(&stranger) = axes.iter().find(|axis| !first.axes.contains(axis)) {
-                let message =
-                    format!("the tensor {} has no axis `{}`", self.shape(first), self.axes.name(stranger));
-                self.fail_at("T019", arg.span, message);
-                return None;
-            }
+        if let (Some(Attr::Axes(axes)), Some(first)) = (&attr, first)
+            && let Some(&stranger) = axes.iter().find(|axis| !first.axes.contains(axis))
+        {
+            let message =
+                format!("the tensor {} has no axis `{}`", self.shape(first), self.axes.name(stranger));
+            self.fail_at("T019", arg.span, message);
+            return None;
         }
         if attr.is_none() {
             let wanted = match kind {

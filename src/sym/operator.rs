@@ -136,10 +136,7 @@ impl Term {
             }
         }
         for (i, &axis) in self.axes.iter().enumerate() {
-            if !map.contains_key(&Var(i)) {
-                let fresh = result.variable(axis);
-                map.insert(Var(i), fresh);
-            }
+            map.entry(Var(i)).or_insert_with(|| result.variable(axis));
         }
         let outer = self.renamed(&|var| map[&var]);
         result.coefficient *= self.coefficient;
