@@ -7,7 +7,7 @@ here=$(dirname "$0")
 say() { echo "deps: $*" >&2; }
 
 if ! command -v cargo >/dev/null 2>&1; then
-    say "cargo is missing: install Rust 1.88 or newer from https://rustup.rs"
+    say "cargo is missing: install Rust 1.89 or newer from https://rustup.rs"
     exit 1
 fi
 
