@@ -109,7 +109,7 @@ impl Derivation {
         }
         let operator = self.leading_jacobian(graph, block, wrt)?;
         let mut parts = Vec::new();
-        for pair in pairs(&operator, curvature.as_ref()) {
+        for pair in pairs(graph, &operator, curvature.as_ref()) {
             parts.extend(self.simplified(graph, block, pair));
         }
         Ok(graph.add(&parts))
@@ -268,7 +268,7 @@ fn self_product_is_expensive_over_samples(graph: &mut Graph, term: &Term) -> boo
         codomain: spaces(&term.codomain),
         terms: vec![term.clone()],
     };
-    let Some(pair) = pairs(&alone, None).pop() else { return false };
+    let Some(pair) = pairs(graph, &alone, None).pop() else { return false };
     let network = pair.network.normalize(graph);
     let value = contract_closed(graph, network.clone());
     !is_cheap(graph, value, &network)

@@ -1,6 +1,8 @@
 //! Traces of Gauss–Newton Hessians as tensor networks: tr(Jᵀ H J) is a sum over pairs of terms of J of closed
 //! networks, each contracted by variable elimination into an ordinary expression.
 
+use crate::axes::Axis;
+use crate::intrinsics::{Eq, Where};
 use crate::sym::differentiate::arguments;
 use crate::sym::graph::{Expr, Graph, Node};
 use crate::sym::operator::{Operator, Term, Var};
@@ -17,13 +19,13 @@ pub struct Pair {
 
 /// tr(Jᵀ H J); without H, ‖J‖²_F.
 pub fn gauss_newton_trace(graph: &mut Graph, jacobian: &Operator, hessian: Option<&Operator>) -> Expr {
-    let pairs = pairs(jacobian, hessian);
+    let pairs = pairs(graph, jacobian, hessian);
     let parts: Vec<Expr> = pairs.into_iter().map(|pair| contract_closed(graph, pair.network)).collect();
     graph.add(&parts)
 }
 
 /// The closed networks whose sum is tr(Jᵀ H J), pairs of different terms counted twice where H is the identity.
-pub fn pairs(jacobian: &Operator, hessian: Option<&Operator>) -> Vec<Pair> {
+pub fn pairs(graph: &mut Graph, jacobian: &Operator, hessian: Option<&Operator>) -> Vec<Pair> {
     let mut found = Vec::new();
     for (i, left) in jacobian.terms.iter().enumerate() {
         for (j, right) in jacobian.terms.iter().enumerate() {
@@ -36,7 +38,18 @@ pub fn pairs(jacobian: &Operator, hessian: Option<&Operator>) -> Vec<Pair> {
             }
         }
     }
-    found
+    let mut open = |network: Term| network.without_diagonals(graph, &delta);
+    let separate =
+        |pair: Pair| Pair { network: open(pair.network), decorrelated: pair.decorrelated.map(&mut open) };
+    found.into_iter().map(separate).collect()
+}
+
+/// 1 where two positions agree, else 0.
+fn delta(graph: &mut Graph, a: Axis, b: Axis) -> Expr {
+    let (a, b) = (graph.index(a), graph.index(b));
+    let agree = graph.apply(&Eq, &[a, b]);
+    let (one, zero) = (graph.number(1.0), graph.number(0.0));
+    graph.apply(&Where, &[agree, one, zero])
 }
 
 fn pair(left: &Term, right: &Term, middle: Option<&Term>, same: bool, weight: f64) -> Pair {

@@ -220,6 +220,37 @@ impl Term {
         term
     }
 
+    /// Gives every index of a factor a variable of its own: W\[i, i\] becomes W\[i, j\] δ\[i, j\], because an expression
+    /// has an axis once. `delta` makes δ over two axes of one extent.
+    pub fn without_diagonals(
+        mut self,
+        graph: &mut Graph,
+        delta: &dyn Fn(&mut Graph, Axis, Axis) -> Expr,
+    ) -> Term {
+        while let Some((factor, place)) = self.repeated_index(graph) {
+            let (axis, var) = self.factors[factor].at[place];
+            let other = self.variable(axis);
+            self.factors[factor].at[place].1 = other;
+            let copy = graph.axes.copy(axis, 1);
+            self.factors
+                .push(Factor { expr: delta(graph, axis, copy), at: vec![(axis, var), (copy, other)] });
+        }
+        self
+    }
+
+    /// A factor, and which of its indices has the variable of an earlier one.
+    fn repeated_index(&self, graph: &Graph) -> Option<(usize, usize)> {
+        let repeated = |factor: &Factor| {
+            let real = |index: &(Axis, Var)| graph.axes_of(factor.expr).contains(&index.0);
+            let earlier = |place: usize| factor.at[..place].iter().filter(|index| real(index));
+            (1..factor.at.len()).find(|&place| {
+                let index = &factor.at[place];
+                real(index) && earlier(place).any(|other| other.1 == index.1)
+            })
+        };
+        self.factors.iter().enumerate().find_map(|(number, factor)| Some((number, repeated(factor)?)))
+    }
+
     fn open_pair(&self) -> Option<(Var, Var)> {
         let pairs =
             self.domain.iter().filter_map(|&(axis, var)| Some((var, index_of(&self.codomain, axis)?)));

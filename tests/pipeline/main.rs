@@ -9,4 +9,5 @@ mod oracle;
 mod own;
 mod random;
 mod reference;
+mod traces;
 mod trainer;

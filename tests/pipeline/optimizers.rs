@@ -18,8 +18,14 @@ const RUNS: [(&str, &str); 9] = [
     ("lsalr", "lsalr(lr = 0.05)"),
     ("lsalr_momentum", "lsalr(lr = 0.05, momentum = 0.9, weight_decay = 5e-4)"),
     ("scale_amended_poster", "scale_amended(lr = 0.05, momentum = 0, mode = paper)"),
-    ("scale_amended_poster_momentum", "scale_amended(lr = 0.05, momentum = 0.9, weight_decay = 5e-4, mode = paper)"),
-    ("scale_amended_poster_literal", "scale_amended(lr = 0.05, momentum = 0, mode = paper, accumulate = false)"),
+    (
+        "scale_amended_poster_momentum",
+        "scale_amended(lr = 0.05, momentum = 0.9, weight_decay = 5e-4, mode = paper)",
+    ),
+    (
+        "scale_amended_poster_literal",
+        "scale_amended(lr = 0.05, momentum = 0, mode = paper, accumulate = false)",
+    ),
     ("scale_amended_trace", "scale_amended(lr = 0.05, momentum = 0, mode = trace)"),
 ];
 
@@ -42,7 +48,8 @@ impl Trajectory {
         let inputs: ndarray::ArrayD<f64> = self.arrays.by_name("opt.batches.z0").expect("inputs");
         let labels: ndarray::ArrayD<i64> = self.arrays.by_name("opt.batches.labels").expect("labels");
         let input = inputs.index_axis(ndarray::Axis(0), step - 1).iter().copied().collect();
-        let target = labels.index_axis(ndarray::Axis(0), step - 1).iter().map(|&label| label as f64).collect();
+        let target =
+            labels.index_axis(ndarray::Axis(0), step - 1).iter().map(|&label| label as f64).collect();
         values.insert(symbols.input, self.case.pipeline.tensor(symbols.input, input));
         values.insert(symbols.target, self.case.pipeline.tensor(symbols.target, target));
         values.insert(symbols.step, Tensor::scalar(step as f64));
@@ -79,7 +86,8 @@ fn follow(name: &str) {
         let what = format!("{name} {run}");
         trajectory.follow(&what, 1e-9, |pipeline, values| pipeline.evaluate("train", values));
         let jit = Engine::jit(&trajectory.case.pipeline.lowered.program);
-        trajectory.follow(&format!("{what} by JIT"), 1e-4, |pipeline, values| pipeline.run(&jit, "train", values));
+        trajectory
+            .follow(&format!("{what} by JIT"), 1e-4, |pipeline, values| pipeline.run(&jit, "train", values));
     }
 }
 
@@ -152,7 +160,10 @@ fn factors_without_extra_passes_are_near_the_trace() {
             assert!(meant.is_finite() && *meant > 0.0, "{mode}: {name} = {meant}");
             let ratio = meant / exact;
             assert!((1.0 / far..far).contains(&ratio), "{mode}: {name} = {meant}, exactly {exact}");
-            assert!((computed - meant).abs() < 1e-4 * meant, "{mode}: {name} = {computed} instead of {meant}");
+            assert!(
+                (computed - meant).abs() < 1e-4 * meant,
+                "{mode}: {name} = {computed} instead of {meant}"
+            );
         }
     }
 }

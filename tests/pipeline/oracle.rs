@@ -35,9 +35,12 @@ impl Case {
     pub fn param_names(&self) -> Vec<String> {
         let mut names = vec![String::new(); self.pipeline.network.params.len()];
         for (block, described) in self.pipeline.network.blocks.iter().zip(list(&self.json["blocks"])) {
-            let mut theirs: Vec<&str> =
-                list(&described["params"]).iter().map(|param| param["name"].as_str().expect("a name")).collect();
-            let shortcut = |param: &blkc::ir::ParamId| self.pipeline.network.param(*param).name.contains("shortcut");
+            let mut theirs: Vec<&str> = list(&described["params"])
+                .iter()
+                .map(|param| param["name"].as_str().expect("a name"))
+                .collect();
+            let shortcut =
+                |param: &blkc::ir::ParamId| self.pipeline.network.param(*param).name.contains("shortcut");
             if block.params.first().is_some_and(shortcut) {
                 theirs.sort_by_key(|name| !name.contains("shortcut"));
             }
@@ -88,7 +91,8 @@ fn numbers(array: &Value) -> Vec<f64> {
 }
 
 fn names() -> Vec<String> {
-    let entries = std::fs::read_dir(folder()).expect("the fixtures").map(|entry| entry.expect("an entry").path());
+    let entries =
+        std::fs::read_dir(folder()).expect("the fixtures").map(|entry| entry.expect("an entry").path());
     let programs = entries.filter(|path| path.extension().is_some_and(|extension| extension == "blk"));
     let mut names: Vec<String> =
         programs.map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned()).collect();
@@ -118,10 +122,18 @@ fn engines_match() {
     for name in names() {
         let case = Case::load(&name, "");
         let (pipeline, values) = (&case.pipeline, case.values());
-        let loss = HashMap::from([(pipeline.plan.symbols.loss, Tensor::scalar(case.json["loss"].as_f64().expect("it")))]);
+        let loss = HashMap::from([(
+            pipeline.plan.symbols.loss,
+            Tensor::scalar(case.json["loss"].as_f64().expect("it")),
+        )]);
         for engine in Engine::all(&pipeline.lowered.program) {
             let what = format!("{name} by {}", engine.name());
-            pipeline.agree(&what, &pipeline.run(&engine, PROBE, &values), &case.expected(), pipeline.tolerance());
+            pipeline.agree(
+                &what,
+                &pipeline.run(&engine, PROBE, &values),
+                &case.expected(),
+                pipeline.tolerance(),
+            );
             pipeline.agree(&what, &pipeline.run(&engine, "train", &values), &loss, pipeline.tolerance());
         }
     }

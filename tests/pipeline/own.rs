@@ -25,7 +25,8 @@ impl Subject {
         let engines = Engine::all(&pipeline.lowered.program);
         let values = pipeline.start();
         let draws = text.contains("dropout") || text.contains("random");
-        let mut subject = Subject { what: format!("{name}, batch {batch}"), pipeline, engines, values, draws };
+        let mut subject =
+            Subject { what: format!("{name}, batch {batch}"), pipeline, engines, values, draws };
         subject.feed();
         subject
     }
@@ -88,14 +89,19 @@ impl Subject {
         pipeline.agree(&format!("{what}: averages by reference"), stepped, &averages, 1e-10);
         let loss = stepped[&pipeline.plan.symbols.loss].values.sum();
         let reference = pipeline.reference_loss(&self.values);
-        assert!((loss - reference).abs() < 1e-10 * reference.abs().max(1.0), "{what}: loss {loss} is not {reference}");
+        assert!(
+            (loss - reference).abs() < 1e-10 * reference.abs().max(1.0),
+            "{what}: loss {loss} is not {reference}"
+        );
     }
 
     /// The updates by the references, from the derived gradients and factors.
     fn check_updates(&self, probed: &Values, stepped: &Values) {
         let symbols = &self.pipeline.plan.symbols;
         let mut known = self.values.clone();
-        known.extend(symbols.m.iter().chain(symbols.m_w.iter().flatten()).map(|at| (*at, stepped[at].clone())));
+        known.extend(
+            symbols.m.iter().chain(symbols.m_w.iter().flatten()).map(|at| (*at, stepped[at].clone())),
+        );
         known.extend(self.pipeline.probe.gradients.iter().map(|at| (*at, probed[at].clone())));
         let updates = self.pipeline.reference_updates(&known);
         self.pipeline.agree(&format!("{}: updates by reference", self.what), stepped, &updates, 1e-9);
@@ -108,13 +114,18 @@ impl Subject {
         let derived = |values: &Values| pipeline.evaluate("train", values)[&loss_symbol].values.sum();
         let reference = |values: &Values| pipeline.reference_loss(values);
         let loss: &dyn Fn(&Values) -> f64 = if self.draws { &derived } else { &reference };
-        for (index, (&at, gradient)) in pipeline.plan.symbols.params.iter().zip(&probe.gradients).enumerate() {
+        for (index, (&at, gradient)) in pipeline.plan.symbols.params.iter().zip(&probe.gradients).enumerate()
+        {
             let direction = pipeline.tensor(at, noise(50 + index as u32, pipeline.size(at)));
             let found = slope(&self.values, at, &direction, loss);
             let expected = (&probed[gradient].values * &direction.values).sum();
             let name = &pipeline.network.params[index].name;
             let size = probed[gradient].values.iter().map(|entry| entry * entry).sum::<f64>().sqrt();
-            assert!((found - expected).abs() < 1e-5 * size.max(0.1), "{}: slope of {name}: {found} is not {expected}", self.what);
+            assert!(
+                (found - expected).abs() < 1e-5 * size.max(0.1),
+                "{}: slope of {name}: {found} is not {expected}",
+                self.what
+            );
         }
     }
 }

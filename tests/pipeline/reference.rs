@@ -10,7 +10,8 @@ impl Pipeline {
     /// Nodes by reference, each repeated along the axes of the symbol that holds its expression's value.
     pub fn reference(&self, values: &Values, mode: Mode, roots: &[(NodeId, Symbol)]) -> Values {
         let nodes: Vec<NodeId> = roots.iter().map(|root| root.0).collect();
-        let results = evaluate(&self.network, &|leaf| self.leaf(values, leaf), mode, &nodes).expect("every leaf has a value");
+        let results = evaluate(&self.network, &|leaf| self.leaf(values, leaf), mode, &nodes)
+            .expect("every leaf has a value");
         let spread = |symbol: Symbol, value: &Tensor| {
             let axes = &self.plan.graph.symbol_info(symbol).axes;
             Tensor { axes: axes.clone(), values: value.along(&self.network.axes, axes) }
@@ -94,7 +95,8 @@ fn guarded(factor: &Tensor) -> Tensor {
 /// Numbers in (−1, 1), the same at every call with the same stream.
 pub fn noise(stream: u32, count: usize) -> Vec<f64> {
     let number = |index: usize| {
-        let hash = (index as u32).wrapping_mul(0x9E37_79B1) ^ stream.wrapping_add(1).wrapping_mul(0x85EB_CA6B);
+        let hash =
+            (index as u32).wrapping_mul(0x9E37_79B1) ^ stream.wrapping_add(1).wrapping_mul(0x85EB_CA6B);
         let hash = (hash ^ (hash >> 15)).wrapping_mul(0xC2B2_AE35);
         let hash = (hash ^ (hash >> 13)).wrapping_mul(0x27D4_EB2F);
         f64::from((hash ^ (hash >> 16)) >> 8) / f64::from(1 << 23) - 1.0
