@@ -47,6 +47,11 @@ impl AxisTable {
         made
     }
 
+    /// Of which axis this is a copy, and the how manieth.
+    pub fn copied(&self, axis: Axis) -> Option<(Axis, usize)> {
+        self.copies.iter().find(|copy| copy.2 == axis).map(|copy| (copy.0, copy.1))
+    }
+
     pub fn fresh(&mut self, name: impl Into<String>, extent: usize) -> Axis {
         self.entries.push(AxisInfo { name: name.into(), extent });
         Axis(self.entries.len() as u32 - 1)
@@ -60,9 +65,10 @@ impl AxisTable {
         self.entries[axis.0 as usize].extent
     }
 
-    /// Number of entries of a tensor over `axes`; sizes were limited when the network was elaborated.
+    /// Number of entries of a tensor over `axes`. Sizes were limited when the network was elaborated; a product of many
+    /// tensors that is only thought of may go beyond all numbers.
     pub fn size(&self, axes: &[Axis]) -> usize {
-        axes.iter().map(|&axis| self.extent(axis)).product()
+        axes.iter().fold(1, |size: usize, &axis| size.saturating_mul(self.extent(axis)))
     }
 
     pub fn len(&self) -> usize {

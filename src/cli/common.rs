@@ -9,7 +9,7 @@ use crate::codegen::target::Target;
 use crate::diag::{self, render};
 use crate::driver::{self, Front, FrontOptions};
 use crate::ir::Network;
-use crate::source::DiskLoader;
+use crate::source::{DiskLoader, Sources};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -53,10 +53,15 @@ impl Source {
 
     /// The one network that is meant.
     pub fn network(&self) -> Result<Network, Failure> {
-        let mut networks = self.front()?.networks;
+        self.network_with_sources().map(|(network, _)| network)
+    }
+
+    /// The like, with the texts that it was made from.
+    pub fn network_with_sources(&self) -> Result<(Network, Sources), Failure> {
+        let Front { mut networks, sources, .. } = self.front()?;
         let names: Vec<String> = networks.iter().map(|network| network.name.clone()).collect();
         match networks.len() {
-            1 => Ok(self.adjusted(networks.remove(0))),
+            1 => Ok((self.adjusted(networks.remove(0)), sources)),
             0 => Err(Failure::Error {
                 message: format!("{} holds no network that can be compiled as it stands", self.file),
                 help: Some("a family of networks needs its arguments: network name = family(…)".into()),

@@ -2,8 +2,8 @@
 
 use clap::ValueEnum;
 
-use super::Outcome;
 use super::common::Source;
+use super::{Failure, Outcome};
 use crate::hessian::explain::{self, Form};
 use crate::hessian::program;
 use crate::ir::ScaleMode;
@@ -31,9 +31,10 @@ pub struct Args {
     steps: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum FormName {
     GaussNewton,
+    Exact,
     Paper,
 }
 
@@ -59,14 +60,18 @@ impl From<ModeName> for ScaleMode {
 impl From<FormName> for Form {
     fn from(name: FormName) -> Self {
         match name {
-            FormName::GaussNewton => Form::GaussNewton,
+            FormName::GaussNewton | FormName::Exact => Form::GaussNewton,
             FormName::Paper => Form::Paper,
         }
     }
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let network = args.source.network()?;
+    if args.form == FormName::Exact {
+        let message = "the exact form, H + Σᵢ gᵢ ∇²Fᵢ, comes later; there are gauss-newton and paper";
+        return Err(Failure::Usage(message.into()));
+    }
+    let (network, sources) = args.source.network_with_sources()?;
     let plan = program::derive(&network);
     let trained_by = network.training.as_ref().and_then(|training| training.scale).map(|scale| scale.mode);
     let options = explain::Options {
@@ -76,6 +81,6 @@ pub fn run(args: &Args) -> Outcome {
         mode: args.mode.map(ScaleMode::from).or(trained_by).unwrap_or(ScaleMode::Measured),
         steps: args.steps,
     };
-    print!("{}", explain::text(&network, &plan, &options)?);
+    print!("{}", explain::text(&network, &plan, &sources, &options)?);
     Ok(())
 }

@@ -5,7 +5,8 @@ use super::facts::Step;
 use super::local::{self, Derived, Formulas};
 use super::{BlockExprs, Plan};
 use crate::axes::{Axis, BATCH};
-use crate::ir::{Network, ScaleMode};
+use crate::ir::{Block, Network, ScaleMode};
+use crate::source::Sources;
 use crate::sym::graph::Graph;
 use crate::sym::operator::Operator;
 use crate::sym::print::Printer;
@@ -42,7 +43,9 @@ impl Default for Options {
 }
 
 /// The explanation of `network`. Errors are words for the user: an unknown block or argument.
-pub fn text(network: &Network, plan: &Plan, options: &Options) -> Result<String, String> {
+///
+/// `sources` gives the blocks as they were written.
+pub fn text(network: &Network, plan: &Plan, sources: &Sources, options: &Options) -> Result<String, String> {
     check_names(plan, options)?;
     let mut page = header(network, plan);
     let mut shown: Vec<(String, String)> = Vec::new();
@@ -53,7 +56,11 @@ pub fn text(network: &Network, plan: &Plan, options: &Options) -> Result<String,
             continue;
         }
         let title = format!("block {}   (b = {} of {})", block.name, index + 1, plan.blocks.len());
-        let body = block_text(&mut graph, block, options);
+        let mut body = String::new();
+        if let Some(written) = written(sources, network.blocks.get(index)) {
+            body += &format!("  {:<8} {written}\n", "written");
+        }
+        body += &block_text(&mut graph, block, options);
         page += &format!("\n{title}\n");
         match shown.iter().find(|known| known.1 == body) {
             Some((name, _)) => page += &format!("  as block {name}\n"),
@@ -64,6 +71,21 @@ pub fn text(network: &Network, plan: &Plan, options: &Options) -> Result<String,
         }
     }
     Ok(page)
+}
+
+/// The block's text in the source, on one line.
+fn written(sources: &Sources, block: Option<&Block>) -> Option<String> {
+    let span = block?.span;
+    let text = sources.file(span.file).text.get(span.end as usize..)?;
+    let body = text.get(text.find('{')? + 1..)?;
+    let mut depth = 1;
+    let end = body.find(|c| {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        depth == 0
+    })?;
+    let lines = body[..end].lines().map(|line| line.split("//").next().unwrap_or(line));
+    let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+    Some(words.join(" "))
 }
 
 fn check_names(plan: &Plan, options: &Options) -> Result<(), String> {
@@ -125,6 +147,11 @@ pub fn block_text(graph: &mut Graph, block: &BlockExprs, options: &Options) -> S
     let scale = factors(graph, block, options.mode);
     let graph = &*graph;
     let mut printer = Printer::new(graph);
+    printer.letters.give(graph.axes_of(block.output));
+    printer.letters.give(graph.axes_of(block.input));
+    for param in &block.params {
+        printer.letters.give(graph.axes_of(param.value));
+    }
     printer.name_leaf(block.input, "z");
     let names = local::display_names(block);
     for (name, param) in names.iter().zip(&block.params) {
@@ -136,8 +163,8 @@ pub fn block_text(graph: &mut Graph, block: &BlockExprs, options: &Options) -> S
     local::name_shared(graph, &mut printer, block, &operators);
 
     let mut page = Page::default();
-    page.line("F_b", format!("z_b = {}", printer.formula(block.output)));
-    page.sizes(graph, block);
+    page.line("F_b", format!("z_b = {}", output_formula(&mut printer, block)));
+    page.line("sizes", sizes(&printer, graph, block, &names));
     page.line(
         "loss",
         if block.loss.is_some() { "L_b = l(F_b(W, z))" } else { "L_b = ½ ‖z_b^{k+½} − F_b(W, z)‖²" },
@@ -176,6 +203,26 @@ pub fn block_text(graph: &mut Graph, block: &BlockExprs, options: &Options) -> S
     page.finish(printer.clauses())
 }
 
+/// The output, unfolded where it has a name itself.
+fn output_formula(printer: &mut Printer, block: &BlockExprs) -> String {
+    printer.definition(block.output)
+}
+
+/// Extents with the letters that index them: `W: 128×64 (i, k)`.
+fn sizes(printer: &Printer, graph: &Graph, block: &BlockExprs, names: &[String]) -> String {
+    let mut tensors = vec![("z".to_string(), block.input), ("z_b".to_string(), block.output)];
+    tensors.extend(names.iter().cloned().zip(block.params.iter().map(|param| param.value)));
+    let shown = tensors.into_iter().map(|(name, expr)| {
+        let axes: Vec<Axis> = graph.axes_of(expr).iter().copied().filter(|axis| *axis != BATCH).collect();
+        let letters: Vec<String> = axes.iter().map(|&axis| printer.letters.of(&graph.axes, axis)).collect();
+        match axes.is_empty() {
+            true => format!("{name}: 1"),
+            false => format!("{name}: {} ({})", features(graph, &axes), letters.join(", ")),
+        }
+    });
+    shown.collect::<Vec<String>>().join(",  ")
+}
+
 /// The formula as derived, then what it simplifies to.
 fn shown(derived: &Option<String>, simplified: String) -> String {
     derived.as_ref().map_or(simplified.clone(), |text| format!("{text} = {simplified}"))
@@ -191,18 +238,6 @@ struct Page {
 impl Page {
     fn line(&mut self, label: &str, text: impl Into<String>) {
         self.lines.push((label.to_string(), text.into()));
-    }
-
-    fn sizes(&mut self, graph: &Graph, block: &BlockExprs) {
-        let (from, to) =
-            (features(graph, graph.axes_of(block.input)), features(graph, graph.axes_of(block.output)));
-        let params = block.params.iter().map(|param| {
-            let extents: Vec<String> =
-                graph.axes_of(param.value).iter().map(|&axis| graph.axes.extent(axis).to_string()).collect();
-            format!(", {}: {}", param.name, extents.join("×"))
-        });
-        let params: String = params.collect();
-        self.line("sizes", format!("z: {from}, z_b: {to}{params}"));
     }
 
     fn argument(

@@ -63,6 +63,13 @@ impl Derivation {
         }
     }
 
+    fn step(&mut self, rule: &'static str, detail: impl Into<String>) {
+        let step = Step { rule, detail: detail.into() };
+        if !self.steps.contains(&step) {
+            self.steps.push(step);
+        }
+    }
+
     fn by_trace(&mut self, graph: &mut Graph, block: &BlockExprs) -> (Expr, Vec<Expr>) {
         let m_z = self.factor_of_input(graph, block);
         let m_w = block.params.iter().map(|param| self.factor_of_param(graph, block, param)).collect();
@@ -103,6 +110,13 @@ impl Derivation {
 
     fn trace(&mut self, graph: &mut Graph, block: &BlockExprs, wrt: Expr) -> Result<Expr, TooManyTerms> {
         let curvature = scaled_loss_hessian(graph, block)?;
+        match curvature {
+            Some(_) => self.step(
+                "trace",
+                "tr(Jᵀ Hess(l) J), a sum of closed products over the terms of J and of Hess(l)",
+            ),
+            None => self.step("trace", "tr(JᵀJ) = ‖J‖²_F, a sum of closed products over pairs of terms of J"),
+        }
         if self.mode == ScaleMode::Trace {
             let operator = jacobian(graph, block.output, wrt)?;
             return Ok(gauss_newton_trace(graph, &operator, curvature.as_ref()));
@@ -132,6 +146,7 @@ impl Derivation {
             let mut operator = jacobian_of(graph, block.output, wrt, &|_, _| false, &keep)?;
             operator.terms.retain(|term| index_of(&term.domain, BATCH) == index_of(&term.codomain, BATCH));
             if dropped.get() {
+                self.step("leading terms", "paths through the batch statistics are dropped");
                 self.assume("terms of relative size 1/M through the batch statistics are left out");
             }
             return Ok(operator);
@@ -140,6 +155,7 @@ impl Derivation {
         let before = operator.terms.len();
         operator.terms.retain(|term| !self_product_is_expensive_over_samples(graph, term));
         if operator.terms.len() < before {
+            self.step("leading terms", "terms whose square is a matrix product over the samples are dropped");
             self.assume("the covariance of the block's input with its standardized values is left out");
         }
         Ok(operator)
@@ -147,11 +163,13 @@ impl Derivation {
 
     /// One summand under the mode's assumptions; `None` when it is left out.
     fn simplified(&mut self, graph: &mut Graph, block: &BlockExprs, pair: Pair) -> Option<Expr> {
+        self.step("elimination", "each index is summed where the fewest entries are multiplied");
         let network = pair.network.clone().normalize(graph);
         let exact = network.contract(graph, &[]);
         let (network, value) = if is_cheap(graph, exact, &network) {
             (pair.network, exact)
         } else if let Some(decorrelated) = pair.decorrelated {
+            self.step("decorrelation", "E wᵢₖ wₕₖ = 0 for i ≠ h leaves the diagonal of a Gram matrix");
             self.assume("products of different rows of a weight average out (independent, zero mean)");
             let value = contract_closed(graph, decorrelated.clone());
             (decorrelated, value)
@@ -177,6 +195,10 @@ impl Derivation {
         let mut moments = Moments::new(block.input);
         match moments.of_network(graph, &network) {
             Some(expected) => {
+                self.step(
+                    "expectation",
+                    "data are replaced by their expectations under the assumptions below",
+                );
                 self.assume("the block's input is white: independent entries of mean 0 and variance 1");
                 for text in moments.assumptions {
                     self.assume(text);
@@ -226,16 +248,20 @@ impl Derivation {
         self.paper_assumptions();
         let columns = matrix.mean_square_of_columns(graph);
         let rows = matrix.mean_square_of_rows(graph);
-        self.steps.push(Step { rule: "trace", detail: "tr(WᵀW)/n_in = ‖Wᵀ‖²₂,μ".into() });
-        self.steps
-            .push(Step { rule: "white input", detail: "Var_i = ‖w_i‖² ≈ ‖W‖²₂,μ".into() });
+        self.step("statistics held", "J_z = diag(1/s) W with s_i² = Var_i");
+        self.step("white input", "Var_i = ‖w_i‖²");
+        self.step("equal rows", "Var_i ≈ ‖W‖²₂,μ, the mean of the squared row norms");
+        self.step("trace", "tr H_z/n_in = (1/n_in) Σᵢ ‖wᵢ‖²/Var_i = ‖Wᵀ‖²₂,μ/‖W‖²₂,μ");
         graph.div(columns, rows)
     }
 
     fn paper_weight(&mut self, graph: &mut Graph, matrix: &Matrix) -> Expr {
         self.paper_assumptions();
         let rows = matrix.mean_square_of_rows(graph);
-        self.steps.push(Step { rule: "white input", detail: "tr Σⱼ xⱼxⱼᵀ/(m n_in) = 1".into() });
+        self.step(
+            "trace",
+            "tr H_W/(m p_W) = meanᵢ 1/Var_i · tr(Σⱼ zⱼzⱼᵀ)/(m n_in) = 1/‖W‖²₂,μ, the last trace being 1",
+        );
         graph.powf(rows, -1.0)
     }
 

@@ -28,14 +28,15 @@ pub fn jacobian(graph: &mut Graph, output: Expr, wrt: Expr) -> Result<Operator, 
     jacobian_of(graph, output, wrt, &|_, _| false, &|_| true)
 }
 
-/// As [`jacobian`], with the rules that were used.
+/// As [`jacobian`], for showing: data stay apart from their means, with the rules that were used.
 pub fn jacobian_with_steps(
     graph: &mut Graph,
     output: Expr,
     wrt: Expr,
 ) -> Result<(Operator, Vec<Step>), TooManyTerms> {
     let mut steps = Vec::new();
-    let operator = derive(graph, output, wrt, &|_, _| false, &|_| true, &mut steps)?;
+    let mut operator = derive(graph, output, wrt, &|_, _| false, &|_| true, &mut steps)?;
+    add_slopes(graph, &mut operator, true, &mut steps);
     Ok((operator, steps))
 }
 
@@ -48,7 +49,20 @@ pub fn jacobian_of(
     held: &dyn Fn(&Graph, Expr) -> bool,
     keep: &dyn Fn(&Term) -> bool,
 ) -> Result<Operator, TooManyTerms> {
-    derive(graph, output, wrt, held, keep, &mut Vec::new())
+    let mut operator = derive(graph, output, wrt, held, keep, &mut Vec::new())?;
+    add_slopes(graph, &mut operator, false, &mut Vec::new());
+    Ok(operator)
+}
+
+fn add_slopes(graph: &mut Graph, operator: &mut Operator, entrywise: bool, steps: &mut Vec<Step>) {
+    // Sums of two kinds may need a turn each: first data, then slopes.
+    let mut saved = 0;
+    while let more @ 1.. = operator.merge_diagonals(graph, entrywise) {
+        saved += more;
+    }
+    if saved > 0 {
+        note(steps, "diag(u) A + diag(v) A = diag(u + v) A", "slopes of one value are added");
+    }
 }
 
 fn derive(
@@ -86,9 +100,6 @@ fn derive(
     let mut result = known.remove(&output).unwrap_or(Operator { domain, codomain, terms: vec![] });
     let mut facts = Facts::new();
     facts.name_values(graph, &mut result);
-    if result.merge_diagonals(graph) > 0 {
-        note(steps, "diag(u) A + diag(v) A = diag(u + v) A", "slopes of one value are added");
-    }
     for step in facts.steps {
         note(steps, step.rule, &step.detail);
     }

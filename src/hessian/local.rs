@@ -6,9 +6,13 @@ use super::facts::{Normalized, Step, normalized_by, power_of};
 use super::jacobian::{TooManyTerms, hessian, jacobian_with_steps};
 use crate::axes::BATCH;
 use crate::sym::graph::{Expr, Graph, Node, Reduction};
+use crate::sym::letters::{numbered, pretty_name};
 use crate::sym::notation::{Chain, Factored, Link, Notation, chain, factored, number};
 use crate::sym::operator::Operator;
-use crate::sym::print::{Printer, pretty_name};
+use crate::sym::print::Printer;
+
+/// Sums up to this many characters stand in a product as they are.
+const SHORT: usize = 28;
 
 /// With respect to what a Jacobian or Hessian is taken.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +39,7 @@ pub fn display_names(block: &BlockExprs) -> Vec<String> {
     let show = |(i, param): (usize, &super::BlockParam)| {
         let before = block.params[..i].iter().filter(|other| other.name == param.name).count();
         let name = pretty_name(&param.name);
-        if repeated(&param.name) { subscripted(&name, before + 1) } else { name }
+        if repeated(&param.name) { numbered(&name, before + 1) } else { name }
     };
     block.params.iter().enumerate().map(show).collect()
 }
@@ -72,6 +76,10 @@ pub struct Formulas {
 
 /// Names for what a block's formulas share: a for contractions with a parameter, s for roots, D for slopes.
 pub fn name_shared(graph: &Graph, printer: &mut Printer, block: &BlockExprs, operators: &[&Operator]) {
+    let mean = Node::Reduce(Reduction::Mean, vec![BATCH], block.input);
+    if let Some(mean) = graph.known(&mean) {
+        printer.name(mean, "z̄");
+    }
     let parameters: Vec<Expr> = block.params.iter().map(|param| param.value).collect();
     let mut counts = [0; 4];
     let forward = graph.between(&[block.output], &[block.input]);
@@ -80,7 +88,7 @@ pub fn name_shared(graph: &Graph, printer: &mut Printer, block: &BlockExprs, ope
             && (parameters.contains(left) || parameters.contains(right))
             && expr != block.output
         {
-            printer.name(expr, numbered("a", &mut counts[0]));
+            printer.name(expr, next_name("a", &mut counts[0]));
         }
     }
     for factor in operators.iter().flat_map(|operator| &operator.terms).flat_map(|term| &term.factors) {
@@ -90,27 +98,20 @@ pub fn name_shared(graph: &Graph, printer: &mut Printer, block: &BlockExprs, ope
         }
         if let Some(radicand) = radicand_of(graph, factor.expr) {
             if !printer.has_root(radicand) {
-                printer.name_root(radicand, numbered("s", &mut counts[1]));
+                printer.name_root(radicand, next_name("s", &mut counts[1]));
             }
         } else if factor.expr != block.input && is_slope(graph, factor.expr) && !printer.has_name(factor.expr)
         {
             let (letter, count) = if forward.contains(&factor.expr) { ("h", 3) } else { ("D", 2) };
-            printer.name(factor.expr, numbered(letter, &mut counts[count]));
+            printer.name(factor.expr, next_name(letter, &mut counts[count]));
         }
     }
 }
 
 /// The letter itself, then with subscripts 2, 3, …
-fn numbered(letter: &str, count: &mut usize) -> String {
+fn next_name(letter: &str, count: &mut usize) -> String {
     *count += 1;
-    if *count == 1 { letter.to_string() } else { subscripted(letter, *count) }
-}
-
-fn subscripted(letter: &str, number: usize) -> String {
-    const SUBSCRIPTS: [char; 10] = ['₀', '₁', '₂', '₃', '₄', '₅', '₆', '₇', '₈', '₉'];
-    let digits = number.to_string();
-    let low = digits.chars().filter_map(|c| c.to_digit(10)).map(|d| SUBSCRIPTS[d as usize]);
-    letter.chars().chain(low).collect()
+    if *count == 1 { letter.to_string() } else { numbered(letter, *count) }
 }
 
 fn radicand_of(graph: &Graph, expr: Expr) -> Option<Expr> {
@@ -153,7 +154,7 @@ struct Writer<'n, 'p, 'g> {
 /// What the links of a Jacobian amount to, the lifting of the parameter apart.
 struct Shape {
     /// The data that a parameter's variation meets first.
-    lifted: Option<Expr>,
+    lifted: Option<Vec<Expr>>,
     /// Links after that, up to the common sum; then those after it.
     inner: Vec<Link>,
     middle: Vec<Chain>,
@@ -165,7 +166,7 @@ fn shape_of(parts: &Factored) -> Shape {
     let mut middle = parts.middle.clone();
     let mut outer = parts.left.clone();
     if let [only] = &middle[..]
-        && only.coefficient == 1.0
+        && (only.coefficient - 1.0).abs() < 1e-12
     {
         inner.extend(only.links.clone());
         inner.append(&mut outer);
@@ -184,8 +185,8 @@ fn shape_of(parts: &Factored) -> Shape {
 impl Writer<'_, '_, '_> {
     fn jacobian(&mut self, parts: &Factored, derived: &Derived) -> String {
         let shape = shape_of(parts);
-        let argument = match shape.lifted {
-            Some(data) => format!("(δ{} {})", derived.wrt, self.notation.printer.factor(data)),
+        let argument = match &shape.lifted {
+            Some(data) => format!("δ{} {}", derived.wrt, self.notation.printer.factor_of(data)),
             None => format!("δ{}", derived.wrt),
         };
         if derived.operator.terms.is_empty() {
@@ -194,7 +195,7 @@ impl Writer<'_, '_, '_> {
         let outer = self.notation.links(&shape.outer);
         let inner = self.notation.links(&shape.inner);
         let middle = self.middle(&shape);
-        spaced(&[outer, middle, inner, argument])
+        spaced(&[scale(parts.scale), outer, middle, inner, argument])
     }
 
     /// The sum in the middle, under a name of its own when it is long; empty when there is none.
@@ -215,7 +216,11 @@ impl Writer<'_, '_, '_> {
             }
             _ => {
                 let text = self.notation.chains(&shape.middle);
-                self.define(if averages { "P" } else { "K" }, text)
+                match averages {
+                    true => self.define("P", text),
+                    false if text.chars().count() <= SHORT => format!("({text})"),
+                    false => self.define("K", text),
+                }
             }
         }
     }
@@ -226,7 +231,7 @@ impl Writer<'_, '_, '_> {
             return known.0.clone();
         }
         let mut count = self.definitions.iter().filter(|known| known.0.starts_with(name)).count();
-        let name = numbered(name, &mut count);
+        let name = next_name(name, &mut count);
         self.definitions.push((name.clone(), text));
         name
     }
@@ -259,7 +264,8 @@ impl Writer<'_, '_, '_> {
 
     fn hessian_z(&mut self, parts: &Factored) -> String {
         let shape = shape_of(parts);
-        self.gram(&shape).unwrap_or_else(|| "I".into())
+        let gram = self.gram(&shape).unwrap_or_else(|| "I".into());
+        spaced(&[scale(parts.scale * parts.scale), gram])
     }
 
     fn hessian_w(&mut self, parts: &Factored, input_name: &str) -> String {
@@ -267,32 +273,70 @@ impl Writer<'_, '_, '_> {
             return "0".into();
         }
         let shape = shape_of(parts);
-        let gram = self.gram(&shape);
-        let couples = couples_samples(&shape);
-        let data = shape.lifted.map(|data| self.notation.printer.factor(data));
-        let data = data.unwrap_or_else(|| input_name.to_string());
-        match (shape.lifted.is_some(), gram, couples) {
-            (true, None, _) => format!("I ⊗ Σⱼ {}", outer_product(&data)),
-            (true, Some(gram), false) => format!("Σⱼ ({gram})ⱼ ⊗ {}", outer_product(&data)),
-            (true, Some(gram), true) => {
-                format!(
-                    "⊕ᵢ Zᵀ [{gram}]ᵢ Z, one block per row i of {}; Z = all samples of {data}",
-                    "the weight"
-                )
-            }
-            (false, None, _) => "m I".into(),
-            (false, Some(gram), false) => format!("Σⱼ ({gram})ⱼ"),
-            (false, Some(gram), true) => format!("Σ ({gram}), summed over all pairs of samples"),
+        let text =
+            if couples_samples(&shape) { self.coupled(&shape, input_name) } else { self.separate(&shape) };
+        spaced(&[scale(parts.scale * parts.scale), text])
+    }
+
+    /// H_W where every sample's output depends on that sample alone.
+    fn separate(&mut self, shape: &Shape) -> String {
+        let diagonal = shape.middle.is_empty()
+            && !self.curvature
+            && shape.inner.iter().chain(&shape.outer).all(|link| matches!(link, Link::Diag(_)));
+        let gram = match diagonal {
+            true => self.samples(|writer| writer.gram(shape)),
+            false => self.gram(shape).map(|gram| with_sample(&gram)),
+        };
+        match (self.outer_product(shape), gram) {
+            (Some(data), None) => format!("I ⊗ Σⱼ {data}"),
+            (Some(data), Some(gram)) => format!("Σⱼ {gram} ⊗ {data}"),
+            (None, None) => "m I".into(),
+            (None, Some(gram)) => format!("Σⱼ {gram}"),
         }
+    }
+
+    /// H_W where a sample's output depends on the other samples.
+    fn coupled(&mut self, shape: &Shape, input_name: &str) -> String {
+        let gram = self.gram(shape).unwrap_or_default();
+        let Some(data) = &shape.lifted else { return format!("Σⱼⱼ′ ({gram})ⱼⱼ′") };
+        let links =
+            shape.middle.iter().flat_map(|chain| &chain.links).chain(&shape.inner).chain(&shape.outer);
+        let by_rows = !self.curvature && !links.into_iter().any(|link| matches!(link, Link::Matrix { .. }));
+        let [data, sample] = [
+            self.notation.printer.factor_of(data),
+            self.samples(|writer| writer.notation.printer.factor_of(data)),
+        ];
+        let all = if data == input_name { "Z".to_string() } else { format!("Z({data})") };
+        if by_rows {
+            format!("⊕ᵢ {all}ᵀ ({gram})ᵢ {all}, a block per row i; {all} has the rows {sample}ᵀ")
+        } else {
+            format!("Σⱼⱼ′ ({gram})ⱼⱼ′ ⊗ {sample} {}ᵀ", sample.replace('ⱼ', "ⱼ′"))
+        }
+    }
+
+    fn outer_product(&mut self, shape: &Shape) -> Option<String> {
+        let data = shape.lifted.as_ref()?;
+        let data = self.samples(|writer| writer.notation.printer.factor_of(data));
+        Some(format!("{data} {data}ᵀ"))
+    }
+
+    /// What is written with samples indexed.
+    fn samples<T>(&mut self, write: impl FnOnce(&mut Self) -> T) -> T {
+        self.notation.printer.bind(&[BATCH]);
+        let made = write(self);
+        self.notation.printer.unbind(1);
+        made
     }
 }
 
-fn outer_product(data: &str) -> String {
-    if data.chars().count() <= 3 {
-        format!("{data}ⱼ {data}ⱼᵀ")
-    } else {
-        format!("({data})ⱼ ({data})ⱼᵀ")
-    }
+/// A number in front of a product of operators; none for 1.
+fn scale(value: f64) -> String {
+    if value == 1.0 { String::new() } else { number(value) }
+}
+
+/// A matrix of one sample.
+fn with_sample(gram: &str) -> String {
+    if gram.contains(' ') { format!("({gram})ⱼ") } else { format!("{gram}ⱼ") }
 }
 
 fn transposed(middle: &str, symmetric: bool) -> String {

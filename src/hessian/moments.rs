@@ -6,12 +6,14 @@ use std::collections::HashMap;
 use super::facts::{Normalized, normalized_by, power_of};
 use crate::axes::{Axis, BATCH};
 use crate::sym::differentiate::arguments;
-use crate::sym::graph::{Expr, Graph, Node, Reduction};
+use crate::sym::graph::{Expectation, Expr, Graph, Node, Reduction};
 use crate::sym::operator::{Factor, Indices, Term};
-use crate::sym::print::{EXPECTATION, Printer};
 
 /// Points of equal weight of the standard normal law: the middles of `POINTS` slices of equal probability.
 const POINTS: usize = 16;
+
+/// A number up to this size beside a mean square guards a division and changes nothing else.
+const GUARD: f64 = 1e-3;
 
 /// mean + deviation·u with u standard normal, one u per entry and source. Neither varies along the batch.
 #[derive(Clone, Copy, Debug)]
@@ -142,7 +144,12 @@ impl Moments {
     fn sum_law(&mut self, graph: &mut Graph, expr: Expr, terms: &[Expr]) -> Option<Law> {
         let mut means = Vec::new();
         let mut by_source: Vec<(Expr, Vec<Expr>)> = Vec::new();
+        let guarded = terms.iter().any(|&term| is_mean_square(graph, term));
         for &term in terms {
+            if guarded && graph.as_number(term).is_some_and(|number| number.abs() <= GUARD) {
+                self.assume("ε = 0: what keeps a division by a deviation finite is left out");
+                continue;
+            }
             match self.law(graph, term)? {
                 Law::Fixed(value) => means.push(value),
                 Law::Normal(normal) => {
@@ -333,11 +340,22 @@ impl Moments {
             }
             _ => false,
         };
+        if let Node::Mul(factors) = graph.node(expr).clone()
+            && factors.iter().any(|&factor| self.is_nonlinear(graph, factor))
+        {
+            return None;
+        }
         let shared_sum = self.is_sum_of_one_source(graph, expr);
         if product_of_random || shared_sum || (elementwise && self.varies(graph, expr)) {
             return None;
         }
         self.law(graph, expr)
+    }
+
+    /// Random, and not linear in a normal value.
+    fn is_nonlinear(&mut self, graph: &mut Graph, expr: Expr) -> bool {
+        let linear = !self.varies(graph, expr) || self.linear_law(graph, expr).is_some();
+        !linear && self.source_of(graph, expr) != Some(None)
     }
 
     /// A sum with nonlinear terms of one and the same normal value: its terms are not independent.
@@ -430,34 +448,23 @@ impl Moments {
         let total = graph.add(&values);
         let weight = graph.number(1.0 / values.len().max(1) as f64);
         let mean = graph.mul(&[weight, total]);
-        let name = self.expectation_text(graph, expr);
+        let of = self.described(graph, expr);
         graph.seal(mean);
-        graph.set_name(mean, name);
+        graph.set_expectation(mean, of);
         mean
     }
 
-    /// `E[f(y); y ∼ N(mean, deviation²)]`, with its normal parts named y.
-    fn expectation_text(&mut self, graph: &mut Graph, expr: Expr) -> String {
-        let mut laws = Vec::new();
+    /// What is averaged, with the laws of its normal parts.
+    fn described(&mut self, graph: &mut Graph, expr: Expr) -> Expectation {
+        let mut normal: Vec<(Expr, Expr, Expr)> = Vec::new();
         for leaf in self.frontier(graph, expr) {
-            if let Some(Law::Normal(normal)) = self.law(graph, leaf)
-                && !laws.iter().any(|known: &(Expr, Normal)| known.0 == leaf)
+            if let Some(Law::Normal(law)) = self.law(graph, leaf)
+                && !normal.iter().any(|known| known.0 == leaf)
             {
-                laws.push((leaf, normal));
+                normal.push((leaf, law.mean, law.deviation));
             }
         }
-        let mut printer = Printer::new(graph);
-        const LETTERS: [&str; 4] = ["y", "y′", "y″", "y‴"];
-        for (place, &(leaf, _)) in laws.iter().enumerate() {
-            printer.name_leaf(leaf, LETTERS[place.min(3)]);
-        }
-        let inside = printer.formula(expr);
-        let law = |(place, &(_, normal)): (usize, &(Expr, Normal))| {
-            let (mean, deviation) = (printer.formula(normal.mean), printer.formula(normal.deviation));
-            format!("{} ∼ N({mean}, ({deviation})²)", LETTERS[place.min(3)])
-        };
-        let laws: Vec<String> = laws.iter().enumerate().map(law).collect();
-        format!("{EXPECTATION}{inside}; {}]", laws.join(", "))
+        Expectation { inside: expr, normal }
     }
 
     fn assume(&mut self, text: &str) {
@@ -465,6 +472,11 @@ impl Moments {
             self.assumptions.push(text.into());
         }
     }
+}
+
+fn is_mean_square(graph: &Graph, expr: Expr) -> bool {
+    let Node::Reduce(Reduction::Mean, _, arg) = graph.node(expr) else { return false };
+    numeric_power(graph, *arg).is_some_and(|(_, power)| power == 2.0)
 }
 
 /// Whether one tensor's variables are among another's, the sample among them: both may vary with the same data.

@@ -7,6 +7,7 @@ use super::lt::Lt;
 use super::select::Where;
 use crate::loops::build::ScalarBuilder;
 use crate::loops::{Reg, Unary};
+use crate::sym::graph::Style;
 use crate::sym::{Expr, Function, Graph};
 
 pub(super) struct Abs;
@@ -39,17 +40,21 @@ impl Function for Abs {
         1
     }
 
+    fn style(&self) -> Style {
+        Style::Around("|", "|")
+    }
+
     fn eval(&self, args: &[f64]) -> f64 {
         args[0].abs()
     }
 
     fn derivative(&self, graph: &mut Graph, _i: usize, args: &[Expr]) -> Expr {
-        let zero = graph.number(0.0);
-        let (one, minus) = (graph.number(1.0), graph.number(-1.0));
+        let (zero, one) = (graph.number(0.0), graph.number(1.0));
         let positive = graph.apply(&Gt, &[args[0], zero]);
         let negative = graph.apply(&Lt, &[args[0], zero]);
-        let below = graph.apply(&Where, &[negative, minus, zero]);
-        graph.apply(&Where, &[positive, one, below])
+        let above = graph.apply(&Where, &[positive, one, zero]);
+        let below = graph.apply(&Where, &[negative, one, zero]);
+        graph.sub(above, below)
     }
 
     fn is_nonnegative(&self) -> bool {

@@ -5,6 +5,7 @@ use super::elementwise::{Elementwise, Kind};
 use super::scalar::same_type;
 use crate::loops::build::ScalarBuilder;
 use crate::loops::{Binary, Reg};
+use crate::sym::graph::Style;
 use crate::sym::{Expr, Function, Graph};
 
 pub(crate) struct Eq;
@@ -38,6 +39,10 @@ impl Function for Eq {
 
     fn arity(&self) -> usize {
         2
+    }
+
+    fn style(&self) -> Style {
+        Style::Infix("=")
     }
 
     fn eval(&self, args: &[f64]) -> f64 {

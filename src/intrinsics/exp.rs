@@ -38,6 +38,10 @@ impl Function for Exp {
         1
     }
 
+    fn is_exponential(&self) -> bool {
+        true
+    }
+
     fn eval(&self, args: &[f64]) -> f64 {
         args[0].exp()
     }

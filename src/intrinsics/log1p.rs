@@ -5,6 +5,7 @@ use super::elementwise::{Elementwise, Kind};
 use super::log::Log;
 use crate::loops::build::ScalarBuilder;
 use crate::loops::{Binary, Reg};
+use crate::sym::graph::Style;
 use crate::sym::{Expr, Function, Graph};
 
 pub(super) struct Log1p;
@@ -36,6 +37,10 @@ impl Function for Log1p {
 
     fn arity(&self) -> usize {
         1
+    }
+
+    fn style(&self) -> Style {
+        Style::Around("log(1 + ", ")")
     }
 
     fn eval(&self, args: &[f64]) -> f64 {

@@ -4,6 +4,7 @@ use super::Scalar;
 use super::elementwise::{Elementwise, Kind};
 use crate::loops::build::ScalarBuilder;
 use crate::loops::{Reg, Unary};
+use crate::sym::graph::Style;
 use crate::sym::{Expr, Function, Graph, Node};
 
 pub(super) struct Not;
@@ -35,6 +36,10 @@ impl Function for Not {
 
     fn arity(&self) -> usize {
         1
+    }
+
+    fn style(&self) -> Style {
+        Style::Around("¬(", ")")
     }
 
     fn eval(&self, args: &[f64]) -> f64 {

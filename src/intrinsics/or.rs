@@ -4,6 +4,7 @@ use super::Scalar;
 use super::elementwise::{Elementwise, Kind};
 use crate::loops::build::ScalarBuilder;
 use crate::loops::{Binary, Reg};
+use crate::sym::graph::Style;
 use crate::sym::{Expr, Function, Graph};
 
 pub(super) struct Or;
@@ -35,6 +36,10 @@ impl Function for Or {
 
     fn arity(&self) -> usize {
         2
+    }
+
+    fn style(&self) -> Style {
+        Style::Infix("∨")
     }
 
     fn eval(&self, args: &[f64]) -> f64 {

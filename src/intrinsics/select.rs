@@ -4,6 +4,7 @@ use super::Scalar;
 use super::elementwise::{Elementwise, Kind};
 use crate::loops::Reg;
 use crate::loops::build::ScalarBuilder;
+use crate::sym::graph::Style;
 use crate::sym::{Expr, Function, Graph};
 
 pub(crate) struct Where;
@@ -33,6 +34,10 @@ impl Function for Where {
 
     fn arity(&self) -> usize {
         3
+    }
+
+    fn style(&self) -> Style {
+        Style::Choice
     }
 
     fn eval(&self, args: &[f64]) -> f64 {

@@ -4,6 +4,7 @@ use super::Scalar;
 use super::elementwise::{Elementwise, Kind};
 use crate::loops::Reg;
 use crate::loops::build::ScalarBuilder;
+use crate::sym::graph::Style;
 use crate::sym::{Expr, Function, Graph};
 
 pub(super) struct Stop;
@@ -33,6 +34,10 @@ impl Function for Stop {
 
     fn arity(&self) -> usize {
         1
+    }
+
+    fn style(&self) -> Style {
+        Style::Itself
     }
 
     fn eval(&self, args: &[f64]) -> f64 {

@@ -31,11 +31,11 @@ fn touching(graph: &Graph, pool: &[Expr], axis: Axis) -> Vec<usize> {
     (0..pool.len()).filter(|&index| graph.axes_of(pool[index]).contains(&axis)).collect()
 }
 
-/// The open axis whose elimination multiplies the fewest entries; ties by the axis.
+/// The open axis whose elimination multiplies the fewest entries, then the fewest factors; ties by the axis.
 fn cheapest(graph: &Graph, pool: &[Expr], open: &[Axis]) -> Option<Axis> {
     let cost = |&axis: &Axis| {
         let touched: Vec<Expr> = touching(graph, pool, axis).iter().map(|&index| pool[index]).collect();
-        (graph.axes.size(&union(graph, &touched)), axis)
+        (graph.axes.size(&union(graph, &touched)), touched.len(), axis)
     };
     open.iter().copied().min_by_key(cost)
 }

@@ -57,6 +57,37 @@ pub trait Function: Sync {
     fn is_nonnegative(&self) -> bool {
         false
     }
+    /// How formulas show it.
+    fn style(&self) -> Style {
+        Style::Call
+    }
+    /// Whether f(a + b) = f(a)·f(b), so that a common shift cancels in f(a)/Σ f(a).
+    fn is_exponential(&self) -> bool {
+        false
+    }
+}
+
+/// How a formula shows a function of its arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Style {
+    /// f(a, b)
+    Call,
+    /// a > b
+    Infix(&'static str),
+    /// |a|
+    Around(&'static str, &'static str),
+    /// The second argument where the first holds, else the third.
+    Choice,
+    /// The argument as it is.
+    Itself,
+}
+
+/// What a value is the expectation of.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Expectation {
+    pub inside: Expr,
+    /// Parts of `inside` that are normal, each with its mean and standard deviation.
+    pub normal: Vec<(Expr, Expr, Expr)>,
 }
 
 impl fmt::Debug for dyn Function {
@@ -176,6 +207,7 @@ pub struct Graph {
     names: HashMap<Expr, String>,
     tags: HashMap<Expr, Tag>,
     sealed: HashSet<Expr>,
+    expectations: HashMap<Expr, Expectation>,
     /// What reductions became, so that sums shared by many sums are looked into once.
     pub(super) reduced: HashMap<Node, Expr>,
     /// What random draws are counted by: the words of the seed, then the step. Draws of an initializer use the former
@@ -196,6 +228,7 @@ impl Graph {
             names: HashMap::new(),
             tags: HashMap::new(),
             sealed: HashSet::new(),
+            expectations: HashMap::new(),
             reduced: HashMap::new(),
             counters: Vec::new(),
             current_tag: None,
@@ -256,6 +289,15 @@ impl Graph {
 
     pub fn set_name(&mut self, expr: Expr, name: impl Into<String>) {
         self.names.entry(expr).or_insert_with(|| name.into());
+    }
+
+    /// Formulas show `expr` as this expectation.
+    pub fn set_expectation(&mut self, expr: Expr, of: Expectation) {
+        self.expectations.entry(expr).or_insert(of);
+    }
+
+    pub fn expectation(&self, expr: Expr) -> Option<&Expectation> {
+        self.expectations.get(&expr)
     }
 
     pub fn tag_of(&self, expr: Expr) -> Option<Tag> {

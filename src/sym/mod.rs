@@ -6,6 +6,7 @@ pub mod contraction;
 pub mod differentiate;
 pub mod evaluate;
 pub mod graph;
+pub mod letters;
 pub mod notation;
 pub mod operator;
 pub mod print;

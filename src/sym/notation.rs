@@ -1,6 +1,7 @@
 //! Operators as products of links, the way one writes a Jacobian: diag(f′) W, Id − Avg − diag(x̂) Avg diag(x̂).
 
 use super::graph::{Expr, Graph, Node, Reduction};
+use super::letters::{fraction, lowered};
 use super::operator::{Factor, Operator, Term, Var};
 use super::print::Printer;
 use crate::axes::{Axis, BATCH};
@@ -15,8 +16,8 @@ pub enum Link {
         tensor: Expr,
         transposed: bool,
     },
-    /// Contract the argument's own matrix with data, which brings in the batch: δW ↦ δW x.
-    Lift(Expr),
+    /// Contract the argument's own matrix with data (a product), which brings in the batch: δW ↦ δW x.
+    Lift(Vec<Expr>),
     /// Mean over the axes, repeated along them.
     Average(Vec<Axis>),
     /// Sum over the axes, repeated along them (11ᵀ).
@@ -32,9 +33,10 @@ pub struct Chain {
     pub links: Vec<Link>,
 }
 
-/// An operator as left · (Σ middle) · right with everything common taken out; links first applied first.
+/// An operator as scale · left · (Σ middle) · right with everything common taken out; links first applied first.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Factored {
+    pub scale: f64,
     pub right: Vec<Link>,
     pub middle: Vec<Chain>,
     pub left: Vec<Link>,
@@ -55,24 +57,29 @@ pub fn chain(graph: &Graph, term: &Term) -> Chain {
     chain
 }
 
-/// Where a parameter meets the mean of data over the batch, it meets the data, and the result is averaged: δW x̄ is
-/// Avg (δW x).
+/// Where the argument meets the mean of a tensor along an axis of the result, it meets the tensor, and the result is
+/// averaged: δW x̄ is Avg (δW x), and the mean row of W times δz is Avg (W δz).
 fn with_lifted_means(graph: &Graph, term: &Term) -> Term {
     let mut term = term.clone();
-    let has_batch = |indices: &[(Axis, Var)]| indices.iter().any(|index| index.0 == BATCH);
-    if has_batch(&term.domain) || !has_batch(&term.codomain) {
-        return term;
-    }
-    let codomain: Vec<Var> = term.codomain.iter().map(|index| index.1).collect();
+    let codomain = term.codomain.clone();
+    let of_codomain = |axis: &Axis| codomain.iter().any(|index| index.0 == *axis);
     for i in 0..term.factors.len() {
         let Node::Reduce(Reduction::Mean, over, data) = graph.node(term.factors[i].expr) else { continue };
-        if over[..] == [BATCH] && !term.factors[i].at.iter().any(|index| codomain.contains(&index.1)) {
-            term.axes.push(BATCH);
-            let sample = Var(term.axes.len() - 1);
-            term.factors[i].expr = *data;
-            term.factors[i].at.insert(0, (BATCH, sample));
-            term.coefficient /= graph.axes.extent(BATCH) as f64;
+        let meets = term.factors[i].at.iter().any(|index| term.domain.contains(index));
+        let kept =
+            term.factors[i].at.iter().any(|index| codomain.contains(index) && term.domain.contains(index));
+        if !over.iter().all(of_codomain) || !meets || kept {
+            continue;
         }
+        for &axis in over {
+            term.axes.push(axis);
+            let var = Var(term.axes.len() - 1);
+            term.factors[i].at.push((axis, var));
+            term.coefficient /= graph.axes.extent(axis) as f64;
+        }
+        let order = graph.axes_of(*data);
+        term.factors[i].at.sort_by_key(|index| order.iter().position(|axis| *axis == index.0));
+        term.factors[i].expr = *data;
     }
     term
 }
@@ -118,31 +125,43 @@ impl Walk<'_> {
         }
     }
 
-    /// Contracts a variable that only one factor and the current value have.
+    /// Contracts a variable that the current value has with what else has it: one tensor, or data in several factors.
     fn contract(&mut self) -> bool {
-        let gone = |walk: &Self, var: &Var| {
-            !walk.target(*var) && walk.remaining.iter().filter(|factor| factor.has(*var)).count() == 1
-        };
         // Matrices before sums over samples: P W rather than an average inside a product.
-        let candidates = self.current.iter().copied().filter(|var| gone(self, var));
-        let Some(var) = candidates.min_by_key(|var| self.term.axes[var.0] == BATCH) else { return false };
-        let Some(position) = self.remaining.iter().position(|factor| factor.has(var)) else { return false };
-        let factor = self.remaining.remove(position);
-        let consumed: Vec<Var> = self
-            .current
-            .iter()
-            .copied()
-            .filter(|v| factor.has(*v) && !self.target(*v) && !self.remaining.iter().any(|f| f.has(*v)))
-            .collect();
-        self.current.retain(|v| !consumed.contains(v));
-        let new: Vec<Var> = factor.at.iter().map(|i| i.1).filter(|v| !consumed.contains(v)).collect();
-        let fresh: Vec<Var> = new.into_iter().filter(|v| !self.current.contains(v)).collect();
+        let candidates =
+            self.current.iter().copied().filter(|&var| !self.target(var) && self.partners(var).is_some());
+        let in_codomain = |axis: Axis| self.term.codomain.iter().any(|index| index.0 == axis);
+        let order = |var: &Var| (self.term.axes[var.0] == BATCH, in_codomain(self.term.axes[var.0]));
+        let Some(var) = candidates.min_by_key(order) else { return false };
+        let Some(partners) = self.partners(var) else { return false };
+        let at = partners[0].at.clone();
+        self.remaining.retain(|factor| !partners.contains(factor));
+        let has = |v: &Var| at.iter().any(|index| index.1 == *v);
+        let gone = |v: &Var| has(v) && !self.target(*v) && !self.remaining.iter().any(|f| f.has(*v));
+        let consumed: Vec<Var> = self.current.iter().copied().filter(gone).collect();
+        let transposed = at.first().is_some_and(|index| consumed.contains(&index.1));
+        let new = at.iter().map(|index| index.1).filter(|v| !consumed.contains(v));
+        let fresh: Vec<Var> = new.filter(|v| !self.current.contains(v)).collect();
         let brings_batch = fresh.iter().any(|v| self.term.axes[v.0] == BATCH);
+        self.current.retain(|v| !consumed.contains(v));
         self.current.extend(&fresh);
-        let transposed = factor.at.first().is_some_and(|index| consumed.contains(&index.1));
-        let tensor = factor.expr;
-        self.links.push(if brings_batch { Link::Lift(tensor) } else { Link::Matrix { tensor, transposed } });
+        let mut tensors: Vec<Expr> = partners.into_iter().map(|factor| factor.expr).collect();
+        tensors.sort();
+        self.links.push(match tensors[..] {
+            [tensor] if !brings_batch => Link::Matrix { tensor, transposed },
+            _ => Link::Lift(tensors),
+        });
         true
+    }
+
+    /// The factors over a variable where it can be contracted: one, or several over the same variables with the batch
+    /// among them, which are data multiplied entrywise.
+    fn partners(&self, var: Var) -> Option<Vec<Factor>> {
+        let found: Vec<Factor> = self.remaining.iter().filter(|factor| factor.has(var)).cloned().collect();
+        let first = found.first()?;
+        let new_batch = |index: &(Axis, Var)| index.0 == BATCH && !self.current.contains(&index.1);
+        let data = first.at.iter().any(new_batch) && found.iter().all(|factor| factor.at == first.at);
+        (found.len() == 1 || data).then_some(found)
     }
 
     fn sum(&mut self) -> bool {
@@ -199,6 +218,20 @@ impl Chain {
             i += 1;
         }
     }
+
+    /// The same for sums whose share a common factor had hidden.
+    fn rename_totals(&mut self, graph: &Graph) {
+        for link in &mut self.links {
+            if let Link::Total(axes) = link {
+                let size = graph.axes.size(axes) as f64;
+                if ((self.coefficient * size).abs() - 1.0).abs() < 1e-9 {
+                    self.coefficient *= size;
+                    *link = Link::Average(axes.clone());
+                    return;
+                }
+            }
+        }
+    }
 }
 
 fn same_axes(a: &[Axis], b: &[Axis]) -> bool {
@@ -209,7 +242,9 @@ fn same_axes(a: &[Axis], b: &[Axis]) -> bool {
 pub fn factored(graph: &Graph, operator: &Operator) -> Factored {
     let mut middle: Vec<Chain> = operator.terms.iter().map(|term| chain(graph, term)).collect();
     middle.sort_by_key(|chain| (chain.coefficient < 0.0, chain.links.len()));
-    let mut result = Factored { right: vec![], middle: vec![], left: vec![] };
+    let scale = middle.first().map_or(1.0, |chain| chain.coefficient);
+    middle.iter_mut().for_each(|chain| chain.coefficient /= scale);
+    let mut result = Factored { scale, right: vec![], middle: vec![], left: vec![] };
     while let Some(link) = common(&middle, |links| links.first()) {
         middle.iter_mut().for_each(|chain| drop(chain.links.remove(0)));
         result.right.push(link);
@@ -224,6 +259,7 @@ pub fn factored(graph: &Graph, operator: &Operator) -> Factored {
             break;
         }
     }
+    middle.iter_mut().for_each(|chain| chain.rename_totals(graph));
     result.middle = middle;
     result
 }
@@ -313,19 +349,13 @@ impl<'p, 'g> Notation<'p, 'g> {
 
     /// The product of factors, raised to a power.
     pub fn product(&mut self, exprs: &[Expr], power: f64) -> String {
-        let text = self.printer.product_of(exprs);
-        if power == 1.0 {
-            return text;
-        }
-        let simple = text.chars().all(|c| c.is_alphanumeric() || c == '\u{302}');
-        let raise = super::print::superscript(power);
-        if simple { format!("{text}{raise}") } else { format!("({text}){raise}") }
+        self.printer.product_of(exprs, power)
     }
 
     fn subscript(&self, axes: &[Axis]) -> String {
-        let names: Vec<&str> =
-            axes.iter().map(|&axis| if axis == BATCH { "j" } else { self.graph.axes.name(axis) }).collect();
-        if names == ["j"] { String::new() } else { format!("_{}", names.join(",")) }
+        let letters: Vec<String> =
+            axes.iter().map(|&axis| self.printer.letters.of(&self.graph.axes, axis)).collect();
+        if axes == [BATCH] { String::new() } else { lowered(&letters) }
     }
 
     /// A sum of chains; rank-one terms as u vᵀ, the empty chain as Id.
@@ -357,11 +387,13 @@ impl<'p, 'g> Notation<'p, 'g> {
     }
 }
 
-/// A coefficient: 1/64 rather than 0.015625.
+/// A coefficient: (1/64) rather than 0.015625.
 pub fn number(value: f64) -> String {
-    let inverse = 1.0 / value;
-    if value < 1.0 && (inverse - inverse.round()).abs() < 1e-9 * inverse {
-        return format!("(1/{})", inverse.round());
+    let sign = if value < 0.0 { "−" } else { "" };
+    let (top, bottom) = fraction(value.abs());
+    let top = top.unwrap_or_else(|| "1".into());
+    match bottom.is_empty() {
+        true => format!("{sign}{top}"),
+        false => format!("{sign}({top}/{})", bottom.join("·")),
     }
-    format!("{value}")
 }

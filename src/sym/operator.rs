@@ -387,11 +387,17 @@ impl Operator {
 
     /// diag(u) A + diag(v) A = diag(u + v) A: terms that differ only in factors over the variables of one factor become
     /// one. Gives how many were saved.
-    pub fn merge_diagonals(&mut self, graph: &mut Graph) -> usize {
+    ///
+    /// With `entrywise`, only what multiplies entries of the result or of a value on the way counts as a diagonal, not
+    /// what the argument is contracted with: W − mean W stays two terms, the mean acting on the first.
+    pub fn merge_diagonals(&mut self, graph: &mut Graph, entrywise: bool) -> usize {
         let before = self.terms.len();
         let mut merged: Vec<Term> = Vec::new();
         for term in std::mem::take(&mut self.terms) {
-            let found = merged.iter().position(|other| other.diagonal_difference(&term).is_some());
+            let found = merged.iter().position(|other| {
+                let at = other.diagonal_difference(&term);
+                at.is_some_and(|at| !(entrywise && at.iter().any(|index| term.meets_only(index.1, &at))))
+            });
             match found {
                 Some(place) => merged[place] = merged[place].with_diagonals_added(graph, &term),
                 None => merged.push(term),
@@ -439,18 +445,26 @@ impl Term {
         (same_shape && covered).then_some(widest)
     }
 
+    /// Whether the argument's `var` is summed with factors over `at` and nothing else.
+    fn meets_only(&self, var: Var, at: &Indices) -> bool {
+        let has = |indices: &Indices| indices.iter().any(|index| index.1 == var);
+        let beyond = |factor: &Factor| factor.has(var) && factor.at.iter().any(|index| !at.contains(index));
+        has(&self.domain) && !has(&self.codomain) && !self.factors.iter().any(beyond)
+    }
+
     fn with_diagonals_added(&self, graph: &mut Graph, other: &Term) -> Term {
         let at = self.diagonal_difference(other).unwrap_or_default();
         let mut result = self.clone();
         result.factors.retain(|factor| other.factors.contains(factor));
         let product = |graph: &mut Graph, from: &Term, without: &Term| {
-            let mut parts = vec![graph.number(from.coefficient)];
+            let mut parts = vec![graph.number(from.coefficient / self.coefficient)];
             parts.extend(from.factors.iter().filter(|f| !without.factors.contains(f)).map(|f| f.expr));
             graph.mul(&parts)
         };
         let (mine, theirs) = (product(graph, self, other), product(graph, other, self));
         let expr = graph.add(&[mine, theirs]);
-        result.coefficient = 1.0;
+        // The first term's coefficient stays outside, so that multiples of one sum show the same sum.
+        result.coefficient = self.coefficient;
         result.factors.push(restrict(graph, expr, &at));
         result.factors.sort();
         result
@@ -496,16 +510,19 @@ impl Term {
         }
     }
 
-    /// An internal variable whose factors together lie over the variables of one of them: its sum is no larger.
+    /// An internal variable whose factors together lie over the variables of one of them: its sum is no larger. Of
+    /// several the one with the fewest factors.
     fn summable(&self, graph: &Graph) -> Option<Var> {
         let reshaped = |var: &Var| self.reshapes.iter().any(|(a, b)| a.contains(var) || b.contains(var));
-        self.internal().into_iter().filter(|var| !reshaped(var)).find(|&var| {
-            let touching: Vec<&Factor> = self.factors.iter().filter(|f| f.has(var)).collect();
-            let widest = touching.iter().max_by_key(|f| f.at.len());
+        let touching = |var: Var| self.factors.iter().filter(move |f| f.has(var));
+        let nested = |var: &Var| {
+            let widest = touching(*var).max_by_key(|f| f.at.len());
             let consistent =
-                widest.is_none_or(|w| touching.iter().all(|f| f.at.iter().all(|at| w.at.contains(at))));
+                widest.is_none_or(|w| touching(*var).all(|f| f.at.iter().all(|at| w.at.contains(at))));
             consistent && widest.is_some_and(|w| graph.axes_of(w.expr).len() == w.at.len())
-        })
+        };
+        let free = self.internal().into_iter().filter(|var| !reshaped(var)).filter(nested);
+        free.min_by_key(|&var| touching(var).count())
     }
 
     fn sum_out(&mut self, graph: &mut Graph, var: Var) {

@@ -1,9 +1,14 @@
 //! Expressions as formulas in Unicode, as one would write them by hand; shared parts are named in where-clauses.
+//!
+//! Vectors stand without indices; under a sum or mean the entries over its axes are indexed: Σᵢ γᵢ²·‖wᵢ‖².
 
 use std::collections::HashMap;
 
-use super::graph::{Expr, Graph, Node, Reduction};
-use crate::axes::{Axis, BATCH};
+use super::graph::{Expectation, Expr, Graph, Node, Style};
+use super::letters::{Letters, fraction, lowered, numbered, pretty_name, superscript};
+use crate::axes::Axis;
+
+mod reductions;
 
 /// How tightly a piece of text binds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -14,8 +19,10 @@ enum Level {
     Atom,
 }
 
-/// Names that start like this say themselves what they are.
-pub const EXPECTATION: &str = "E[";
+type Piece = (String, Level);
+
+/// Bases with their exponents.
+type Powers = Vec<(Expr, f64)>;
 
 /// A named value·base^power.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +36,7 @@ struct Quotient {
 /// Prints expressions of one graph, remembering which names it used.
 pub struct Printer<'a> {
     graph: &'a Graph,
+    pub letters: Letters,
     /// Names given here go before those of the graph.
     names: HashMap<Expr, String>,
     /// Names of square roots, by what is under the root.
@@ -41,12 +49,20 @@ pub struct Printer<'a> {
     quotients: Vec<Quotient>,
     /// The quotient whose definition is being printed.
     defining: Option<Expr>,
+    /// Axes of the sums around what is being printed: entries along them are indexed.
+    bound: Vec<Axis>,
+    /// Renamings around what is being printed, outermost first.
+    renamed: Vec<Vec<(Axis, Axis)>>,
+    /// Terms left out of sums: shifts that cancel.
+    omitted: Vec<Expr>,
+    expectations: usize,
 }
 
 impl<'a> Printer<'a> {
     pub fn new(graph: &'a Graph) -> Self {
         Printer {
             graph,
+            letters: Letters::default(),
             names: HashMap::new(),
             roots: HashMap::new(),
             used: vec![],
@@ -54,6 +70,10 @@ impl<'a> Printer<'a> {
             given: vec![],
             quotients: vec![],
             defining: None,
+            bound: vec![],
+            renamed: vec![],
+            omitted: vec![],
+            expectations: 0,
         }
     }
 
@@ -68,8 +88,9 @@ impl<'a> Printer<'a> {
         self.given.push(expr);
     }
 
+    /// Whether formulas show `expr` by a name of its own.
     pub fn has_name(&self, expr: Expr) -> bool {
-        self.name_of(expr).is_some()
+        self.name_of(expr).is_some() || self.graph.expectation(expr).is_some()
     }
 
     pub fn has_root(&self, radicand: Expr) -> bool {
@@ -85,6 +106,9 @@ impl<'a> Printer<'a> {
     pub fn find_quotient(&mut self, named: Expr) {
         let Node::Mul(factors) = self.graph.node(named) else { return };
         let [a, b] = factors[..] else { return };
+        if self.quotients.iter().any(|quotient| quotient.named == named) {
+            return;
+        }
         for (value, under) in [(a, b), (b, a)] {
             if let Node::Pow(base, exponent) = self.graph.node(under)
                 && let Some(power) = self.graph.as_number(*exponent).filter(|power| *power < 0.0)
@@ -94,26 +118,47 @@ impl<'a> Printer<'a> {
         }
     }
 
-    /// Bases with their powers, named quotients put together.
-    fn powers(&self, factors: &[Expr]) -> Vec<(Expr, f64)> {
-        let split = |&factor: &Expr| self.power(factor).unwrap_or((factor, 1.0));
-        let mut powers: Vec<(Expr, f64)> = factors.iter().map(split).collect();
-        for quotient in self.quotients.iter().filter(|quotient| self.defining != Some(quotient.named)) {
-            let of = |expr: Expr| powers.iter().position(|power| power.0 == expr);
-            let (Some(i), Some(j)) = (of(quotient.value), of(quotient.base)) else { continue };
-            let (times, under) = (powers[i].1, powers[j].1);
-            if times > 0.0 && under <= quotient.power * times + 1e-12 {
-                powers[i].0 = quotient.named;
-                powers[j].1 -= quotient.power * times;
-            }
-        }
-        powers.retain(|power| power.1.abs() > 1e-12);
-        powers
+    /// The product of some factors raised to a power, negative powers below a fraction stroke.
+    pub fn product_of(&mut self, factors: &[Expr], power: f64) -> String {
+        self.powers_of(factors, power).0
     }
 
-    /// The product of some factors, negative powers below a fraction stroke.
-    pub fn product_of(&mut self, factors: &[Expr]) -> String {
-        self.quotient(1.0, factors).0
+    /// The like, in parentheses unless it is one factor.
+    pub fn factor_of(&mut self, factors: &[Expr]) -> String {
+        let piece = self.powers_of(factors, 1.0);
+        parenthesized(&piece, Level::Power)
+    }
+
+    fn powers_of(&mut self, factors: &[Expr], power: f64) -> Piece {
+        let powers = self.split(factors).into_iter().map(|(base, own)| (base, self.raised(base, own, power)));
+        let powers = powers.collect();
+        self.quotient(1.0, powers)
+    }
+
+    /// An indicator is all its powers.
+    fn raised(&self, base: Expr, own: f64, power: f64) -> f64 {
+        let indicator = match self.graph.node(base) {
+            Node::Apply(function, args) => function.0.is_indicator(self.graph, args),
+            _ => false,
+        };
+        if indicator { 1.0 } else { own * power }
+    }
+
+    /// What `print` makes with samples indexed: zⱼ.
+    pub fn indexing<T>(&mut self, axes: &[Axis], print: impl FnOnce(&mut Self) -> T) -> T {
+        self.bind(axes);
+        let made = print(self);
+        self.unbind(axes.len());
+        made
+    }
+
+    /// From now on entries along these axes are indexed, until as many are unbound.
+    pub fn bind(&mut self, axes: &[Axis]) {
+        self.bound.extend(axes);
+    }
+
+    pub fn unbind(&mut self, count: usize) {
+        self.bound.truncate(self.bound.len().saturating_sub(count));
     }
 
     /// The formula of an expression.
@@ -124,6 +169,17 @@ impl<'a> Printer<'a> {
     /// The formula, in parentheses unless it binds as tightly as a factor of a product.
     pub fn factor(&mut self, expr: Expr) -> String {
         self.at_least(expr, Level::Power)
+    }
+
+    /// What the name of `expr` stands for.
+    pub fn definition(&mut self, expr: Expr) -> String {
+        if let Some(of) = self.graph.expectation(expr) {
+            return self.expectation(of);
+        }
+        self.defining = Some(expr);
+        let text = self.structure(expr).0;
+        self.defining = None;
+        text
     }
 
     /// The definitions of all names used since the last call, those of the names in them included.
@@ -137,10 +193,7 @@ impl<'a> Printer<'a> {
             } else if let Some(&expr) = self.used.get(next) {
                 next += 1;
                 if let Some(name) = self.name_of(expr) {
-                    self.defining = Some(expr);
-                    let text = self.structure(expr).0;
-                    self.defining = None;
-                    clauses.push((name, text));
+                    clauses.push((name, self.definition(expr)));
                 }
             } else {
                 break;
@@ -156,49 +209,118 @@ impl<'a> Printer<'a> {
     }
 
     fn at_least(&mut self, expr: Expr, level: Level) -> String {
-        let (text, own) = self.piece(expr);
-        if own < level { format!("({text})") } else { text }
+        let piece = self.piece(expr);
+        parenthesized(&piece, level)
     }
 
-    fn piece(&mut self, expr: Expr) -> (String, Level) {
+    fn piece(&mut self, expr: Expr) -> Piece {
+        if self.graph.expectation(expr).is_some() && !self.names.contains_key(&expr) {
+            self.expectations += 1;
+            let name = if self.expectations == 1 { "E".into() } else { numbered("E", self.expectations) };
+            self.names.insert(expr, name);
+        }
         let leaf = matches!(self.graph.node(expr), Node::Number(_) | Node::Symbol(_));
         match self.name_of(expr) {
-            Some(name) if self.names.contains_key(&expr) || !leaf => {
-                if !leaf
-                    && !name.starts_with(EXPECTATION)
-                    && !self.given.contains(&expr)
-                    && !self.used.contains(&expr)
-                {
+            Some(name) if (self.names.contains_key(&expr) || !leaf) && self.defining != Some(expr) => {
+                if !leaf && !self.given.contains(&expr) && !self.used.contains(&expr) {
                     self.used.push(expr);
                 }
-                (name, Level::Atom)
+                (self.indexed(&name, expr), Level::Atom)
             }
             _ => self.structure(expr),
         }
     }
 
-    fn structure(&mut self, expr: Expr) -> (String, Level) {
+    /// The axis that an axis of an inner expression stands for, through the renamings around it.
+    fn outer_axis(&self, axis: Axis) -> Axis {
+        let through = |axis: Axis, pairs: &Vec<(Axis, Axis)>| {
+            pairs.iter().find(|pair| pair.0 == axis).map_or(axis, |pair| pair.1)
+        };
+        self.renamed.iter().rev().fold(axis, through)
+    }
+
+    /// A name with the letters of the bound axes below it.
+    fn indexed(&self, name: &str, expr: Expr) -> String {
+        let axes: Vec<Axis> = self.graph.axes_of(expr).iter().map(|&axis| self.outer_axis(axis)).collect();
+        self.with_letters(name, axes.into_iter().filter(|axis| self.bound.contains(axis)))
+    }
+
+    fn with_letters(&self, name: &str, axes: impl Iterator<Item = Axis>) -> String {
+        let letters: Vec<String> = axes.map(|axis| self.letter(axis)).collect();
+        let low = |c: char| ('₀'..='₉').contains(&c);
+        match (letters.is_empty(), name.ends_with(low)) {
+            (true, _) => name.to_string(),
+            (false, true) => format!("({name}){}", lowered(&letters)),
+            (false, false) => format!("{name}{}", lowered(&letters)),
+        }
+    }
+
+    fn structure(&mut self, expr: Expr) -> Piece {
         match self.graph.node(expr).clone() {
-            Node::Number(number) => number_text(number.value()),
-            Node::Symbol(symbol) => (pretty_name(&self.graph.symbol_info(symbol).label), Level::Atom),
-            Node::Add(terms) => (self.sum(&terms), Level::Sum),
+            Node::Number(number) => self.quotient(number.value(), vec![]),
+            Node::Symbol(symbol) => {
+                let name = pretty_name(&self.graph.symbol_info(symbol).label);
+                (self.indexed(&name, expr), Level::Atom)
+            }
+            Node::Add(terms) => self.sum(&terms),
             Node::Mul(factors) => self.product(&factors),
             Node::Pow(..) => self.product(&[expr]),
-            Node::Apply(function, args) => {
-                let args: Vec<String> = args.iter().map(|&arg| self.formula(arg)).collect();
-                (format!("{}({})", function.0.name(), args.join(", ")), Level::Atom)
+            Node::Apply(function, args) => self.applied(function.0.style(), function.0.name(), &args),
+            Node::Reduce(how, over, arg) => {
+                let powers = self.split_product(arg);
+                self.reduction(how, &over, powers)
             }
-            Node::Reduce(how, over, arg) => self.reduction(how, &over, arg),
             Node::Contract { left, right, over } => self.contraction(left, right, &over),
-            Node::Rename(arg, _) | Node::Reshape { arg, .. } | Node::Spread(arg, _) => self.piece(arg),
+            Node::Rename(arg, pairs) => {
+                self.renamed.push(pairs);
+                let piece = self.piece(arg);
+                self.renamed.pop();
+                piece
+            }
+            Node::Reshape { arg, .. } | Node::Spread(arg, _) => self.piece(arg),
             Node::Index(axis) => (self.letter(axis), Level::Atom),
             Node::Random { .. } => ("U(0,1)".into(), Level::Atom),
             Node::Orthonormal(arg) => (format!("orthonormal({})", self.formula(arg)), Level::Atom),
         }
     }
 
-    fn sum(&mut self, terms: &[Expr]) -> String {
-        let mut ordered: Vec<(bool, String)> = terms.iter().map(|&term| self.signed(term)).collect();
+    fn applied(&mut self, style: Style, name: &str, args: &[Expr]) -> Piece {
+        match style {
+            Style::Call => {
+                let args: Vec<String> = args.iter().map(|&arg| self.formula(arg)).collect();
+                (format!("{name}({})", args.join(", ")), Level::Atom)
+            }
+            Style::Infix(sign) => {
+                (format!("{} {sign} {}", self.formula(args[0]), self.formula(args[1])), Level::Sum)
+            }
+            Style::Around(open, close) => (format!("{open}{}{close}", self.formula(args[0])), Level::Atom),
+            Style::Itself => self.piece(args[0]),
+            Style::Choice => self.choice(args[0], args[1], args[2]),
+        }
+    }
+
+    /// 1{c} and its multiples; otherwise both cases in words.
+    fn choice(&mut self, condition: Expr, then: Expr, otherwise: Expr) -> Piece {
+        let case = self.formula(condition);
+        let numbers = [then, otherwise].map(|expr| self.graph.as_number(expr));
+        match numbers {
+            [Some(1.0), Some(0.0)] => (format!("1{{{case}}}"), Level::Atom),
+            [Some(0.0), Some(1.0)] => (format!("(1 − 1{{{case}}})"), Level::Atom),
+            [_, Some(0.0)] => (format!("{}·1{{{case}}}", self.factor(then)), Level::Product),
+            [Some(0.0), _] => (format!("{}·(1 − 1{{{case}}})", self.factor(otherwise)), Level::Product),
+            _ => {
+                let (then, otherwise) = (self.formula(then), self.formula(otherwise));
+                (format!("({then} if {case}, else {otherwise})"), Level::Atom)
+            }
+        }
+    }
+
+    fn sum(&mut self, terms: &[Expr]) -> Piece {
+        let kept: Vec<Expr> = terms.iter().copied().filter(|term| !self.omitted.contains(term)).collect();
+        if let [one] = kept[..] {
+            return self.piece(one);
+        }
+        let mut ordered: Vec<(bool, String)> = kept.iter().map(|&term| self.signed(term)).collect();
         // A positive term leads.
         ordered.sort_by_key(|term| term.0);
         let mut text = String::new();
@@ -211,64 +333,53 @@ impl<'a> Printer<'a> {
             };
             text += term;
         }
-        text
+        (text, Level::Sum)
     }
 
     /// Sign and absolute value of a term.
     fn signed(&mut self, term: Expr) -> (bool, String) {
-        let named = self.name_of(term).is_some();
+        let named = self.has_name(term);
         if let (false, Node::Mul(factors)) = (named, self.graph.node(term).clone())
             && let Some(value) = self.graph.as_number(factors[0]).filter(|value| *value < 0.0)
         {
-            return (true, self.quotient(-value, &factors[1..]).0);
+            let powers = self.split(&factors[1..]);
+            return (true, self.quotient(-value, powers).0);
         }
         match self.graph.as_number(term) {
-            Some(value) if value < 0.0 => (true, number_text(-value).0),
+            Some(value) if value < 0.0 => (true, self.quotient(-value, vec![]).0),
             _ => (false, self.at_least(term, Level::Product)),
         }
     }
 
-    fn product(&mut self, factors: &[Expr]) -> (String, Level) {
+    fn product(&mut self, factors: &[Expr]) -> Piece {
         match self.graph.as_number(factors[0]) {
-            Some(value) => self.quotient(value, &factors[1..]),
-            None => self.quotient(1.0, factors),
+            Some(value) => {
+                let powers = self.split(&factors[1..]);
+                self.quotient(value, powers)
+            }
+            None => {
+                let powers = self.split(factors);
+                self.quotient(1.0, powers)
+            }
         }
     }
 
-    /// value · ∏ factors, negative powers below a fraction stroke.
-    fn quotient(&mut self, value: f64, factors: &[Expr]) -> (String, Level) {
-        let (mut above, mut below) = (Vec::new(), Vec::new());
-        let mut scale = value;
-        if value.abs() < 1.0 && value != 0.0 && (1.0 / value).fract().abs() < 1e-9 && value.abs() != 0.5 {
-            below.push((number_text((1.0 / value).abs()).0, Level::Atom));
-            scale = value.signum();
+    /// The factors of a product as bases with exponents.
+    fn split(&self, factors: &[Expr]) -> Powers {
+        factors.iter().map(|&factor| self.power(factor).unwrap_or((factor, 1.0))).collect()
+    }
+
+    /// The factors of an unnamed product, or the expression itself.
+    fn split_product(&self, expr: Expr) -> Powers {
+        match self.graph.node(expr) {
+            Node::Mul(factors) if !self.has_name(expr) => self.split(factors),
+            Node::Spread(arg, _) => self.split_product(*arg),
+            _ => self.split(&[expr]),
         }
-        for (base, power) in self.powers(factors) {
-            match power {
-                1.0 => above.push(self.piece(base)),
-                power if power < 0.0 => below.push(self.powered(base, -power)),
-                power => above.push(self.powered(base, power)),
-            }
-        }
-        if scale != 1.0 && scale != -1.0 || above.is_empty() {
-            above.insert(0, (number_text(scale.abs()).0, Level::Atom));
-        }
-        let sign = if scale < 0.0 { "−" } else { "" };
-        let alone = above.len() == 1 && below.is_empty() && sign.is_empty();
-        if alone {
-            return above.remove(0);
-        }
-        let numerator = join(&above);
-        let text = match below.len() {
-            0 => numerator,
-            1 => format!("{numerator}/{}", parenthesized(&below[0], Level::Power)),
-            _ => format!("{numerator}/({})", join(&below)),
-        };
-        (format!("{sign}{text}"), Level::Product)
     }
 
     fn power(&self, expr: Expr) -> Option<(Expr, f64)> {
-        if self.name_of(expr).is_some() {
+        if self.has_name(expr) && self.defining != Some(expr) {
             return None;
         }
         match self.graph.node(expr) {
@@ -277,153 +388,178 @@ impl<'a> Printer<'a> {
         }
     }
 
-    fn powered(&mut self, base: Expr, power: f64) -> (String, Level) {
+    /// Named quotients put together.
+    fn with_quotients(&self, mut powers: Powers) -> Powers {
+        for quotient in self.quotients.iter().filter(|quotient| self.defining != Some(quotient.named)) {
+            let of = |expr: Expr| powers.iter().position(|power| power.0 == expr);
+            let (Some(i), Some(j)) = (of(quotient.value), of(quotient.base)) else { continue };
+            let (times, under) = (powers[i].1, powers[j].1);
+            if times > 0.0 && under <= quotient.power * times + 1e-12 {
+                powers[i].0 = quotient.named;
+                powers[j].1 -= quotient.power * times;
+            }
+        }
+        powers.retain(|power| power.1.abs() > 1e-12);
+        powers
+    }
+
+    /// value · ∏ base^power, negative powers below a fraction stroke.
+    fn quotient(&mut self, value: f64, powers: Powers) -> Piece {
+        self.quotient_with(value, powers, vec![])
+    }
+
+    /// The like with further pieces among the factors.
+    fn quotient_with(&mut self, value: f64, powers: Powers, more: Vec<Piece>) -> Piece {
+        let powers = self.with_quotients(powers);
+        if let (Some(shares), true) = (self.shares(value, &powers), more.is_empty()) {
+            return shares;
+        }
+        let fraction = self.pieces(value.abs(), powers, more).with_number();
+        let (text, level) = fraction.written();
+        if value < 0.0 {
+            (format!("−{}", parenthesized(&(text, level), Level::Product)), Level::Sum)
+        } else {
+            (text, level)
+        }
+    }
+
+    /// What stands above and below the fraction stroke; numbers of means among the factors go into the scale.
+    fn pieces(&mut self, scale: f64, powers: Powers, more: Vec<Piece>) -> Fraction {
+        let powers = self.with_quotients(powers);
+        let mut fraction = Fraction { scale, above: vec![], below: vec![] };
+        for (base, power, within) in self.inside_reductions(powers) {
+            if let Some(number) = self.graph.as_number(base) {
+                fraction.scale *= number.abs().powf(power);
+                continue;
+            }
+            if power < 0.0 {
+                let mut under = 1.0;
+                let piece = self.powered_or_reduced(&mut under, base, -power, within);
+                fraction.scale /= under;
+                fraction.below.push(piece);
+            } else {
+                let piece = self.powered_or_reduced(&mut fraction.scale, base, power, within);
+                fraction.above.push(piece);
+            }
+        }
+        fraction.above.extend(more);
+        fraction
+    }
+
+    /// f(a)/Σ f(a) for an exponential f: what is added to every a alike cancels and is not shown.
+    fn shares(&mut self, value: f64, powers: &Powers) -> Option<Piece> {
+        let [first, second] = powers[..] else { return None };
+        let (above, under) = if first.1 == 1.0 { (first, second) } else { (second, first) };
+        let Node::Reduce(_, over, arg) = self.graph.node(under.0) else { return None };
+        let Node::Apply(function, args) = self.graph.node(above.0) else { return None };
+        if (value, above.1, under.1) != (1.0, 1.0, -1.0) || *arg != above.0 || !function.0.is_exponential() {
+            return None;
+        }
+        if let Node::Add(terms) = self.graph.node(args[0]) {
+            let shift = |term: &&Expr| !self.graph.axes_of(**term).iter().any(|axis| over.contains(axis));
+            self.omitted.extend(terms.iter().filter(shift).copied().collect::<Vec<Expr>>());
+        }
+        let text = format!("{}/{}", self.factor(above.0), self.at_least(under.0, Level::Product));
+        let argument = self.formula(args[0]);
+        self.omitted.clear();
+        let named = self.defining.is_some();
+        Some((if named { format!("softmax({argument}) = {text}") } else { text }, Level::Product))
+    }
+
+    fn powered(&mut self, base: Expr, power: f64) -> Piece {
         if let Some(root) = self.roots.get(&base).cloned() {
             if !self.used_roots.contains(&base) {
                 self.used_roots.push(base);
             }
-            let raised = if power == 0.5 { String::new() } else { superscript(2.0 * power) };
-            return (format!("{root}{raised}"), Level::Power);
+            let root = self.indexed(&root, base);
+            return match power == 0.5 {
+                true => (root, Level::Atom),
+                false => (format!("{root}{}", superscript(2.0 * power)), Level::Power),
+            };
         }
-        if power == 1.0 {
-            return self.piece(base);
-        }
-        if power == 0.5 {
-            return (format!("√({})", self.formula(base)), Level::Atom);
-        }
-        if power == 1.5 {
-            return (format!("√({})³", self.formula(base)), Level::Power);
-        }
-        (format!("{}{}", self.at_least(base, Level::Atom), superscript(power)), Level::Power)
+        let piece = self.piece(base);
+        reductions::raised(piece, power)
     }
 
-    fn reduction(&mut self, how: Reduction, over: &[Axis], arg: Expr) -> (String, Level) {
-        if let Some(norm) = self.norm(how, over, arg) {
-            return (norm, Level::Power);
-        }
-        let letters = self.letters(over);
-        match how {
-            Reduction::Sum => (format!("Σ_{letters} {}", self.at_least(arg, Level::Product)), Level::Product),
-            Reduction::Mean => (format!("mean_{letters}({})", self.formula(arg)), Level::Atom),
-            Reduction::Max => (format!("max_{letters}({})", self.formula(arg)), Level::Atom),
-        }
-    }
-
-    /// ‖W‖² in its forms: the sum of all squares, of one row, or its mean over rows (‖·‖²₂,μ) or columns.
-    fn norm(&mut self, how: Reduction, over: &[Axis], arg: Expr) -> Option<String> {
-        let (squared, inner) = match (how, self.graph.node(arg)) {
-            (Reduction::Sum, Node::Pow(base, exponent)) if self.graph.as_number(*exponent) == Some(2.0) => {
-                (*base, over)
+    /// E[f(y)], y ∼ N(mean, deviation²); several normal parts are of one standard normal u.
+    fn expectation(&mut self, of: &Expectation) -> String {
+        const LETTERS: [&str; 4] = ["y", "y′", "y″", "y‴"];
+        let laws: Vec<String> = match of.normal[..] {
+            [(_, mean, deviation)] => {
+                let squares =
+                    self.split_product(deviation).into_iter().map(|(base, power)| (base, 2.0 * power));
+                let variance = self.quotient(1.0, squares.collect()).0;
+                vec![format!("y ∼ N({}, {variance})", self.formula(mean))]
             }
-            (Reduction::Mean, Node::Reduce(Reduction::Sum, inner, square)) => {
-                match self.graph.node(*square) {
-                    Node::Pow(base, exponent) if self.graph.as_number(*exponent) == Some(2.0) => {
-                        (*base, &inner[..])
-                    }
-                    _ => return None,
-                }
+            _ => {
+                let part = |(place, &(_, mean, deviation)): (usize, &(Expr, Expr, Expr))| {
+                    let moved = format!("{}·u", self.factor(deviation));
+                    let whole = match self.graph.as_number(mean) == Some(0.0) {
+                        true => moved,
+                        false => format!("{} + {moved}", self.formula(mean)),
+                    };
+                    format!("{} = {whole}", LETTERS[place.min(3)])
+                };
+                let parts = of.normal.iter().enumerate().map(part);
+                parts.chain(["u ∼ N(0, 1)".to_string()]).collect()
             }
-            _ => return None,
         };
-        let axes = self.graph.axes_of(squared).to_vec();
-        let all = axes.len() == over.len() + if how == Reduction::Mean { inner.len() } else { 0 };
-        let name = self.at_least(squared, Level::Atom);
-        match how {
-            Reduction::Sum if all => Some(format!("‖{name}‖²")),
-            Reduction::Mean if all && axes.first() == over.first() => Some(format!("‖{name}‖²₂,μ")),
-            Reduction::Mean if all => Some(format!("‖{name}ᵀ‖²₂,μ")),
-            _ => None,
+        let names = self.names.clone();
+        let given = self.given.len();
+        // What varies is y itself: names of values made of it would hide that.
+        self.names.retain(|expr, _| self.given.contains(expr));
+        for (place, &(leaf, ..)) in of.normal.iter().enumerate() {
+            self.names.insert(leaf, LETTERS[place.min(3)].into());
+            self.given.push(leaf);
         }
+        let inside = self.formula(of.inside);
+        self.names = names;
+        self.given.truncate(given);
+        format!("E[{inside}],  {}", laws.join(", "))
     }
 
-    fn contraction(&mut self, left: Expr, right: Expr, over: &[Axis]) -> (String, Level) {
-        let batch = |expr: Expr| self.graph.axes_of(expr).contains(&BATCH);
-        if over == [BATCH] {
-            let (a, b) = (self.factor(left), self.factor(right));
-            return (format!("Σⱼ {a}ⱼ {b}ⱼᵀ"), Level::Product);
-        }
-        let (matrix, vector) = match (batch(left), batch(right)) {
-            (false, true) => (left, right),
-            (true, false) => (right, left),
-            _ => return (self.index_sum(left, right, over), Level::Product),
-        };
-        let transposed = self.graph.axes_of(matrix).first().is_some_and(|first| over.contains(first));
-        let name = self.at_least(matrix, Level::Atom);
-        let mark = if transposed { "ᵀ" } else { "" };
-        (format!("{name}{mark} {}", self.at_least(vector, Level::Power)), Level::Product)
-    }
-
-    fn index_sum(&mut self, left: Expr, right: Expr, over: &[Axis]) -> String {
-        let (a, b) = (self.factor(left), self.factor(right));
-        format!("Σ_{} {a}·{b}", self.letters(over))
-    }
-
-    fn letters(&self, over: &[Axis]) -> String {
-        let letters: Vec<String> = over.iter().map(|&axis| self.letter(axis)).collect();
-        if letters.len() == 1 { letters[0].clone() } else { format!("{{{}}}", letters.join(",")) }
-    }
-
-    /// j for the batch, otherwise the axis' own name.
     fn letter(&self, axis: Axis) -> String {
-        if axis == BATCH { "j".into() } else { self.graph.axes.name(axis).to_string() }
+        self.letters.of(&self.graph.axes, axis)
     }
 }
 
-fn join(pieces: &[(String, Level)]) -> String {
+/// A number times a product over a product.
+struct Fraction {
+    scale: f64,
+    above: Vec<Piece>,
+    below: Vec<Piece>,
+}
+
+impl Fraction {
+    /// The number among the factors.
+    fn with_number(mut self) -> Fraction {
+        let (top, bottom) = fraction(self.scale);
+        self.below.splice(0..0, bottom.into_iter().map(|text| (text, Level::Atom)));
+        self.above.splice(0..0, top.map(|text| (text, Level::Atom)));
+        self.scale = 1.0;
+        self
+    }
+
+    /// The factors, without the number.
+    fn written(&self) -> Piece {
+        let one = vec![("1".to_string(), Level::Atom)];
+        let above = if self.above.is_empty() { &one } else { &self.above };
+        match (&above[..], &self.below[..]) {
+            ([only], []) => only.clone(),
+            (_, []) => (join(above), Level::Product),
+            (_, [under]) => {
+                (format!("{}/{}", join(above), parenthesized(under, Level::Power)), Level::Product)
+            }
+            _ => (format!("{}/({})", join(above), join(&self.below)), Level::Product),
+        }
+    }
+}
+
+fn join(pieces: &[Piece]) -> String {
     let texts: Vec<String> = pieces.iter().map(|piece| parenthesized(piece, Level::Power)).collect();
     texts.join("·")
 }
 
-fn parenthesized(piece: &(String, Level), level: Level) -> String {
+fn parenthesized(piece: &Piece, level: Level) -> String {
     if piece.1 < level { format!("({})", piece.0) } else { piece.0.clone() }
-}
-
-/// Greek letters for the names that spell one.
-pub fn pretty_name(name: &str) -> String {
-    if name.starts_with(EXPECTATION) {
-        return name.to_string();
-    }
-    const LETTERS: [(&str, &str); 12] = [
-        ("alpha", "α"),
-        ("beta", "β"),
-        ("gamma", "γ"),
-        ("delta", "δ"),
-        ("eps", "ε"),
-        ("epsilon", "ε"),
-        ("eta", "η"),
-        ("lambda", "λ"),
-        ("mu", "μ"),
-        ("sigma", "σ"),
-        ("phi", "φ"),
-        ("var", "v"),
-    ];
-    let short = name.rsplit('.').next().unwrap_or(name);
-    let found = LETTERS.iter().find(|letter| letter.0 == short);
-    found.map_or_else(|| short.to_string(), |letter| letter.1.to_string())
-}
-
-fn number_text(value: f64) -> (String, Level) {
-    let level = if value < 0.0 { Level::Sum } else { Level::Atom };
-    let plain = if value == 0.5 {
-        "½".to_string()
-    } else if value != 0.0 && (value.abs() < 1e-3 || value.abs() >= 1e7) {
-        format!("{value:e}")
-    } else {
-        let text = format!("{value:.6}");
-        text.trim_end_matches('0').trim_end_matches('.').to_string()
-    };
-    (plain.replace('-', "−"), level)
-}
-
-/// A numeric exponent: ², ³, ^1.7.
-pub fn superscript(power: f64) -> String {
-    const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
-    if power.fract() == 0.0 && power.abs() < 100.0 {
-        let sign = if power < 0.0 { "⁻" } else { "" };
-        let digits = format!("{}", power.abs() as u32);
-        let raised: String =
-            digits.chars().filter_map(|c| c.to_digit(10)).map(|d| DIGITS[d as usize]).collect();
-        return format!("{sign}{raised}");
-    }
-    format!("^{power}")
 }

@@ -1,0 +1,173 @@
+//! Letters for axes, subscripts and superscripts, numbers: the smallest pieces of formulas.
+
+use std::collections::HashMap;
+
+use crate::axes::{Axis, AxisTable, BATCH};
+
+/// Letters with a subscript of their own in Unicode, in the order in which axes take them.
+const SUBSCRIPTS: [(char, char); 14] = [
+    ('i', 'ᵢ'),
+    ('k', 'ₖ'),
+    ('h', 'ₕ'),
+    ('l', 'ₗ'),
+    ('r', 'ᵣ'),
+    ('s', 'ₛ'),
+    ('t', 'ₜ'),
+    ('u', 'ᵤ'),
+    ('v', 'ᵥ'),
+    ('p', 'ₚ'),
+    ('n', 'ₙ'),
+    ('m', 'ₘ'),
+    ('j', 'ⱼ'),
+    ('′', '′'),
+];
+
+/// How many of them are for axes other than the batch.
+const FREE: usize = 10;
+
+/// Which letter indexes which axis: j the samples, the others as they were given, else by the axis' own name.
+#[derive(Clone, Debug, Default)]
+pub struct Letters {
+    given: HashMap<Axis, String>,
+}
+
+impl Letters {
+    /// Gives every axis that has none the next free letter.
+    pub fn give(&mut self, axes: &[Axis]) {
+        for &axis in axes.iter().filter(|axis| **axis != BATCH) {
+            let next = self.given.len();
+            let (nth, round) = (next % FREE, next / FREE);
+            let letter = || format!("{}{}", SUBSCRIPTS[nth].0, "′".repeat(2 * round));
+            self.given.entry(axis).or_insert_with(letter);
+        }
+    }
+
+    pub fn of(&self, axes: &AxisTable, axis: Axis) -> String {
+        if axis == BATCH {
+            return "j".into();
+        }
+        if let Some(letter) = self.given.get(&axis) {
+            return letter.clone();
+        }
+        match axes.copied(axis) {
+            Some((original, nth)) => format!("{}{}", self.of(axes, original), "′".repeat(nth)),
+            None => axes.name(axis).to_string(),
+        }
+    }
+}
+
+/// Letters below the line where Unicode has them, otherwise `_{…}`.
+pub fn lowered(letters: &[String]) -> String {
+    let low = |c: char| SUBSCRIPTS.iter().find(|pair| pair.0 == c).map(|pair| pair.1);
+    let all: Option<String> = letters.iter().flat_map(|letter| letter.chars()).map(low).collect();
+    match all {
+        Some(text) => text,
+        None if letters.iter().map(|letter| letter.chars().count()).sum::<usize>() == 1 => {
+            format!("_{}", letters[0])
+        }
+        None => format!("_{{{}}}", letters.join(",")),
+    }
+}
+
+/// The name itself, or with a number below: a, a₂, a₃, …
+pub fn numbered(name: &str, number: usize) -> String {
+    const DIGITS: [char; 10] = ['₀', '₁', '₂', '₃', '₄', '₅', '₆', '₇', '₈', '₉'];
+    let digits = number.to_string();
+    name.chars().chain(digits.chars().filter_map(|c| c.to_digit(10)).map(|d| DIGITS[d as usize])).collect()
+}
+
+/// A numeric exponent: ², ³, ^1.7.
+pub fn superscript(power: f64) -> String {
+    const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+    if power.fract() == 0.0 && power.abs() < 100.0 {
+        let sign = if power < 0.0 { "⁻" } else { "" };
+        let digits = format!("{}", power.abs() as u32);
+        let raised: String =
+            digits.chars().filter_map(|c| c.to_digit(10)).map(|d| DIGITS[d as usize]).collect();
+        return format!("{sign}{raised}");
+    }
+    format!("^{power}")
+}
+
+/// A nonnegative number as a fraction: above the stroke (nothing for 1), and below it.
+pub fn fraction(value: f64) -> (Option<String>, Vec<String>) {
+    const ROOTS: [(f64, &str); 3] =
+        [(std::f64::consts::SQRT_2, "√2"), (1.772_453_850_905_516, "√π"), (2.506_628_274_631_000_7, "√(2π)")];
+    let above = |value: f64| (value != 1.0).then(|| decimal(value));
+    if value == 0.0 || value.fract() == 0.0 || decimal(value) == "½" {
+        return (above(value), vec![]);
+    }
+    if is_inverse(value) {
+        return (None, vec![decimal((1.0 / value).round())]);
+    }
+    if decimal(value).chars().count() <= 4 {
+        return (above(value), vec![]);
+    }
+    for (root, name) in ROOTS {
+        let rest = value * root;
+        if (rest - rest.round()).abs() < 1e-12 * rest && rest < 100.0 {
+            return (above(rest.round()), vec![name.into()]);
+        }
+        if is_inverse(rest) && rest > 0.01 {
+            return (None, vec![decimal((1.0 / rest).round()), name.into()]);
+        }
+    }
+    match (2..MOST).find(|&top| is_whole(f64::from(top) / value)) {
+        Some(top) => (Some(top.to_string()), vec![decimal((f64::from(top) / value).round())]),
+        None => (above(value), vec![]),
+    }
+}
+
+/// The largest numerator that is looked for.
+const MOST: u32 = 512;
+
+fn is_whole(value: f64) -> bool {
+    value < 1e9 && (value - value.round()).abs() < 1e-10 * value
+}
+
+fn is_inverse(value: f64) -> bool {
+    let inverse = 1.0 / value;
+    value < 1.0
+        && inverse < 1e12
+        && (inverse - inverse.round()).abs() < 1e-9 * inverse
+        && !is_power_of_ten(value)
+}
+
+/// 1e−5 reads better than 1/100000.
+fn is_power_of_ten(value: f64) -> bool {
+    (value.log10() - value.log10().round()).abs() < 1e-12
+}
+
+/// A nonnegative number in digits.
+pub fn decimal(value: f64) -> String {
+    let plain = if (value - 0.5).abs() < 1e-12 {
+        "½".to_string()
+    } else if value != 0.0 && (value < 1e-3 || value >= 1e12) {
+        format!("{value:e}")
+    } else {
+        let text = format!("{value:.6}");
+        text.trim_end_matches('0').trim_end_matches('.').to_string()
+    };
+    plain.replace('-', "−")
+}
+
+/// Greek letters for the names that spell one.
+pub fn pretty_name(name: &str) -> String {
+    const LETTERS: [(&str, &str); 12] = [
+        ("alpha", "α"),
+        ("beta", "β"),
+        ("gamma", "γ"),
+        ("delta", "δ"),
+        ("eps", "ε"),
+        ("epsilon", "ε"),
+        ("eta", "η"),
+        ("lambda", "λ"),
+        ("mu", "μ"),
+        ("sigma", "σ"),
+        ("phi", "φ"),
+        ("var", "v"),
+    ];
+    let short = name.rsplit('.').next().unwrap_or(name);
+    let found = LETTERS.iter().find(|letter| letter.0 == short);
+    found.map_or_else(|| short.to_string(), |letter| letter.1.to_string())
+}
