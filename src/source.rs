@@ -41,8 +41,9 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Adds a text, or returns the file that already has this name.
+    /// Adds a text, or returns the file that already has this name. A byte order mark is no part of the text.
     pub fn add(&mut self, name: &str, text: &str) -> FileId {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if let Some(&known) = self.by_name.get(name) {
             return known;
         }
@@ -95,5 +96,17 @@ pub struct MemoryLoader(pub HashMap<String, String>);
 impl Loader for MemoryLoader {
     fn load(&self, path: &str) -> Result<String, String> {
         self.0.get(path).cloned().ok_or_else(|| "no such file".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sources;
+
+    #[test]
+    fn a_byte_order_mark_is_no_text() {
+        let mut sources = Sources::default();
+        let file = sources.add("a.blk", "\u{feff}fn f(t) = t");
+        assert_eq!(&*sources.file(file).text, "fn f(t) = t");
     }
 }

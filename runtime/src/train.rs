@@ -384,6 +384,8 @@ pub(crate) fn initialize(program: &mut Program, settings: &Settings, pool: &mut 
     let [low, high] = program.scalars().seed;
     program.set_u32(low, settings.seed as u32);
     program.set_u32(high, (settings.seed >> 32) as u32);
+    // Initial states may be options of the optimizer. A clock of a run writes the same numbers again.
+    Clock::new(program, settings, 1);
     let init = program.required(INIT)?;
     program.run(init, pool);
     Ok(())

@@ -27,6 +27,9 @@ impl Default for Style {
 /// Bytes of the longest source line that is shown; of a longer one only the place is named.
 const LONGEST_LINE: usize = 500;
 
+/// Diagnostics that are shown as text; nobody reads more at once.
+const MOST_SHOWN: usize = 100;
+
 /// All diagnostics as text, in the order of their places, each once.
 pub fn render(diagnostics: &[Diagnostic], sources: &Sources, style: Style) -> String {
     let theme = if style.color { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
@@ -37,13 +40,17 @@ pub fn render(diagnostics: &[Diagnostic], sources: &Sources, style: Style) -> St
         .with_primary_span_start()
         .with_show_related_as_nested(false);
     let mut text = String::new();
-    for diagnostic in in_order(diagnostics) {
+    let sorted = in_order(diagnostics);
+    for &diagnostic in sorted.iter().take(MOST_SHOWN) {
         let report = Report::new(diagnostic, sources);
         // Writing to a string fails only where miette cannot read the source; then the plain line has to do.
         if handler.render_report(&mut text, &report).is_err() {
             text.push_str(&plain(diagnostic, sources));
         }
         text.push('\n');
+    }
+    if sorted.len() > MOST_SHOWN {
+        text.push_str(&format!("… and {} more\n", sorted.len() - MOST_SHOWN));
     }
     text
 }
@@ -137,7 +144,10 @@ impl SourceCode for SourceText {
         lines_after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         let text: &str = &self.0.text;
-        let contents = text.read_span(span, lines_before, lines_after)?;
+        let mut contents = text.read_span(span, lines_before, lines_after)?;
+        if contents.data().split(|&byte| byte == b'\n').any(|line| line.len() > LONGEST_LINE) {
+            contents = text.read_span(span, 0, 0)?;
+        }
         let start = floor_boundary(text, contents.span().offset());
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
         Ok(Box::new(MietteSpanContents::new_named(
@@ -339,5 +349,20 @@ mod tests {
         let text = render(&all, &sources, Style::default());
         assert_eq!(text.matches("here").count(), 4, "{text}");
         assert!(text.len() < 5000 && text.contains("long.blk:1:8"), "{text}");
+    }
+
+    #[test]
+    fn bounded_whatever_the_mistakes() {
+        let mut sources = Sources::default();
+        let text = format!("{}\nshort\n", "x".repeat(100_000));
+        let file = sources.add("long.blk", &text);
+        let beside = Diagnostic::error("N001", Span::new(file, 100_001, 100_006), "y".repeat(10_000));
+        let shown = render(&[beside], &sources, Style::default());
+        assert!(shown.len() < 5000 && shown.contains("short"), "{shown}");
+        let many: Vec<_> =
+            (0..250).map(|at| Diagnostic::error("N001", Span::new(file, at, at + 1), "here")).collect();
+        let shown = render(&many, &sources, Style::default());
+        assert_eq!(shown.matches("here").count(), MOST_SHOWN);
+        assert!(shown.ends_with("and 150 more\n"), "{shown}");
     }
 }

@@ -143,9 +143,12 @@ fn check_broadcast(axes: &AxisTable, args: &[Type]) -> Result<(), ShapeError> {
     Ok(())
 }
 
-/// `[batch=64, n=10]`
+/// `[n: 10]`, as all messages show shapes: without the batch, and an axis without a name by its size alone.
 pub(super) fn describe(table: &AxisTable, axes: &[Axis]) -> String {
-    let parts: Vec<String> =
-        axes.iter().map(|&axis| format!("{}={}", table.name(axis), table.extent(axis))).collect();
+    let part = |&axis: &Axis| {
+        let (name, extent) = (table.name(axis), table.extent(axis));
+        if name.parse::<usize>().is_ok() { extent.to_string() } else { format!("{name}: {extent}") }
+    };
+    let parts: Vec<String> = axes.iter().filter(|&&axis| axis != BATCH).map(part).collect();
     format!("[{}]", parts.join(", "))
 }

@@ -30,6 +30,9 @@ fn words() -> impl Iterator<Item = &'static str> {
     modes.chain(["weights", "all", "none", "f32", "f32_strict", "bf16"])
 }
 
+/// Comparing names takes time: a file with more mistakes than this gets no further suggestions.
+const MOST_SUGGESTIONS: usize = 100;
+
 /// Names of the language itself.
 const CONSTANTS: [&str; 3] = ["pi", "training", "batch"];
 
@@ -113,8 +116,21 @@ impl<'a> Body<'a> {
                 let name = Name { text: name.clone(), span: expr.span };
                 Dim::Bind { local: self.push_local(&name.text), name }
             }
+            ast::ExprKind::Name(name) if self.find_local(name).is_none() => {
+                Dim::Known(Expr { span: expr.span, kind: self.unknown_dimension(name, expr.span) })
+            }
             _ => Dim::Known(self.expr(expr)),
         }
+    }
+
+    /// A name alone is a size only where it is a local: items and intrinsics are no numbers.
+    fn unknown_dimension(&mut self, name: &str, span: Span) -> ExprKind {
+        let known = self.locals.iter().map(|(name, _)| name);
+        let help = did_you_mean(name, known).unwrap_or_else(|| {
+            "a size is a number, a configuration parameter or a dimension of a tensor above".into()
+        });
+        self.report(Diagnostic::error("N001", span, format!("unknown dimension `{name}`")).help(help));
+        ExprKind::Error
     }
 
     pub fn inputs(&mut self, names: &[Name]) -> Vec<(Name, LocalId)> {
@@ -271,13 +287,20 @@ impl<'a> Body<'a> {
         if self.table.is_lost(name) {
             return ExprKind::Error;
         }
+        let mut diagnostic = Diagnostic::error("N001", span, format!("unknown name `{name}`"));
+        if self.diagnostics.len() < MOST_SUGGESTIONS {
+            diagnostic.help = did_you_mean(name, self.candidates());
+        }
+        self.report(diagnostic);
+        ExprKind::Error
+    }
+
+    /// Everything that a name could stand for here.
+    fn candidates(&self) -> Vec<String> {
         let mut candidates: Vec<String> = self.locals.iter().map(|(name, _)| name.clone()).collect();
         candidates.extend(self.table.visible(self.module).map(String::from));
         candidates.extend(intrinsics::ALL.iter().map(|intrinsic| intrinsic.name().to_string()));
         candidates.extend(CONSTANTS.into_iter().chain(words()).map(String::from));
-        let mut diagnostic = Diagnostic::error("N001", span, format!("unknown name `{name}`"));
-        diagnostic.help = did_you_mean(name, candidates);
-        self.report(diagnostic);
-        ExprKind::Error
+        candidates
     }
 }

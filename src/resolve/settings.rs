@@ -3,13 +3,16 @@
 use std::collections::HashSet;
 
 use super::body::Body;
-use super::hir::{Setting, SettingValue};
+use super::hir::{self, Setting, SettingValue};
 use super::suggest::did_you_mean;
 use crate::diag::Diagnostic;
 use crate::syntax::ast::{self, Expr, ExprKind};
 
 const KNOWN: [&str; 9] =
     ["data", "batch", "epochs", "optimizer", "schedule", "seed", "precision", "normalize", "decay"];
+
+/// Settings whose value is one of a few words; which, the elaboration knows.
+const WORDED: [&str; 3] = ["precision", "normalize", "decay"];
 
 /// Settings of the language that this version does not carry out.
 const LATER: [&str; 5] = ["augment", "validation", "clip", "checkpoint", "accumulate"];
@@ -34,6 +37,10 @@ fn value(body: &mut Body, setting: &ast::Setting) -> SettingValue {
     if key == KNOWN[0] {
         return data(body, &setting.value);
     }
+    if let (true, ExprKind::Name(word)) = (WORDED.contains(&key), &setting.value.kind) {
+        let kind = hir::ExprKind::Word(word.clone());
+        return SettingValue::Expr(hir::Expr { span: setting.value.span, kind });
+    }
     if KNOWN.contains(&key) {
         return SettingValue::Expr(body.expr(&setting.value));
     }
@@ -52,7 +59,14 @@ fn value(body: &mut Body, setting: &ast::Setting) -> SettingValue {
 /// `digits()`, `csv("file")` or the text as on the command line: `"csv:file"`.
 fn data(body: &mut Body, expr: &Expr) -> SettingValue {
     match data_text(expr) {
-        Some(text) => SettingValue::Data(text),
+        Some(text) => {
+            if let Err(error) = blk_runtime::data::recognize(&text) {
+                let mut diagnostic = Diagnostic::error("T020", expr.span, error.message);
+                diagnostic.help = error.help;
+                body.report(diagnostic);
+            }
+            SettingValue::Data(text)
+        }
         None => {
             body.report(
                 Diagnostic::error("T020", expr.span, "this does not name a data set")

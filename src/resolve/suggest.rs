@@ -17,18 +17,25 @@ pub fn nearest(wanted: &str, candidates: impl IntoIterator<Item = impl AsRef<str
         }
         let distance = distance(wanted, candidate);
         let found = (distance, candidate.to_string());
-        if distance <= allowed && best.as_ref().is_none_or(|best| found < *best) {
+        if distance <= allowed && is_like(wanted, distance) && best.as_ref().is_none_or(|best| found < *best)
+        {
             best = Some(found);
         }
     }
     best.map(|(_, name)| name)
 }
 
+/// A name that is half another one is no misspelling of it: `f` does not mean `if`.
+fn is_like(wanted: &str, distance: usize) -> bool {
+    let length = wanted.chars().count();
+    2 * distance < length || (distance == 1 && length >= 2)
+}
+
 /// Edits apart; letter case and underscores count little (`BatchNorm` means `batch_norm`).
 fn distance(a: &str, b: &str) -> usize {
     let plain = |text: &str| text.to_lowercase().replace('_', "");
     if plain(a) == plain(b) {
-        return 1;
+        return 0;
     }
     strsim::damerau_levenshtein(a, b)
 }
@@ -47,5 +54,9 @@ mod tests {
         assert_eq!(nearest("dnese", ["dense", "conv"]).as_deref(), Some("dense"));
         assert_eq!(nearest("BatchNorm", ["batch_norm", "conv"]).as_deref(), Some("batch_norm"));
         assert_eq!(nearest("foo", ["dense", "conv"]), None);
+        assert_eq!(nearest("f", ["if", "n"]), None);
+        assert_eq!(nearest("conv", ["cos"]), None);
+        assert_eq!(nearest("w", ["W", "x"]).as_deref(), Some("W"));
+        assert_eq!(nearest("rl", ["lr"]).as_deref(), Some("lr"));
     }
 }

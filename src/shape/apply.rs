@@ -7,7 +7,7 @@ use super::elaborator::{Elaborator, Stage};
 use super::frame::Frame;
 use super::value::{Argument, Configured, OpValue, Value};
 use crate::axes::{Axis, BATCH};
-use crate::resolve::hir::{Function, Item, ItemKind, Op, TensorParam};
+use crate::resolve::hir::{Function, Item, ItemKind, Loss, Op, TensorParam};
 use crate::source::Span;
 use crate::syntax::ast::TensorElem;
 
@@ -109,8 +109,33 @@ impl Elaborator<'_> {
                 self.pop_expansion();
                 value
             }
+            ItemKind::Loss(loss) => self.apply_loss(item, loss, configured, inputs),
             _ => self.fail_at("T009", configured.span, format!("`{}` is no op", item.name.text)),
         }
+    }
+
+    /// A loss as a part of another one.
+    fn apply_loss(
+        &mut self,
+        item: &Item,
+        loss: &Loss,
+        configured: &Configured,
+        inputs: &[(Value, Span)],
+    ) -> Value {
+        if self.stage != Stage::Loss {
+            let message =
+                format!("the loss `{}` stands only at the end of a network or in a loss", item.name.text);
+            return self.fail_at("T016", configured.span, message);
+        }
+        if !self.push_expansion(&item.name.text, configured.span) {
+            return Value::Poison;
+        }
+        let mut frame = Frame::new(item);
+        let bound = self.bind_config(&mut frame, item, configured)
+            && self.bind_tensors(&mut frame, item, &loss.tensors, inputs, configured.span);
+        let value = if bound { self.run(&mut frame, &loss.body) } else { Value::Poison };
+        self.pop_expansion();
+        value
     }
 
     fn expand_op(

@@ -8,7 +8,7 @@ use super::value::{Argument, Configured, OpValue, Value};
 use crate::resolve::hir::{Arg, Expr, ExprKind, Item, ItemId, ItemKind, ListEntry, Param};
 use crate::resolve::suggest::did_you_mean;
 use crate::source::Span;
-use crate::syntax::ast::ConfigType;
+use crate::syntax::ast::{ConfigType, Name};
 
 impl Elaborator<'_> {
     pub fn call(&mut self, frame: &mut Frame, callee: &Expr, args: &[Arg], span: Span) -> Value {
@@ -104,18 +104,44 @@ impl Elaborator<'_> {
                 if let Some((bare, wrap)) = unconfigured(&op, self)
                     && !is_application(self.hir.item(bare.item), &args)
                 {
-                    return match self.configure(&bare, args, span) {
-                        Some(configured) => Value::Op(Rc::new(wrap(OpValue::Item(configured)))),
-                        None => Value::Poison,
-                    };
+                    return self.late_configuration(&bare, &wrap, args, span);
                 }
                 self.apply_to(&op, args, span)
             }
+            Value::Configured(loss) if matches!(self.hir.item(loss.item).kind, ItemKind::Loss(_)) => {
+                self.apply_to(&OpValue::Item(loss.as_ref().clone()), args, span)
+            }
             other => {
                 let noun = other.noun();
-                self.fail_at("T014", span, format!("{noun} cannot be called"))
+                self.fail_at("T009", span, format!("{noun} cannot be called"))
             }
         }
+    }
+
+    /// `phi(3)` where `phi` holds an op without configuration.
+    fn late_configuration(
+        &mut self,
+        bare: &Configured,
+        wrap: &Wrap,
+        args: Vec<Argument>,
+        span: Span,
+    ) -> Value {
+        if let Some(missing) = self.lacking(bare, &args) {
+            let message = format!("`{}` needs `{}`", self.hir.item(bare.item).name.text, missing.text);
+            let diagnostic = self.error("N003", bare.span, message).label(missing.span, "declared here");
+            return self.fail(diagnostic);
+        }
+        match self.configure(bare, args, span) {
+            Some(configured) => Value::Op(Rc::new(wrap(OpValue::Item(configured)))),
+            None => Value::Poison,
+        }
+    }
+
+    /// The configuration that an op lacks which is given tensors at once.
+    fn lacking(&self, bare: &Configured, args: &[Argument]) -> Option<&Name> {
+        let tensors = !args.is_empty() && args.iter().all(|arg| matches!(arg.value, Value::Tensor(_)));
+        let param = self.hir.item(bare.item).config().iter().find(|param| param.default.is_none())?;
+        tensors.then_some(&param.name)
     }
 
     fn apply_to(&mut self, op: &OpValue, args: Vec<Argument>, span: Span) -> Value {
@@ -236,7 +262,10 @@ impl Elaborator<'_> {
 fn is_application(item: &Item, args: &[Argument]) -> bool {
     let tensor = |arg: &Argument| arg.name.is_none() && matches!(arg.value, Value::Tensor(_));
     let configured = item.config().iter().all(|param| param.default.is_some());
-    matches!(item.kind, ItemKind::Op(_)) && configured && !args.is_empty() && args.iter().all(tensor)
+    matches!(item.kind, ItemKind::Op(_) | ItemKind::Loss(_))
+        && configured
+        && !args.is_empty()
+        && args.iter().all(tensor)
 }
 
 type Wrap = Box<dyn Fn(OpValue) -> OpValue>;

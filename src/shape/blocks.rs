@@ -1,6 +1,7 @@
 //! Blocks: each continues the chain where the one before ended.
 
 use super::elaborator::{Elaborator, PendingBlock, Stage};
+use super::limits;
 use super::value::{OpValue, Value};
 use crate::ir::{Block, BlockId, NodeId};
 use crate::source::Span;
@@ -31,6 +32,10 @@ impl Elaborator<'_> {
         run: impl FnOnce(&mut Self, &[(Value, Span)]) -> Value,
     ) -> Value {
         let Some(input) = self.chain_input(name, inputs, span) else { return Value::Poison };
+        if self.blocks.len() >= limits::BLOCKS {
+            let message = format!("a network of more than {} blocks", limits::BLOCKS);
+            return self.exhaust("L003", span, message, "put several steps into one block");
+        }
         let id = BlockId(self.blocks.len() as u32);
         let scope = self.paths.enter(None, name);
         let block = Block { name: name.into(), input, output: input, params: Vec::new(), span };
@@ -46,6 +51,9 @@ impl Elaborator<'_> {
                 return self.fail_at("T009", span, message);
             }
         };
+        if !self.is_numeric(output, &format!("the output of block `{name}`"), span) {
+            return Value::Poison;
+        }
         self.blocks[id.index()].block.output = output;
         self.head = Some(output);
         value
@@ -56,6 +64,12 @@ impl Elaborator<'_> {
             && Some(*node) == self.head
         {
             return Some(*node);
+        }
+        if self.loss.is_some() {
+            let message = format!("block `{name}` stands after the loss");
+            let diagnostic = self.error("T016", span, message).help("a network ends with its loss");
+            self.fail(diagnostic);
+            return None;
         }
         let diagnostic = self
             .error("T015", span, format!("block `{name}` does not continue the chain"))

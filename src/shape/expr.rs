@@ -248,6 +248,18 @@ impl Elaborator<'_> {
         }
     }
 
+    /// Conditions are no numbers: nothing is trained, stored or differentiated through them.
+    pub fn is_numeric(&mut self, node: NodeId, what: &str, span: Span) -> bool {
+        let numeric = self.ty(node).elem == Elem::Float;
+        if !numeric {
+            let diagnostic = self
+                .error("T006", span, format!("{what} must be numbers, this is a condition"))
+                .help("`where(condition, 1, 0)` makes numbers of it");
+            self.fail(diagnostic);
+        }
+        numeric
+    }
+
     fn choose(
         &mut self,
         frame: &mut Frame,
@@ -320,9 +332,25 @@ impl Elaborator<'_> {
                 let noun = other.noun();
                 let diagnostic = self
                     .error("T009", right.span, format!("`|>` leads into an op, this is {noun}"))
-                    .help("`x |> f(a)` is `f(a)(x)`");
+                    .help(self.pipe_help(right));
                 self.fail(diagnostic)
             }
+        }
+    }
+
+    /// A `fn` whose arguments are all given is a number already.
+    fn pipe_help(&self, right: &Expr) -> String {
+        let ExprKind::Call { callee, .. } = &right.kind else { return "`x |> f(a)` is `f(a)(x)`".into() };
+        let ExprKind::Item(id) = callee.kind else { return "`x |> f(a)` is `f(a)(x)`".into() };
+        let item = self.hir.item(id);
+        match item.config().iter().find(|param| param.default.is_some()) {
+            Some(param) => {
+                let (name, option) = (&item.name.text, &param.name.text);
+                format!(
+                    "the tensor is the first argument of `{name}`; name the others: `{name}({option} = …)`"
+                )
+            }
+            None => format!("the tensor is the first argument of `{}`: leave it out here", item.name.text),
         }
     }
 
@@ -336,7 +364,8 @@ impl Elaborator<'_> {
                 let noun = other.noun();
                 let diagnostic = self
                     .error("T009", body.span, format!("a block holds a pipeline of ops, this is {noun}"))
-                    .label(span, "in this block");
+                    .label(span, "in this block")
+                    .help(self.pipe_help(body));
                 self.fail(diagnostic)
             }
         }
@@ -346,6 +375,10 @@ impl Elaborator<'_> {
         let entries: Vec<Value> = match self.eval(frame, list) {
             Value::Poison => return Value::Poison,
             Value::List(entries) => entries.to_vec(),
+            Value::Int(rounds) if rounds < 0 => {
+                let message = format!("a loop cannot have {rounds} rounds");
+                return self.fail_at("T013", list.span, message);
+            }
             Value::Int(rounds) if rounds <= limits::ROUNDS => (0..rounds).map(Value::Int).collect(),
             Value::Int(rounds) => {
                 let message = format!("{rounds} rounds of a loop, at most {} are possible", limits::ROUNDS);

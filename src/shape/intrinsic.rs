@@ -92,6 +92,11 @@ impl Elaborator<'_> {
         let (named, mut unnamed): (Vec<Argument>, Vec<Argument>) =
             args.into_iter().partition(|arg| arg.name.is_some());
         let attributes: Vec<Argument> = unnamed.split_off(count).into_iter().chain(named).collect();
+        if let (Some(known), [condition, then, otherwise]) = (choosing(), unnamed.as_slice()) {
+            if let (true, Value::Bool(holds)) = (known.name() == intrinsic.name(), &condition.value) {
+                return if *holds { then.value.clone() } else { otherwise.value.clone() };
+            }
+        }
         if let Some(folded) = self.fold(intrinsic, &unnamed, span) {
             return folded;
         }

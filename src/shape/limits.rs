@@ -10,7 +10,10 @@ pub const EXPANSION_DEPTH: usize = 200;
 pub const EVALUATION_DEPTH: usize = 6_000;
 
 /// Nodes of a network's graph.
-pub const NODES: usize = 1 << 20;
+pub const NODES: usize = 1 << 18;
+
+/// Links of a network's chain.
+pub const BLOCKS: usize = 4096;
 
 /// Entries of one tensor.
 pub const TENSOR_ENTRIES: usize = 1 << 31;

@@ -228,8 +228,8 @@ impl<'h> Elaborator<'h> {
             );
         };
         let output = match input {
-            Value::Tensor(output) if Some(output) == self.head => output,
-            _ => return self.fail_at("T015", span, "the loss must follow the last block"),
+            Value::Tensor(output) if Some(output) == self.head && !self.blocks.is_empty() => output,
+            other => return self.loss_without_chain(&other, span),
         };
         let Some(target) = self.target_node(output, &spec, span) else { return Value::Poison };
         self.stage = Stage::Loss;
@@ -242,6 +242,22 @@ impl<'h> Elaborator<'h> {
             }
             _ => Value::Poison,
         }
+    }
+
+    /// What stands before the loss is not the end of a chain of blocks.
+    fn loss_without_chain(&mut self, before: &Value, span: Span) -> Value {
+        let (message, help) = match before {
+            Value::Tensor(node) if Some(*node) == self.head => {
+                ("a network without blocks has nothing to train", "`x |> block out { dense(10) } |> …`")
+            }
+            Value::Op(_) => (
+                "the loss must follow the last block, this pipeline has no input yet",
+                "a network is `x |> blocks |> loss`: it begins with its input, and the loss stands outside the blocks",
+            ),
+            _ => ("the loss must follow the last block", "computations between blocks belong into a block"),
+        };
+        let diagnostic = self.error("T015", span, message).help(help);
+        self.fail(diagnostic)
     }
 
     fn target_node(&mut self, output: NodeId, spec: &TargetSpec, span: Span) -> Option<NodeId> {
@@ -280,6 +296,18 @@ impl<'h> Elaborator<'h> {
         ends: (NodeId, NodeId),
         span: Span,
     ) -> Value {
+        if loss.tensors.len() != 2 {
+            let count = loss.tensors.len();
+            let message = format!(
+                "a loss compares a prediction with a target, `{}` has {count} inputs",
+                item.name.text
+            );
+            let diagnostic = self
+                .error("T014", span, message)
+                .label(item.name.span, "defined here")
+                .help("`loss name(config)(prediction: [k], target: class[k]) = …`");
+            return self.fail(diagnostic);
+        }
         let wants = if takes(loss, TargetKind::Class) { TargetKind::Class } else { TargetKind::Float };
         let has =
             if super::intrinsic::is_class(self.ty(ends.1)) { TargetKind::Class } else { TargetKind::Float };
@@ -293,7 +321,11 @@ impl<'h> Elaborator<'h> {
                 }
             };
             let target = self.target.map_or(span, |spec| spec.target.span);
-            let diagnostic = self.error("T014", span, message).label(target, "the target");
+            let mut diagnostic = self.error("T014", span, message).label(target, "the target");
+            if let Some(declared) = loss.tensors.get(1).filter(|_| !self.hir.is_library(item.name.span.file))
+            {
+                diagnostic = diagnostic.label(declared.name.span, "`class[k]` behind it would take classes");
+            }
             return self.fail(diagnostic);
         }
         if !self.push_expansion(&item.name.text, configured.span) {
@@ -320,6 +352,9 @@ impl<'h> Elaborator<'h> {
         }
         let value = self.run(&mut frame, &loss.body);
         let Some(node) = self.to_node(&value, item.name.span) else { return Value::Poison };
+        if !self.is_numeric(node, "losses", item.name.span) {
+            return Value::Poison;
+        }
         if self.ty(node).axes != [BATCH] {
             let shape = self.shape(&self.ty(node).clone());
             let message = format!("a loss gives one number per sample, `{}` gives {shape}", item.name.text);

@@ -61,7 +61,7 @@ fn whole(op: &str, a: i64, b: i64) -> Option<Result<Value, String>> {
         "-" => a.checked_sub(b),
         "*" => a.checked_mul(b),
         "/" if b == 0 => return Some(Err(format!("{a} divided by zero"))),
-        "/" if a.checked_rem(b) == Some(0) => a.checked_div(b),
+        "/" if a.checked_rem(b).is_none_or(|rest| rest == 0) => a.checked_div(b),
         "/" => return fraction(op, a as f64, b as f64),
         "^" if b < 0 => return fraction(op, a as f64, b as f64),
         "^" => u32::try_from(b).ok().and_then(|b| a.checked_pow(b)),

@@ -76,15 +76,18 @@ impl Elaborator<'_> {
             let spare = spared && declared.name.text == DECAY;
             frame.set(declared.local, if spare { Value::Int(0) } else { value });
         }
-        let scale = self.scale_options(&frame, optimizer);
+        let scale = self.scale_options(&frame, optimizer, configured);
         let tensor = self.bind_inputs(&mut frame, item, optimizer, param, scale)?;
         let mut targets = Targets { param, tensor, value: None, states: Vec::new() };
         for stmt in &optimizer.body {
             self.update_statement(&mut frame, stmt, &mut targets);
         }
+        if self.diagnostics.len() > before {
+            return None;
+        }
         let value = self.assigned(item, &targets)?;
         let states = targets.states.iter().filter_map(|(_, id, value)| Some((*id, (*value)?))).collect();
-        (self.diagnostics.len() == before).then_some((Update { param, value, states }, scale))
+        Some((Update { param, value, states }, scale))
     }
 
     fn assigned(&mut self, item: &Item, targets: &Targets) -> Option<NodeId> {
@@ -143,11 +146,18 @@ impl Elaborator<'_> {
     }
 
     /// What the optimizer's options say of its scale factors, if it takes them.
-    fn scale_options(&mut self, frame: &Frame, optimizer: &Optimizer) -> Option<ScaleOptions> {
+    fn scale_options(
+        &mut self,
+        frame: &Frame,
+        optimizer: &Optimizer,
+        configured: &Configured,
+    ) -> Option<ScaleOptions> {
         optimizer.inputs.iter().find(|(name, _)| name.text == FURTHER_INPUTS[1])?;
         let option = |name: &str| {
-            let param = optimizer.config.iter().find(|param| param.name.text == name)?;
-            Some((frame.get(param.local), param.name.span))
+            let index = optimizer.config.iter().position(|param| param.name.text == name)?;
+            let param = &optimizer.config[index];
+            let given = configured.config.get(index).and_then(|given| Some(given.as_ref()?.1));
+            Some((frame.get(param.local), given.unwrap_or(param.name.span)))
         };
         let mut options = ScaleOptions { mode: ScaleMode::Measured, accumulate: true, amend_all: false };
         if let Some((value, span)) = option("mode") {
@@ -269,6 +279,9 @@ impl Elaborator<'_> {
         };
         let initial = self.eval(frame, init);
         let Some(node) = self.to_node(&initial, init.span) else { return Value::Poison };
+        if !self.is_start(node, init.span) {
+            return Value::Poison;
+        }
         if !self.ty(node).axes.iter().all(|axis| axes.contains(axis)) {
             let message = format!(
                 "the initial value of `{}` does not fit its shape {}",
@@ -307,6 +320,10 @@ impl Elaborator<'_> {
             }
             None => None,
         };
+        // A state with an error in its declaration is no further mistake.
+        if slot.is_none() && frame.get(local).is_poison() {
+            return;
+        }
         let Some((axes, slot)) = slot else {
             let diagnostic = self
                 .error("T021", name.span, format!("`{}` cannot be assigned", name.text))
@@ -319,6 +336,7 @@ impl Elaborator<'_> {
             return;
         };
         *slot = Some(node);
+        self.is_numeric(node, &format!("the values of `{}`", name.text), value.span);
         if !self.ty(node).axes.iter().all(|axis| axes.contains(axis)) {
             let message = format!(
                 "`{}` is {}, this is {}",

@@ -5,6 +5,8 @@ use super::elaborator::{Elaborator, PendingParam, PendingStat, Stage};
 use super::frame::Frame;
 use super::limits;
 use super::value::Value;
+use std::collections::HashSet;
+
 use crate::ir::{self, BlockId, Leaf, NodeId, Op, ParamId, StatId, Type};
 use crate::resolve::hir::{Expr, Stmt, StmtKind, TensorType};
 use crate::source::Span;
@@ -137,6 +139,9 @@ impl Elaborator<'_> {
         frame.ambient = ambient;
         self.stage = stage;
         let node = self.to_node(&value, init.span)?;
+        if !self.is_start(node, init.span) {
+            return None;
+        }
         let ty = self.ty(node).clone();
         if ty.axes.iter().all(|axis| axes.contains(axis)) {
             return Some(node);
@@ -145,6 +150,29 @@ impl Elaborator<'_> {
             format!("the initial value is {}, the parameter {}", self.shape(&ty), self.axes_shape(axes));
         self.fail_at("T002", init.span, message);
         None
+    }
+
+    /// Initial values are made before the first step: of numbers and random draws, not of tensors.
+    pub fn is_start(&mut self, value: NodeId, span: Span) -> bool {
+        let (mut open, mut seen) = (vec![value], HashSet::from([value]));
+        while let Some(id) = open.pop() {
+            let node = &self.nodes[id.index()];
+            if matches!(node.op, Op::Leaf(leaf) if !matches!(leaf, Leaf::Hyper(_)))
+                || matches!(node.op, Op::Statistic(_))
+            {
+                let diagnostic = self
+                    .error(
+                        "T022",
+                        span,
+                        "an initial value is made before the first step, of numbers and random draws",
+                    )
+                    .label(self.place(id), "this is not known then");
+                self.fail(diagnostic);
+                return false;
+            }
+            open.extend(node.inputs.iter().copied().filter(|&input| seen.insert(input)));
+        }
+        self.is_numeric(value, "initial values", span)
     }
 
     fn statistic(
@@ -166,6 +194,9 @@ impl Elaborator<'_> {
                 momentum.span,
                 format!("a running average's momentum lies in 0..1, not {rate}"),
             );
+        }
+        if !self.is_numeric(node, "a batch statistic", value.span) {
+            return Value::Poison;
         }
         let ty = self.ty(node).clone();
         if ty.axes.contains(&crate::axes::BATCH) {

@@ -226,6 +226,6 @@ impl Elaborator<'_> {
         }
         let value = self.run(&mut frame, &schedule.body);
         let node = self.to_node(&value, item.name.span)?;
-        Some(node)
+        self.is_numeric(node, "the multipliers of a schedule", item.name.span).then_some(node)
     }
 }

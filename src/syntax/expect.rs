@@ -190,6 +190,10 @@ fn help(place: Place, lines: &[Token], index: usize, positives: &[Rule]) -> Opti
         let before = if is_word(before) { text(before) } else { "" };
         return misspelt(before, text(index), positives);
     }
+    let in_header = !lines[..index.min(lines.len())].iter().any(|&token| place.text(token) == "{");
+    if text(index) == "->" && !in_header {
+        return Some("`|>` leads from one op to the next".into());
+    }
     if text(0) == "network" && text(index) == "->" && positives.contains(&Rule::open_paren) {
         return Some("the input needs a type: `network name(x: f32[64]) -> …`".into());
     }

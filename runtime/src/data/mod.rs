@@ -94,6 +94,11 @@ pub fn load(spec: &str, wanted: &Wanted) -> Result<Dataset, Error> {
     Ok(normalize::finish(raw, wanted))
 }
 
+/// Whether `spec` names data of a known kind, as a program's check wants to know; nothing is read.
+pub fn recognize(spec: &str) -> Result<(), Error> {
+    loader(spec).map(drop)
+}
+
 fn loader(spec: &str) -> Result<Box<dyn Loader>, Error> {
     let (kind, place) = spec.split_once(':').unwrap_or((spec.trim_end_matches("()"), ""));
     let path = PathBuf::from(place);
