@@ -6,12 +6,15 @@ use blk_runtime::manifest as rt;
 
 use crate::axes::Axis;
 use crate::codegen::{llvm, target::Target};
-use crate::hessian::Plan;
+use crate::hessian::{Plan, program::FACTOR_RANGE};
 use crate::ir::{Elem, Network, print};
 use crate::loops;
 use crate::lower::Lowered;
 use crate::sym::Symbol;
 use crate::sym::graph::{Pass, Tag};
+
+// The runtime warns of the factors that the compiled step does not divide by.
+const _: () = assert!(FACTOR_RANGE.0 == rt::FACTOR_RANGE.0 && FACTOR_RANGE.1 == rt::FACTOR_RANGE.1);
 
 /// Describes the code of `lowered`, compiled for `target`, to the runtime.
 pub fn manifest(

@@ -89,7 +89,7 @@ impl Loader for DiskLoader {
     }
 }
 
-/// A loader over named texts, for tests.
+/// A loader over named texts.
 #[derive(Default)]
 pub struct MemoryLoader(pub HashMap<String, String>);
 

@@ -205,7 +205,7 @@ mod native {
         let object = aot::object(&program, &target, b"{}").expect("object");
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("libchained.so");
-        link::link(&object, b"", link::Output::Library, &path).expect("linked");
+        link::link(&object, b"", link::Output::Shared(&[]), &path).expect("linked");
         let library = load(&path);
         let mut arena = Memory::new(program.arena_bytes);
         let mut scratch = Memory::new(llvm::scratch_bytes(&program, &target));

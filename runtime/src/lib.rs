@@ -12,7 +12,10 @@ mod clock;
 pub mod data;
 mod error;
 pub mod features;
+pub mod header;
 pub mod interrupt;
+#[cfg(feature = "trainer")]
+pub mod library;
 pub mod manifest;
 pub mod memory;
 pub mod metrics;

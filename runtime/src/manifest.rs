@@ -5,6 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Scale factors outside of this range, or that are no numbers, count as 1 in the compiled step: they would carry a
+/// gradient out of the range of f32.
+pub const FACTOR_RANGE: (f64, f64) = (1e-18, 1e18);
+
 /// Raised when the meaning of the manifest changes; a runtime refuses another one.
 pub const FORMAT: u32 = 1;
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::checkpoint;
+use crate::manifest::FACTOR_RANGE;
 use crate::program::Program;
 
 /// What is known after a step, or of an epoch as a whole.
@@ -68,6 +69,20 @@ pub fn factors(program: &Program) -> BTreeMap<String, Factors> {
             (block.name.clone(), Factors { m_z: block.m_z.map(read), m: block.m.map(read), m_w })
         })
         .collect()
+}
+
+/// The factors that the step could not divide by, as `m_z of h1 = 0`.
+pub fn degenerate(program: &Program) -> Vec<String> {
+    let (least, most) = FACTOR_RANGE;
+    let fits = |value: f64| value > least && value < most;
+    let mut found = Vec::new();
+    for (block, factors) in factors(program) {
+        let m_z = factors.m_z.map(|value| (format!("m_z of {block}"), value));
+        let m_w = factors.m_w.into_iter().map(|(parameter, value)| (format!("m_W of {parameter}"), value));
+        let bad = m_z.into_iter().chain(m_w).filter(|(_, value)| !fits(*value));
+        found.extend(bad.map(|(name, value)| format!("{name} = {value:e}")));
+    }
+    found
 }
 
 /// The open file.

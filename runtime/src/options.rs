@@ -17,7 +17,7 @@ pub struct TrainOptions {
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
     /// Seed of the initial weights, the order of the samples, and dropout
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// Threads (default: all that this machine has); the results do not depend on it
     #[arg(long, value_name = "N")]
@@ -41,7 +41,7 @@ pub struct TrainOptions {
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_setting)]
     pub set: Vec<(String, f64)>,
     /// Learning rate: short for --set lr=RATE
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = parse_number)]
     pub lr: Option<f64>,
     /// Steps between two entries in metrics.jsonl [default: 50]
     #[arg(long, value_name = "N")]
@@ -60,9 +60,13 @@ fn parse_setting(text: &str) -> Result<(String, f64), String> {
     if FIXED.contains(&key) {
         return Err(format!("the {key} is fixed when the program is compiled"));
     }
-    match value.trim().parse::<f64>() {
-        Ok(number) if number.is_finite() => Ok((key.to_string(), number)),
-        _ => Err(format!("`{value}` is not a number")),
+    Ok((key.to_string(), parse_number(value)?))
+}
+
+fn parse_number(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        _ => Err(format!("`{text}` is not a number")),
     }
 }
 

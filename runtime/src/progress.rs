@@ -79,6 +79,10 @@ impl Reporter for Terminal {
         ));
     }
 
+    fn warn(&mut self, message: &str) {
+        self.say(&format!("warning: {message}"));
+    }
+
     fn end(&mut self, outcome: &Outcome) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();

@@ -9,6 +9,8 @@ pub trait Reporter {
     /// Many times a second, not after every step.
     fn step(&mut self, step: &Step);
     fn epoch(&mut self, epoch: &Epoch);
+    /// Something that makes the run doubtful.
+    fn warn(&mut self, message: &str);
     /// The run is over, or was interrupted.
     fn end(&mut self, outcome: &Outcome);
 }
@@ -85,5 +87,6 @@ impl Reporter for Silent {
     fn start(&mut self, _: &Start) {}
     fn step(&mut self, _: &Step) {}
     fn epoch(&mut self, _: &Epoch) {}
+    fn warn(&mut self, _: &str) {}
     fn end(&mut self, _: &Outcome) {}
 }

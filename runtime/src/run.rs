@@ -124,6 +124,10 @@ impl RunFolder {
             let help = format!("go on with it by --resume {}, or choose another folder", path.display());
             return Err(Error::new(format!("{} already holds a run", path.display())).with_help(help));
         }
+        if path.exists() && !path.is_dir() {
+            return Err(Error::new(format!("{} is a file; a run is a folder", path.display()))
+                .with_help("choose another name for --out"));
+        }
         fs::create_dir_all(path).map_err(|cause| Error::file("create", path, cause))?;
         let metrics = path.join(METRICS_FILE);
         if metrics.exists() {

@@ -54,12 +54,18 @@ impl Settings {
         self.epochs = options.epochs.unwrap_or(self.epochs);
         let rate = options.lr.map(|rate| (LEARNING_RATE.to_string(), rate));
         for (name, value) in options.set.iter().chain(&rate) {
-            match self.hypers.get_mut(name) {
-                Some(hyper) => *hyper = *value,
-                None => return Err(self.unknown(name)),
-            }
+            self.set(name, *value)?;
         }
         Ok(self)
+    }
+
+    /// A number of the optimizer or the schedule, by its name.
+    pub fn set(&mut self, name: &str, value: f64) -> Result<(), Error> {
+        match self.hypers.get_mut(name) {
+            Some(hyper) => *hyper = value,
+            None => return Err(self.unknown(name)),
+        }
+        Ok(())
     }
 
     fn unknown(&self, name: &str) -> Error {

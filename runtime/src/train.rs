@@ -26,25 +26,64 @@ pub fn train(
     options: &TrainOptions,
     out: &mut dyn Reporter,
 ) -> Result<Outcome, Error> {
-    train_until(program, options, out, interrupt::watch())
+    let inputs = Inputs::read(program.manifest(), options)?;
+    train_on(program, inputs, options, out)
 }
 
-/// As [`train`], and ends when `stop` is raised.
+/// As [`train`], on inputs that were read before.
+pub fn train_on(
+    program: &mut Program,
+    inputs: Inputs,
+    options: &TrainOptions,
+    out: &mut dyn Reporter,
+) -> Result<Outcome, Error> {
+    train_until(program, inputs, options, out, interrupt::watch())
+}
+
+/// What a run takes from outside: read and checked against the manifest, before there need be any code.
+pub struct Inputs {
+    settings: Settings,
+    /// Of the run that goes on.
+    description: Option<Description>,
+    data: Dataset,
+    order: Order,
+    threads: usize,
+}
+
+impl Inputs {
+    /// An error names what does not fit.
+    pub fn read(manifest: &Manifest, options: &TrainOptions) -> Result<Self, Error> {
+        let description = match &options.resume {
+            Some(folder) => Some(Description::read(folder, manifest)?),
+            None => None,
+        };
+        let settings = match &description {
+            Some(description) => description.settings.clone().resume(options)?,
+            None => Settings::resolve(manifest, options)?,
+        };
+        let threads = match options.threads {
+            Some(0) => return Err(Error::usage("--threads 0: at least one thread is needed")),
+            Some(threads) => threads,
+            None => Pool::available(),
+        };
+        let data = load_data(manifest, &settings)?;
+        let batch = manifest.batch;
+        let needed = if options.eval_only { batch.min(data.train.len()) } else { batch };
+        let order = Order::new(data.train.len(), needed, settings.seed, settings.shuffle)?;
+        Ok(Inputs { settings, description, data, order, threads })
+    }
+}
+
+/// As [`train_on`], and ends when `stop` is raised.
 pub fn train_until(
     program: &mut Program,
+    mut inputs: Inputs,
     options: &TrainOptions,
     out: &mut dyn Reporter,
     stop: &AtomicBool,
 ) -> Result<Outcome, Error> {
-    let description = match &options.resume {
-        Some(folder) => Some(Description::read(folder, program.manifest())?),
-        None => None,
-    };
-    let settings = match &description {
-        Some(description) => description.settings.clone().resume(options)?,
-        None => Settings::resolve(program.manifest(), options)?,
-    };
-    let mut session = Session::prepare(program, options, settings)?;
+    let description = inputs.description.take();
+    let mut session = Session::prepare(program, options, inputs)?;
     if options.eval_only {
         return session.evaluate_only(options);
     }
@@ -80,20 +119,14 @@ struct Session<'p> {
     /// Evaluation of the weights as they are.
     test: Option<Evaluation>,
     saved: Instant,
+    /// Factors that can divide nothing were spoken of.
+    warned: bool,
 }
 
 impl<'p> Session<'p> {
     /// Everything that can be refused is refused here, before the folder of the run is touched.
-    fn prepare(program: &'p mut Program, options: &TrainOptions, settings: Settings) -> Result<Self, Error> {
-        let data = load_data(program.manifest(), &settings)?;
-        let batch = program.manifest().batch;
-        let batch_needed = if options.eval_only { batch.min(data.train.len()) } else { batch };
-        let order = Order::new(data.train.len(), batch_needed, settings.seed, settings.shuffle)?;
-        let threads = match options.threads {
-            Some(0) => return Err(Error::usage("--threads 0: at least one thread is needed")),
-            Some(threads) => threads,
-            None => Pool::available(),
-        };
+    fn prepare(program: &'p mut Program, options: &TrainOptions, inputs: Inputs) -> Result<Self, Error> {
+        let Inputs { settings, data, order, threads, .. } = inputs;
         let mut pool = Pool::new(threads, program.manifest().scratch_bytes)?;
         initialize(program, &settings, &mut pool)?;
         let position = start_state(program, options)?;
@@ -112,6 +145,7 @@ impl<'p> Session<'p> {
             loss: None,
             test: None,
             saved: now,
+            warned: false,
             program,
             pool,
             data,
@@ -229,6 +263,8 @@ impl<'p> Session<'p> {
 
     /// The end of an epoch: evaluated, recorded, told, saved.
     fn epoch(&mut self, out: &mut dyn Reporter) -> Result<(), Error> {
+        self.check_finite()?;
+        self.warn_of_factors(out);
         let samples_per_s = self.samples_per_s();
         self.evaluate();
         self.record(Kind::Epoch, samples_per_s)?;
@@ -302,7 +338,24 @@ impl<'p> Session<'p> {
         self.run.as_mut().map_or(Ok(()), |run| run.record(&record))
     }
 
+    /// Once in a run, when scale factors have left the range in which the compiled step divides by them.
+    fn warn_of_factors(&mut self, out: &mut dyn Reporter) {
+        if self.warned {
+            return;
+        }
+        let degenerate = metrics::degenerate(self.program);
+        if !degenerate.is_empty() {
+            self.warned = true;
+            out.warn(&format!(
+                "scale factors cannot divide after step {}: {}; such a factor counts as 1 (another `mode` may hold)",
+                self.position.step,
+                degenerate.join(", ")
+            ));
+        }
+    }
+
     fn save(&mut self) -> Result<(), Error> {
+        self.check_finite()?;
         self.saved = Instant::now();
         self.run.as_mut().map_or(Ok(()), |run| run.save(self.program, &self.position))
     }
@@ -351,21 +404,44 @@ impl<'p> Session<'p> {
     /// The run stops here; what was saved before stays.
     fn not_finite(&self, loss: f64) -> Error {
         let step = self.position.step + 1;
-        let epoch = self.position.step / self.order.steps_per_epoch() + 1;
-        let tensors = &self.program.manifest().tensors;
-        let infected =
-            tensors.iter().filter(|tensor| self.program.tensor(tensor).iter().any(|v| !v.is_finite()));
-        let infected: Vec<&str> = infected.map(|tensor| tensor.name.as_str()).take(4).collect();
-        let whose = match infected.as_slice() {
+        let whose = match self.infected().as_slice() {
             [] => "; all weights are still finite".to_string(),
             names => format!("; not finite after it: {}", names.join(", ")),
         };
+        self.diverged(format!("the loss of step {step} (epoch {}) is {loss}{whose}", self.epoch_of(step)))
+    }
+
+    /// A step can have a finite loss and leave weights that are not: they are neither saved nor evaluated.
+    fn check_finite(&self) -> Result<(), Error> {
+        let step = self.position.step;
+        match self.infected().as_slice() {
+            [] => Ok(()),
+            names => Err(self.diverged(format!(
+                "not finite after step {step} (epoch {}): {}",
+                self.epoch_of(step),
+                names.join(", ")
+            ))),
+        }
+    }
+
+    /// Epoch of a step, both counted from 1.
+    fn epoch_of(&self, step: u64) -> u64 {
+        step.saturating_sub(1) / self.order.steps_per_epoch() + 1
+    }
+
+    /// Names of tensors with a number that is not finite, a few of them.
+    fn infected(&self) -> Vec<&str> {
+        let tensors = self.program.manifest().tensors.iter();
+        let infected = tensors.filter(|tensor| self.program.tensor(tensor).iter().any(|v| !v.is_finite()));
+        infected.map(|tensor| tensor.name.as_str()).take(4).collect()
+    }
+
+    fn diverged(&self, message: String) -> Error {
         let kept = match &self.run {
             Some(run) => format!("; {} keeps the last good state", run.path().display()),
             None => String::new(),
         };
-        Error::new(format!("the loss of step {step} (epoch {epoch}) is {loss}{whose}"))
-            .with_help(format!("try a smaller learning rate (--lr){kept}"))
+        Error::new(message).with_help(format!("try a smaller learning rate (--lr){kept}"))
     }
 }
 

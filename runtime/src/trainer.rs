@@ -11,7 +11,7 @@ use crate::manifest::Manifest;
 use crate::options::TrainOptions;
 use crate::program::Program;
 use crate::progress::{Terminal, result_lines};
-use crate::train::train;
+use crate::train::{self, Inputs};
 
 /// Trains the network that this program was built from.
 #[derive(Parser)]
@@ -69,6 +69,8 @@ struct Fixed {
     #[arg(long, hide = true)]
     network: Option<String>,
     #[arg(long, hide = true)]
+    target_cpu: Option<String>,
+    #[arg(long, hide = true, allow_hyphen_values = true)]
     target_features: Option<String>,
 }
 
@@ -80,6 +82,7 @@ impl Fixed {
             ("optimizer", &self.optimizer),
             ("schedule", &self.schedule),
             ("network", &self.network),
+            ("target-cpu", &self.target_cpu),
             ("target-features", &self.target_features),
         ];
         match asked.iter().find(|(_, value)| value.is_some()) {
@@ -123,10 +126,10 @@ fn try_main(
     };
     cli.fixed.check()?;
     match cli.verb {
-        None => train_and_print(&mut load(manifest)?, &cli.train),
+        None => read_and_train(manifest, load, &cli.train),
         Some(Verb::Train { options, fixed }) => {
             fixed.check()?;
-            train_and_print(&mut load(manifest)?, &options)
+            read_and_train(manifest, load, &options)
         }
         Some(Verb::Bench { options, format, fixed }) => {
             fixed.check()?;
@@ -144,9 +147,18 @@ fn parse(args: impl IntoIterator<Item = OsString>, manifest: &Manifest) -> Resul
     Cli::from_arg_matches(&command.try_get_matches_from(args)?)
 }
 
+fn read_and_train(
+    manifest: Manifest,
+    load: impl FnOnce(Manifest) -> Result<Program, Error>,
+    options: &TrainOptions,
+) -> Result<u8, Error> {
+    let inputs = Inputs::read(&manifest, options)?;
+    train_and_print(&mut load(manifest)?, inputs, options)
+}
+
 /// Trains with progress on stderr and results on stdout, and returns the exit status.
-pub fn train_and_print(program: &mut Program, options: &TrainOptions) -> Result<u8, Error> {
-    let outcome = train(program, options, &mut Terminal::new())?;
+pub fn train_and_print(program: &mut Program, inputs: Inputs, options: &TrainOptions) -> Result<u8, Error> {
+    let outcome = train::train_on(program, inputs, options, &mut Terminal::new())?;
     print(&result_lines(&outcome).iter().map(|line| format!("{line}\n")).collect::<String>());
     Ok(outcome.exit_code())
 }
@@ -172,37 +184,21 @@ fn print(text: &str) {
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
-/// The entry point that a linker finds, with what the compiler put beside it.
+/// Where a native trainer starts; the linker gives it the name `main`, which a library must not have.
 #[cfg(feature = "trainer")]
 mod entry {
     use std::ffi::{CStr, OsStr, c_char, c_int};
     use std::os::unix::ffi::OsStrExt;
 
-    use crate::manifest::{LevelFn, Manifest};
-    use crate::program::Program;
-
-    unsafe extern "C" {
-        static blk_manifest: u8;
-        static blk_manifest_len: u64;
-        static blk_entries: LevelFn;
-    }
+    use crate::library::{linked, manifest_bytes};
 
     /// # Safety
     /// Called by the C start-up code.
     #[unsafe(no_mangle)]
-    pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+    pub unsafe extern "C" fn blk_main(argc: c_int, argv: *const *const c_char) -> c_int {
         // SAFETY: the start-up code passes `argc` strings.
         let args = (0..argc.max(0) as usize).map(|i| unsafe { CStr::from_ptr(*argv.add(i)) });
         let args = args.map(|arg| OsStr::from_bytes(arg.to_bytes()).to_os_string());
-        // SAFETY: the compiler writes these symbols together, the manifest with this length.
-        let manifest =
-            unsafe { std::slice::from_raw_parts(&raw const blk_manifest, blk_manifest_len as usize) };
-        c_int::from(super::main(args, manifest, |manifest: Manifest| {
-            let count = manifest.routines.iter().map(|routine| routine.levels.len()).sum();
-            // SAFETY: one entry for every level of the manifest, compiled with it.
-            unsafe {
-                Program::from_entries(manifest, std::slice::from_raw_parts(&raw const blk_entries, count))
-            }
-        }))
+        c_int::from(super::main(args, manifest_bytes(), linked))
     }
 }

@@ -1,13 +1,14 @@
 //! `blkc build FILE -o OUT`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use blk_runtime::header;
 use clap::ValueEnum;
 
-use super::Outcome;
 use super::common::{Machine, Source};
 use super::train::trainable;
+use super::{Failure, Outcome};
 use crate::codegen::{
     aot,
     link::{self, Output},
@@ -15,7 +16,7 @@ use crate::codegen::{
 use crate::compile::{self, Compiled};
 use crate::trainer;
 
-/// Compiles to a self-contained native trainer
+/// Compiles to a self-contained native trainer, or to a library with a C header
 #[derive(clap::Args)]
 #[command(after_help = "Example: blkc build examples/digits.blk -o digits && ./digits --epochs 5")]
 pub struct Args {
@@ -35,6 +36,8 @@ pub struct Args {
 enum Emit {
     /// A native trainer
     Exe,
+    /// A shared library (OUT ending in .a: a static one), and its C header beside it
+    Lib,
     /// Its object file, without the runtime
     Obj,
     Asm,
@@ -43,26 +46,53 @@ enum Emit {
 
 pub fn run(args: &Args) -> Outcome {
     let network = trainable(&args.source)?;
-    let compiled = compile::compile(&network, &args.machine.target()?)?;
+    let target = args.machine.target()?;
+    check_place(&args.output)?;
+    if args.emit == Emit::Lib && args.output.extension().is_some_and(|end| end == "h") {
+        return Err(Failure::Usage("-o names the library; its header gets the same name with .h".into()));
+    }
+    let compiled = compile::compile(&network, &target)?;
     write(args, &compiled)?;
     eprintln!("wrote {}", args.output.display());
+    if args.emit == Emit::Lib {
+        let header = args.output.with_extension("h");
+        save(&header, header::header(&compiled.manifest).as_bytes())?;
+        eprintln!("wrote {}", header.display());
+    }
     Ok(())
+}
+
+/// What cannot be written is said before there is anything to write.
+fn check_place(output: &Path) -> Result<(), String> {
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if output.is_dir() {
+        return Err(format!("cannot write {}: it is a folder", output.display()));
+    }
+    match folder.is_dir() {
+        true => Ok(()),
+        false => Err(format!("cannot write {}: there is no folder {}", output.display(), folder.display())),
+    }
 }
 
 fn write(args: &Args, compiled: &Compiled) -> Result<(), String> {
     let (program, target) = (&compiled.program, &compiled.target);
     let bytes = match args.emit {
-        Emit::Exe => {
-            return link::link(
-                &compile::object(compiled)?,
-                &trainer::library()?,
-                Output::Executable,
-                &args.output,
-            );
+        Emit::Exe => return linked(args, compiled, Output::Executable),
+        Emit::Lib if args.output.extension().is_some_and(|end| end == "a") => {
+            return linked(args, compiled, Output::Archive(&header::EXPORTS));
         }
+        Emit::Lib => return linked(args, compiled, Output::Shared(&header::EXPORTS)),
         Emit::Obj => compile::object(compiled)?,
         Emit::Asm => aot::assembly(program, target)?.into_bytes(),
         Emit::LlvmIr => aot::llvm_ir(program, target)?.into_bytes(),
     };
-    fs::write(&args.output, bytes).map_err(|error| format!("cannot write {}: {error}", args.output.display()))
+    save(&args.output, &bytes)
+}
+
+fn linked(args: &Args, compiled: &Compiled, output: Output) -> Result<(), String> {
+    link::link(&compile::object(compiled)?, &trainer::library()?, output, &args.output)
+}
+
+fn save(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    fs::write(path, bytes).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }

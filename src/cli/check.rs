@@ -34,6 +34,8 @@ pub fn run(args: &Args) -> Outcome {
     for network in &front.networks {
         match args.emit {
             Some(stage) => print!("{}", dump(network, stage)?),
+            None if args.format == Format::Text => println!("{}", summary(network)),
+            // A program that reads the diagnostics gets nothing else.
             None => eprintln!("{}", summary(network)),
         }
     }

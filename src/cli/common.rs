@@ -98,7 +98,7 @@ fn terminal_style() -> render::Style {
 /// The machine to compile for.
 #[derive(clap::Args)]
 pub struct Machine {
-    /// native, portable, x86-64-v3, x86-64-v4 or aarch64
+    /// native, portable, or a level of x86-64: x86-64-v2, x86-64-v3, x86-64-v4
     #[arg(long, value_name = "CPU", default_value = "native")]
     pub target_cpu: String,
     /// Features to add or remove, such as -avx512f,+fma

@@ -29,9 +29,20 @@ pub struct Args {
     /// Show the rewrite steps by name
     #[arg(long)]
     steps: bool,
+    /// How the explanation is written
+    #[arg(long, value_enum, default_value_t = Written::Text)]
+    format: Written,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Written {
+    Text,
+    Latex,
+    Json,
+    Html,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum FormName {
     GaussNewton,
     Exact,
@@ -57,19 +68,27 @@ impl From<ModeName> for ScaleMode {
     }
 }
 
-impl From<FormName> for Form {
-    fn from(name: FormName) -> Self {
-        match name {
-            FormName::GaussNewton | FormName::Exact => Form::GaussNewton,
-            FormName::Paper => Form::Paper,
+impl FormName {
+    fn form(self) -> Result<Form, Failure> {
+        match self {
+            FormName::GaussNewton => Ok(Form::GaussNewton),
+            FormName::Paper => Ok(Form::Paper),
+            FormName::Exact => Err(later("--form exact", "--form gauss-newton or --form paper")),
         }
     }
 }
 
+/// The answer to what the command line has a place for and the compiler has not yet.
+fn later(asked: &str, instead: &str) -> Failure {
+    Failure::Usage(format!("{asked} is not there yet: this version explains with {instead}"))
+}
+
 pub fn run(args: &Args) -> Outcome {
-    if args.form == FormName::Exact {
-        let message = "the exact form, H + Σᵢ gᵢ ∇²Fᵢ, comes later; there are gauss-newton and paper";
-        return Err(Failure::Usage(message.into()));
+    let form = args.form.form()?;
+    if args.format != Written::Text {
+        let name =
+            args.format.to_possible_value().map_or(String::new(), |value| value.get_name().to_string());
+        return Err(later(&format!("--format {name}"), "--format text"));
     }
     let (network, sources) = args.source.network_with_sources()?;
     let plan = program::derive(&network);
@@ -77,7 +96,7 @@ pub fn run(args: &Args) -> Outcome {
     let options = explain::Options {
         blocks: args.block.clone(),
         wrt: args.wrt.clone(),
-        form: args.form.into(),
+        form,
         mode: args.mode.map(ScaleMode::from).or(trained_by).unwrap_or(ScaleMode::Measured),
         steps: args.steps,
     };

@@ -4,6 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use super::{Failure, Outcome};
+use crate::diag;
+use crate::driver::{self, FrontOptions};
+use crate::source::MemoryLoader;
 
 /// Writes a small project: a .blk file that trains on the embedded digits
 #[derive(clap::Args)]
@@ -32,11 +35,24 @@ pub fn run(args: &Args) -> Outcome {
     let text = TEMPLATE
         .replace("network digits(", &format!("network {}(", args.name))
         .replace("train digits {", &format!("train {} {{", args.name));
+    if !compiles(&text) {
+        return Err(Failure::Usage(format!(
+            "`{}` is a word of the language and cannot name a network",
+            args.name
+        )));
+    }
     fs::create_dir_all(folder).map_err(failed)?;
     fs::write(&file, text).map_err(failed)?;
     println!("wrote {}", file.display());
     println!("next: blkc train {}", file.display());
     Ok(())
+}
+
+/// A name that the language has taken breaks the file that is fine under every other name.
+fn compiles(text: &str) -> bool {
+    const FILE: &str = "new.blk";
+    let loader = MemoryLoader([(FILE.to_string(), text.to_string())].into());
+    !diag::has_errors(&driver::front(FILE, &loader, &FrontOptions::default()).diagnostics)
 }
 
 fn is_identifier(name: &str) -> bool {

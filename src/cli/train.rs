@@ -1,6 +1,7 @@
 //! `blkc train FILE`.
 
 use blk_runtime::options::TrainOptions;
+use blk_runtime::train::Inputs;
 use blk_runtime::trainer::train_and_print;
 
 use super::common::{Machine, Source};
@@ -23,8 +24,10 @@ pub struct Args {
 pub fn run(args: &Args) -> Outcome {
     let network = trainable(&args.source)?;
     let compiled = compile::compile(&network, &args.machine.target()?)?;
+    // What is wrong with data and options is said before machine code is made.
+    let inputs = Inputs::read(&compiled.manifest, &args.options)?;
     let mut loaded = compile::load(&compiled)?;
-    match train_and_print(&mut loaded.program, &args.options)? {
+    match train_and_print(&mut loaded.program, inputs, &args.options)? {
         0 => Ok(()),
         status => Err(Failure::Status(status)),
     }

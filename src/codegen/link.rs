@@ -9,8 +9,10 @@ use std::process::Command;
 pub enum Output {
     /// A native trainer.
     Executable,
-    /// A shared library with the level functions.
-    Library,
+    /// A shared library with these functions of the runtime, and no other symbols where there are some.
+    Shared(&'static [&'static str]),
+    /// A static library with these functions.
+    Archive(&'static [&'static str]),
 }
 
 /// Writes `object` and the static library `runtime` (its bytes; may be empty for a library) into a folder of their
@@ -18,34 +20,89 @@ pub enum Output {
 pub fn link(object: &[u8], runtime: &[u8], output: Output, to: &Path) -> Result<(), String> {
     let folder = Folder::new()?;
     let object = folder.write("code.o", object)?;
-    let mut command = Command::new(driver());
+    if let Output::Archive(exports) = output {
+        return archive(&folder, &object, runtime, exports, to);
+    }
+    let mut command = Command::new(tool("CC", "cc"));
     command.arg(&object);
     if !runtime.is_empty() {
         command.arg(folder.write("libblk_runtime.a", runtime)?);
     }
-    command.args(flags(output)).arg("-o").arg(to);
+    match output {
+        Output::Executable => command.args(EXECUTABLE),
+        Output::Shared(exports) => command.args(shared(&folder, exports)?),
+        Output::Archive(_) => &mut command,
+    };
+    command.args(["-lm", "-lpthread", "-ldl"]).arg("-o").arg(to);
+    run(command, "C compiler driver", COMPILER_CURE)
+}
+
+/// The runtime's start gets the name that the C start-up code calls.
+const EXECUTABLE: [&str; 5] =
+    ["-static-libgcc", "-Wl,--gc-sections", "-Wl,-s", "-Wl,-u,blk_main", "-Wl,--defsym=main=blk_main"];
+
+fn shared(folder: &Folder, exports: &[&str]) -> Result<Vec<OsString>, String> {
+    let mut flags: Vec<OsString> = vec!["-shared".into()];
+    if exports.is_empty() {
+        return Ok(flags);
+    }
+    let script = format!("{{ global: {}; local: *; }};\n", exports.join("; "));
+    let mut versions = OsString::from("-Wl,--version-script=");
+    versions.push(folder.write("exports.map", script.as_bytes())?);
+    flags.extend(["-static-libgcc".into(), "-Wl,--gc-sections".into(), "-Wl,-s".into(), versions]);
+    flags.extend(wanted(exports));
+    Ok(flags)
+}
+
+/// An archive of one object: what the exports need, and no other names that could meet those of the program it goes
+/// into. (The runtime's own archive cannot just be added to: some archivers do not read the standard library's members.)
+fn archive(
+    folder: &Folder,
+    object: &Path,
+    runtime: &[u8],
+    exports: &[&str],
+    to: &Path,
+) -> Result<(), String> {
+    let (joined, named) = (folder.0.join("joined.o"), folder.0.join("network.o"));
+    let mut join = Command::new(tool("CC", "cc"));
+    join.args(["-r", "-nostdlib", "-Wl,--gc-sections"]).args(wanted(exports)).arg(object);
+    join.arg(folder.write("libblk_runtime.a", runtime)?).arg("-o").arg(&joined);
+    run(join, "C compiler driver", COMPILER_CURE)?;
+    let mut hide = Command::new(tool("OBJCOPY", "objcopy"));
+    hide.args(exports.iter().map(|name| format!("--keep-global-symbol={name}")));
+    // The standard library's members carry their bitcode along.
+    hide.args(["--remove-section=.llvmbc", "--remove-section=.llvmcmd", "--strip-debug"])
+        .arg(&joined)
+        .arg(&named);
+    run(hide, "program", "install binutils, or set OBJCOPY")?;
+    let packed = folder.0.join("network.a");
+    let mut pack = Command::new(tool("AR", "ar"));
+    pack.arg("rcs").arg(&packed).arg(&named);
+    run(pack, "archiver", "install binutils, or set AR")?;
+    std::fs::copy(&packed, to).map_err(|error| format!("cannot write {}: {error}", to.display()))?;
+    Ok(())
+}
+
+/// Flags that make the linker take these names out of an archive.
+fn wanted<'a>(exports: &'a [&str]) -> impl Iterator<Item = OsString> + 'a {
+    exports.iter().map(|name| format!("-Wl,-u,{name}").into())
+}
+
+const COMPILER_CURE: &str = "install gcc or clang, or set CC";
+
+fn tool(variable: &str, name: &str) -> OsString {
+    std::env::var_os(variable).filter(|name| !name.is_empty()).unwrap_or_else(|| name.into())
+}
+
+fn run(mut command: Command, what: &str, cure: &str) -> Result<(), String> {
     let result = command.output().map_err(|error| {
-        let driver = driver();
-        let driver = driver.to_string_lossy();
-        format!("cannot run the C compiler driver `{driver}` that links ({error}); install gcc or clang, or set CC")
+        let name = command.get_program().to_string_lossy();
+        format!("cannot run the {what} `{name}` that links ({error}); {cure}")
     })?;
     if result.status.success() {
         return Ok(());
     }
     Err(format!("the linker failed:\n{}", String::from_utf8_lossy(&result.stderr)))
-}
-
-fn driver() -> OsString {
-    std::env::var_os("CC").filter(|name| !name.is_empty()).unwrap_or_else(|| "cc".into())
-}
-
-fn flags(output: Output) -> Vec<&'static str> {
-    let mut flags = match output {
-        Output::Executable => vec!["-static-libgcc", "-Wl,--gc-sections", "-Wl,-s"],
-        Output::Library => vec!["-shared"],
-    };
-    flags.extend(["-lm", "-lpthread", "-ldl"]);
-    flags
 }
 
 /// A temporary folder that goes away with this value.

@@ -8,12 +8,16 @@ use std::collections::HashMap;
 use super::symbols::declare;
 use super::{BlockExprs, BlockParam, Plan, Routine, Symbols, Write, factors};
 use crate::axes::{Axis, BATCH};
-use crate::intrinsics::{Eq, Ge, Gt, Where};
+use crate::intrinsics::{And, Eq, Ge, Gt, Lt, Where};
 use crate::ir::{
     Block, Elem, HyperId, Leaf, Network, NodeId, Op, ParamId, ScaleOptions, State, StateId, Training, Type,
 };
 use crate::sym::graph::{Pass, Reduction, Tag};
 use crate::sym::{Expr, Graph, Symbol};
+
+/// Factors outside of this range would carry a gradient out of the range of f32. (What the runtime warns of is checked
+/// against it where the two meet, in the manifest.)
+pub const FACTOR_RANGE: (f64, f64) = (1e-18, 1e18);
 
 /// The role whose parameters are amended unless all are.
 const WEIGHT_ROLE: &str = "weight";
@@ -315,17 +319,20 @@ impl<'a> Builder<'a> {
                 writes.push(Write { symbol, value: m_w });
             }
             let m_z = self.guard(factors.m_z);
-            m = self.graph.mul(&[m, m_z]);
+            let product = self.graph.mul(&[m, m_z]);
+            m = self.guard(product);
         }
         writes
     }
 
-    /// A factor of zero would divide by zero: it leaves the gradient unscaled.
+    /// A factor that vanishes, explodes or is no number leaves the gradient unscaled.
     fn guard(&mut self, factor: Expr) -> Expr {
-        let zero = self.graph.number(0.0);
-        let one = self.graph.number(1.0);
-        let positive = self.graph.apply(&Gt, &[factor, zero]);
-        self.graph.apply(&Where, &[positive, factor, one])
+        let [least, most, one] =
+            [FACTOR_RANGE.0, FACTOR_RANGE.1, 1.0].map(|number| self.graph.number(number));
+        let above = self.graph.apply(&Gt, &[factor, least]);
+        let below = self.graph.apply(&Lt, &[factor, most]);
+        let fits = self.graph.apply(&And, &[above, below]);
+        self.graph.apply(&Where, &[fits, factor, one])
     }
 
     fn updates(&mut self, scope: &mut Scope, blocks: &[BlockExprs], training: &Training) -> Vec<Write> {

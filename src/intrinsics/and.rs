@@ -7,7 +7,7 @@ use crate::loops::{Binary, Reg};
 use crate::sym::graph::Style;
 use crate::sym::{Expr, Function, Graph};
 
-pub(super) struct And;
+pub(crate) struct And;
 
 impl Elementwise for And {
     const NAME: &'static str = "and";

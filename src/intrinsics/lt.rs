@@ -8,7 +8,7 @@ use crate::loops::{Binary, Reg};
 use crate::sym::graph::Style;
 use crate::sym::{Expr, Function, Graph};
 
-pub(super) struct Lt;
+pub(crate) struct Lt;
 
 impl Elementwise for Lt {
     const NAME: &'static str = "lt";

@@ -114,7 +114,10 @@ impl Fault {
             Fault::Number { column } => {
                 let field = record.get(column).unwrap_or_default();
                 Error::new(format!("{source}: line {line}, column {}: `{field}` is not a number", column + 1))
-                    .with_help("write numbers only; number the classes from 0")
+                    .with_help(match field.contains([';', '\t']) {
+                        true => "separate the fields by commas",
+                        false => "write numbers only; number the classes from 0",
+                    })
             }
         }
     }

@@ -1,0 +1,192 @@
+//! `blkc build`: native trainers, files for reading, libraries.
+
+use crate::user::{Result, User, finish};
+
+fn built(user: &User, options: &str) -> Result {
+    user.blkc(&format!("build net.blk {options}")).good()
+}
+
+#[test]
+fn a_native_trainer_gives_the_bits_of_train() {
+    let user = User::new();
+    for (name, options) in
+        [("native", ""), ("v3", "--target-cpu x86-64-v3"), ("least", "--target-cpu portable")]
+    {
+        let told = built(&user, &format!("-o {name} {options}")).stderr;
+        assert_eq!(told, format!("wrote {name}\n"));
+        user.run(name, &format!("--data csv:points.csv --out {name}.native")).good();
+        user.blkc(&format!("train net.blk --data csv:points.csv --out {name}.jit {options}")).good();
+        for file in ["last.safetensors", "best.safetensors", "state.safetensors"] {
+            let read = |run: &str| user.read(&format!("{name}.{run}/{file}"));
+            assert!(read("native") == read("jit"), "{name}: {file}");
+        }
+    }
+    // A run of the one is gone on with by the other.
+    user.run("native", "--data csv:points.csv --resume native.jit --epochs 4").good();
+}
+
+#[test]
+fn a_machine_without_the_features_is_told_so_or_runs() {
+    let user = User::new();
+    built(&user, "-o v4 --target-cpu x86-64-v4");
+    let result = user.run("v4", "--data csv:points.csv --steps 2");
+    match std::is_x86_feature_detected!("avx512f") {
+        true => drop(result.good()),
+        false => result.refused(1, &["compiled for a processor with", "avx512f", "--target-cpu x86-64-v3"]),
+    }
+}
+
+#[test]
+fn a_native_trainer_takes_what_a_run_can_choose() {
+    let user = User::new();
+    built(&user, "-o net");
+    let options = "--data csv:points.csv --epochs 2 --steps 9 --seed 5 --threads 1 --lr 0.1 --set momentum=0.2 --no-shuffle";
+    user.run("net", options).good();
+    user.run("net", &format!("train {options}")).good();
+    let help = user.run("net", "--help").good().stdout;
+    assert!(help.contains("network `small` (batch 8, f32, sgd)") && help.contains("Examples:"), "{help}");
+    let report = user.run("net", "bench --steps 3 --threads 1 --format json").good().json();
+    assert_eq!((&report["network"], &report["batch"]), (&"small".into(), &8.into()));
+}
+
+#[test]
+fn a_native_trainer_says_what_is_fixed() {
+    let user = User::new();
+    built(&user, "-o net");
+    for option in [
+        "batch 3",
+        "precision f32",
+        "optimizer adam",
+        "network b",
+        "target-cpu native",
+        "target-features -fma",
+    ] {
+        let name = option.split(' ').next().unwrap_or_default();
+        let said = format!("--{name} is fixed when the program is built");
+        user.run("net", &format!("--{option}")).refused(2, &[&said, "blkc build"]);
+        user.run("net", &format!("bench --{option}")).refused(2, &[&said]);
+    }
+    user.run("net", "--set optimizer=3").refused(2, &["the optimizer is fixed"]);
+    user.run("net", "--data digits").refused(1, &["samples of [8, 8]", "takes [2]"]);
+    user.run("net", "").refused(2, &["no data to train on"]);
+}
+
+#[test]
+fn code_can_be_read_and_linked() {
+    let user = User::new();
+    built(&user, "-o net.o --emit obj --target-cpu x86-64-v3");
+    assert!(user.read("net.o").starts_with(b"\x7fELF"));
+    built(&user, "-o net.s --emit asm --target-cpu x86-64-v3");
+    let assembly = user.text("net.s");
+    assert!(assembly.contains("ymm") && !assembly.contains("zmm"), "not the code of x86-64-v3");
+    built(&user, "-o net.ll --emit llvm-ir --target-features -avx512f");
+    let ir = user.text("net.ll");
+    assert!(ir.contains("define") && !ir.contains("+avx512f"), "avx512f is asked for");
+}
+
+#[test]
+fn what_cannot_be_built_is_named() {
+    let user = User::new();
+    user.blkc("build net.blk").refused(2, &["--output"]);
+    user.blkc("build net.blk -o none/net").refused(1, &["cannot write none/net", "no folder none"]);
+    user.blkc("build net.blk -o . --emit asm").refused(1, &["it is a folder"]);
+    user.blkc("build net.blk -o net.h --emit lib").refused(2, &["names the library"]);
+    user.blkc("build net.blk -o net --emit jar").refused(2, &["exe", "lib", "obj", "asm", "llvm-ir"]);
+    user.blkc("build net.blk -o net --target-cpu z80").refused(2, &["unknown target `z80`"]);
+    let mut command = user.command(env!("CARGO_BIN_EXE_blkc"));
+    let without = finish(command.args(["build", "net.blk", "-o", "net"]).env("CC", "no-such-compiler"));
+    without.refused(1, &["no-such-compiler", "install gcc or clang, or set CC"]);
+}
+
+/// Trains by the C interface until the loss has halved, and tries what it must refuse.
+const CALLER: &str = r#"
+#include <stdio.h>
+#include <string.h>
+#include "LIBRARY.h"
+
+#define CHECK(fine) do { if (!(fine)) { printf("line %d: %s\n", __LINE__, blk_last_error()); return 1; } } while (0)
+
+int main(void) {
+    static float input[BLK_BATCH * BLK_INPUT], losses[BLK_BATCH], output[BLK_BATCH * BLK_OUTPUT];
+    static blk_target target[BLK_BATCH * BLK_TARGETS];
+    float first = 0, loss = 0, weights[16];
+    for (int i = 0; i < BLK_BATCH; i++) {
+        target[i] = i % 2;
+        input[i * BLK_INPUT] = (float)(i % 2) - 0.5f;
+        input[i * BLK_INPUT + 1] = (float)(i % 3);
+    }
+    CHECK(strstr(blk_manifest_json(), "\"h.dense.W\""));
+    blk_trainer *trainer = blk_create(2);
+    CHECK(trainer);
+    CHECK(blk_step(trainer, input, target, &loss) == -1 && strstr(blk_last_error(), "blk_init"));
+    CHECK(blk_init(trainer, 7, 1, 100) == 0);
+    CHECK(blk_set(trainer, "lr", 0.2) == 0);
+    CHECK(blk_set(trainer, "speed", 1) == -1 && strstr(blk_last_error(), "lr, momentum"));
+    CHECK(blk_step(trainer, input, target, &first) == 0);
+    for (int step = 1; step < 100; step++) CHECK(blk_step(trainer, input, target, &loss) == 0);
+    CHECK(loss < 0.5f * first);
+    CHECK(blk_eval(trainer, input, target, 3, output, losses) == 0);
+    CHECK(losses[0] > 0 && losses[0] < first && losses[3] == 0 && output[0] > output[1]);
+    CHECK(blk_eval(trainer, input, NULL, 3, NULL, losses) == -1 && strstr(blk_last_error(), "targets"));
+    CHECK(blk_eval(trainer, input, target, BLK_BATCH + 1, output, NULL) == -1);
+    CHECK(blk_read(trainer, "h.dense.W", weights, 16) == 0 && weights[0] != 0);
+    CHECK(blk_read(trainer, "h.dense.W", weights, 15) == -1 && strstr(blk_last_error(), "16 numbers"));
+    CHECK(blk_read(trainer, "h.dense.V", weights, 16) == -1 && strstr(blk_last_error(), "h.dense.V"));
+    memset(weights, 0, sizeof weights);
+    CHECK(blk_write(trainer, "h.dense.W", weights, 16) == 0);
+    CHECK(blk_step(NULL, input, target, &loss) == -1 && blk_step(trainer, NULL, target, &loss) == -1);
+    target[0] = 2;
+    CHECK(blk_step(trainer, input, target, &loss) == -1 && strstr(blk_last_error(), "2 classes"));
+    blk_destroy(trainer);
+    puts("trained");
+    return 0;
+}
+"#;
+
+fn cc(user: &User, arguments: &[&str]) {
+    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".into());
+    finish(user.command(compiler).args(["-std=c11", "-Wall", "-Wextra", "-Werror"]).args(arguments)).good();
+}
+
+#[test]
+fn a_shared_library_is_called_from_c() {
+    let user = User::new();
+    let told = built(&user, "-o libnet.so --emit lib").stderr;
+    assert_eq!(told, "wrote libnet.so\nwrote libnet.h\n");
+    user.write("caller.c", CALLER.replace("LIBRARY", "libnet"));
+    cc(&user, &["caller.c", "-o", "caller", "./libnet.so"]);
+    assert_eq!(user.run("caller", "").good().stdout, "trained\n");
+    assert_eq!(exported(&user, "libnet.so"), EXPORTED);
+}
+
+#[test]
+fn a_static_library_is_called_from_c() {
+    let user = User::new();
+    built(&user, "-o libnet.a --emit lib");
+    user.write("caller.c", CALLER.replace("LIBRARY", "libnet"));
+    cc(&user, &["caller.c", "-o", "caller", "libnet.a", "-lm", "-lpthread", "-ldl"]);
+    assert_eq!(user.run("caller", "").good().stdout, "trained\n");
+    let list = finish(user.command("nm").args(["-g", "--defined-only", "libnet.a"])).good().stdout;
+    let names: Vec<&str> =
+        list.lines().filter_map(|line| line.split_once(" T ").map(|(_, name)| name)).collect();
+    assert_eq!(names, EXPORTED);
+}
+
+const EXPORTED: [&str; 10] = [
+    "blk_create",
+    "blk_destroy",
+    "blk_eval",
+    "blk_init",
+    "blk_last_error",
+    "blk_manifest_json",
+    "blk_read",
+    "blk_set",
+    "blk_step",
+    "blk_write",
+];
+
+/// Names that the dynamic linker sees.
+fn exported(user: &User, library: &str) -> Vec<String> {
+    let list = finish(user.command("nm").args(["-D", "--defined-only", library])).good().stdout;
+    list.lines().filter_map(|line| line.split_whitespace().last()).map(String::from).collect()
+}

@@ -1,0 +1,8 @@
+//! The binary as a user meets it: every verb, what it writes where, and how it refuses.
+
+mod build;
+mod data;
+mod faults;
+mod train;
+mod user;
+mod verbs;

@@ -1,0 +1,155 @@
+//! `blkc train`: the folder of a run, what can be set, weights, resumption, evaluation.
+
+use crate::user::{Result, User, keys, names, rows};
+
+const DATA: &str = "--data csv:points.csv";
+
+fn train(user: &User, options: &str) -> Result {
+    user.blkc(&format!("train net.blk {DATA} {options}"))
+}
+
+#[test]
+fn a_run_leaves_its_folder() {
+    let user = User::new();
+    let result = train(&user, "--out run --log-every 3").good();
+    assert!(
+        result.stderr.contains("small: 42 parameters, sgd, batch 8, 64 training samples"),
+        "{}",
+        result.stderr
+    );
+    let files = ["best.safetensors", "last.safetensors", "metrics.jsonl", "run.json", "state.safetensors"];
+    assert_eq!(names(&user.path("run")), files);
+    let run: serde_json::Value = serde_json::from_str(&user.text("run/run.json")).expect("JSON");
+    for key in ["network", "optimizer", "spec_hash", "target", "settings", "position"] {
+        assert!(keys(&run).contains(&key), "{key}");
+    }
+    assert!(run["target"]["triple"].as_str().is_some_and(|triple| triple.contains("linux")), "{run}");
+}
+
+#[test]
+fn metrics_have_a_row_per_interval_and_epoch() {
+    let user = User::new();
+    user.write("scaled.blk", user.text("net.blk").replace("sgd(lr = 0.5", "scale_amended(lr = 0.01"));
+    user.blkc(&format!("train scaled.blk {DATA} --out run --log-every 3")).good();
+    let rows = rows(&user.text("run/metrics.jsonl"));
+    let of = |kind: &str| -> Vec<u64> {
+        rows.iter().filter(|row| row["kind"] == kind).map(|row| row["step"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(of("step"), [3, 6, 9, 12, 15, 18, 21, 24]);
+    assert_eq!(of("epoch"), [8, 16, 24]);
+    for row in &rows {
+        for key in ["step", "epoch", "loss", "accuracy", "lr", "samples_per_s"] {
+            assert!(row[key].is_number(), "{key} of {row}");
+        }
+        assert!(row["blocks"]["h"]["m_W"]["h.dense.W"].is_number(), "{row}");
+    }
+    assert!(rows.last().unwrap()["loss"].as_f64() < rows[0]["loss"].as_f64());
+}
+
+#[test]
+fn steps_and_epochs_end_a_run() {
+    let user = User::new();
+    for (options, steps) in
+        [("--epochs 2", "16 steps"), ("--steps 5", "5 steps"), ("--epochs 1 --steps 20", "8 steps")]
+    {
+        let result = train(&user, options).good();
+        assert!(result.stderr.contains(&format!("\n{steps} in ")), "{}", result.stderr);
+    }
+}
+
+fn weights_after(user: &User, name: &str, options: &str) -> Vec<u8> {
+    train(user, &format!("--out {name} --steps 9 {options}")).good();
+    user.read(&format!("{name}/last.safetensors"))
+}
+
+#[test]
+fn numbers_can_be_set_and_the_rate_has_a_short_name() {
+    let user = User::new();
+    let plain = weights_after(&user, "plain", "");
+    let set = weights_after(&user, "set", "--set lr=0.25 --set momentum=0.5");
+    assert!(plain != set);
+    assert!(set == weights_after(&user, "short", "--lr 0.25"));
+    assert!(plain != weights_after(&user, "seed", "--seed 4"));
+    assert!(plain != weights_after(&user, "order", "--no-shuffle"));
+    train(&user, "--set speed=1").refused(2, &["no `speed`", "lr, momentum"]);
+    train(&user, "--set lr").refused(2, &["KEY=VALUE"]);
+    train(&user, "--set lr=fast").refused(2, &["`fast` is not a number"]);
+    train(&user, "--lr nan").refused(2, &["`nan` is not a number"]);
+    train(&user, "--set batch=3").refused(2, &["fixed"]);
+    train(&user, "--threads 0").refused(2, &["at least one thread"]);
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let user = User::new();
+    assert!(weights_after(&user, "one", "--threads 1") == weights_after(&user, "three", "--threads 3"));
+}
+
+#[test]
+fn a_run_goes_on_to_the_same_bits() {
+    let user = User::new();
+    train(&user, "--out whole").good();
+    train(&user, "--out parts --steps 5").good();
+    let result = train(&user, "--resume parts").good();
+    assert!(result.stderr.contains("going on after step 5 of 24"), "{}", result.stderr);
+    for file in ["last", "best", "state"] {
+        let read = |run: &str| user.read(&format!("{run}/{file}.safetensors"));
+        assert!(read("whole") == read("parts"), "{file}");
+    }
+    train(&user, "--out whole").refused(1, &["whole already holds a run", "--resume whole"]);
+    train(&user, "--resume whole --out other").refused(2, &["--out"]);
+    train(&user, "--resume nothing").refused(1, &["nothing/run.json"]);
+    train(&user, "--resume parts --seed 9").refused(2, &["started with seed 3"]);
+}
+
+#[test]
+fn the_run_of_another_network_is_refused_with_the_difference() {
+    let user = User::new();
+    train(&user, "--out run --steps 2").good();
+    user.write("net.blk", user.text("net.blk").replace("dense(8", "dense(9"));
+    train(&user, "--resume run").refused(1, &["made by another program", "param h.dense.W"]);
+}
+
+/// A safetensors file of f32 zeros.
+fn tensors(shapes: &[(&str, &[usize])]) -> Vec<u8> {
+    let (mut header, mut end) = (serde_json::Map::new(), 0);
+    for (name, shape) in shapes {
+        let start = end;
+        end += 4 * shape.iter().product::<usize>();
+        let entry = serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": [start, end]});
+        header.insert((*name).to_string(), entry);
+    }
+    let header = serde_json::Value::Object(header).to_string();
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &vec![0; end]].concat()
+}
+
+#[test]
+fn weights_are_taken_by_name_and_shape() {
+    let user = User::new();
+    let fitting: [(&str, &[usize]); 4] =
+        [("h.dense.W", &[8, 2]), ("h.dense.b", &[8]), ("out.dense.W", &[2, 8]), ("out.dense.b", &[2])];
+    user.write("w.safetensors", tensors(&fitting));
+    let result = train(&user, "--weights w.safetensors --eval-only").good();
+    // All weights are zero: both classes are equally likely.
+    assert!(result.stdout.starts_with("training loss: 0.6931\n"), "{}", result.stdout);
+    user.write("w.safetensors", tensors(&fitting[1..]));
+    train(&user, "--weights w.safetensors").refused(1, &["lacks h.dense.W"]);
+    user.write("w.safetensors", tensors(&[&fitting[..], &[("extra.W", &[1])]].concat()));
+    train(&user, "--weights w.safetensors").refused(1, &["extra.W", "does not have"]);
+    user.write("w.safetensors", tensors(&[&[("h.dense.W", &[2, 8][..])], &fitting[1..]].concat()));
+    train(&user, "--weights w.safetensors").refused(1, &["h.dense.W has shape [2, 8], not [8, 2]"]);
+    user.write("w.safetensors", "no tensors at all");
+    train(&user, "--weights w.safetensors").refused(1, &["w.safetensors is damaged or no safetensors file"]);
+    train(&user, "--weights none.safetensors").refused(1, &["cannot read none.safetensors"]);
+}
+
+#[test]
+fn saved_weights_are_evaluated_as_they_were() {
+    let user = User::new();
+    train(&user, "--out run").good();
+    let by_run = train(&user, "--resume run --eval-only").good().stdout;
+    let by_file = train(&user, "--weights run/last.safetensors --eval-only").good().stdout;
+    assert_eq!(by_run, by_file);
+    assert!(by_run.contains("training accuracy: "), "{by_run}");
+    train(&user, "--eval-only").refused(2, &["no weights to evaluate", "--weights FILE or --resume RUN"]);
+}
