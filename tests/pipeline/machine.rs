@@ -281,7 +281,7 @@ mod native {
             let object = aot::object(program, &Target::native(), b"{}").expect("object");
             let folder = tempfile::tempdir().expect("a folder");
             let path = folder.path().join("libcase.so");
-            link::link(&object, b"", link::Output::Library, &path).expect("linked");
+            link::link(&object, b"", link::Output::Shared(&[]), &path).expect("linked");
             let count = program.routines.iter().map(|routine| routine.levels.len()).sum();
             Library(entries(&path, count))
         }
