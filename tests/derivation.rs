@@ -223,3 +223,172 @@ fn analytic_factors_read_the_weights_alone() {
         }
     }
 }
+
+/// What the closed forms of one block are made of.
+struct Closed {
+    case: Case,
+    block: blkc::hessian::BlockExprs,
+    /// Row i of W.
+    rows: Vec<Vec<f64>>,
+    gamma: Vec<f64>,
+    /// The shift behind a normalization, or the bias.
+    shift: Vec<f64>,
+    /// Sample j of the input.
+    samples: Vec<Vec<f64>>,
+}
+
+impl Closed {
+    fn new(name: &str, index: usize) -> Closed {
+        let mut case = cases().into_iter().find(|case| case.name == name).unwrap();
+        let block = case.block_exprs().swap_remove(index);
+        let value = |case: &mut Case, name: &str| {
+            let param = block.params.iter().find(|param| param.name.ends_with(name));
+            param.map(|param| case.evaluate(param.value))
+        };
+        let input = case.evaluate(block.input);
+        let width = case.graph.axes.size(&case.graph.axes_of(block.input)[1..]);
+        let weight = value(&mut case, ".W").unwrap();
+        let rows: Vec<Vec<f64>> = weight.chunks(width).map(<[f64]>::to_vec).collect();
+        let gamma = value(&mut case, ".gamma").unwrap_or_else(|| vec![1.0; rows.len()]);
+        let shift = value(&mut case, ".beta").or_else(|| value(&mut case, ".b"));
+        let shift = shift.unwrap_or_else(|| vec![0.0; rows.len()]);
+        let samples = input.chunks(width).map(<[f64]>::to_vec).collect();
+        Closed { case, block, rows, gamma, shift, samples }
+    }
+
+    /// (m_z, m_W of the weight)
+    fn factors(&mut self, mode: ScaleMode) -> (f64, f64) {
+        let found = factors(&mut self.case.graph, &self.block, mode);
+        let place = self.block.params.iter().position(|param| param.role == "weight").unwrap();
+        (self.case.number(found.m_z), self.case.number(found.m_w[place]))
+    }
+
+    fn norms(&self) -> Vec<f64> {
+        self.rows.iter().map(|row| dot(row, row)).collect()
+    }
+
+    fn pre_activations(&self, i: usize) -> Vec<f64> {
+        self.samples.iter().map(|sample| dot(sample, &self.rows[i])).collect()
+    }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
+    let values: Vec<f64> = values.into_iter().collect();
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// E f(u) for a standard normal u, by the trapezoidal rule.
+fn gaussian_mean(f: impl Fn(f64) -> f64) -> f64 {
+    let points = (-8000..=8000).map(|k| f64::from(k) * 1e-3);
+    points.map(|u| f(u) * (-0.5 * u * u).exp()).sum::<f64>() * 1e-3 / (2.0 * std::f64::consts::PI).sqrt()
+}
+
+#[track_caller]
+fn near(value: f64, expected: f64, tolerance: f64) {
+    assert!((value - expected).abs() <= tolerance * expected.abs(), "{value} is not {expected}");
+}
+
+/// m_z = ‖Wᵀ‖²₂,μ/‖W‖²₂,μ = n_out/n_in and m_W = n_out/‖W‖², whatever follows the weight.
+#[test]
+fn paper_factors_are_those_of_the_paper() {
+    for (name, index) in
+        [("dense", 0), ("dense_bn", 0), ("dense_bn_relu", 0), ("dense_tanh", 0), ("dense", 1)]
+    {
+        let mut closed = Closed::new(name, index);
+        let (m_z, m_w) = closed.factors(ScaleMode::Paper);
+        near(m_z, closed.rows.len() as f64 / closed.rows[0].len() as f64, 1e-12);
+        near(m_w, closed.rows.len() as f64 / closed.norms().iter().sum::<f64>(), 1e-12);
+    }
+}
+
+/// dense + batch norm + f: m_z = Σ γᵢ² Eᵢ/n_in, m_W = mean γᵢ² Eᵢ/‖wᵢ‖² with Eᵢ = E f′(γᵢ u + βᵢ)².
+#[test]
+fn analytic_factors_of_a_normalized_block() {
+    // The slope of relu is a step, which sixteen points see to one part in thirty-two.
+    let step: fn(f64) -> f64 = |y| f64::from(u8::from(y > 0.0));
+    let cases: [(&str, fn(f64) -> f64, f64); 3] =
+        [("dense_bn", |_| 1.0, 1e-9), ("dense_bn_affine", |_| 1.0, 1e-9), ("dense_bn_relu", step, 0.07)];
+    for (name, slope_squared, tolerance) in cases {
+        let mut closed = Closed::new(name, 0);
+        let parts: Vec<f64> = (closed.gamma.iter().zip(&closed.shift))
+            .map(|(gamma, beta)| gamma * gamma * gaussian_mean(|u| slope_squared(gamma * u + beta)))
+            .collect();
+        let (m_z, m_w) = closed.factors(ScaleMode::Analytic);
+        near(m_z, parts.iter().sum::<f64>() / closed.rows[0].len() as f64, tolerance);
+        near(m_w, mean(parts.iter().zip(closed.norms()).map(|(part, norm)| part / norm)), tolerance);
+    }
+}
+
+/// dense + f with a smooth f: m_z = Σ ‖wᵢ‖² Eᵢ/n_in, m_W = mean Eᵢ with Eᵢ = E f′(bᵢ + ‖wᵢ‖u)².
+#[test]
+fn analytic_factors_of_a_smooth_activation() {
+    let mut closed = Closed::new("dense_tanh", 0);
+    let slope = |(norm, bias): (&f64, &f64)| {
+        gaussian_mean(|u| (1.0 - (bias + norm.sqrt() * u).tanh().powi(2)).powi(2))
+    };
+    let slopes: Vec<f64> = closed.norms().iter().zip(&closed.shift).map(slope).collect();
+    let (m_z, m_w) = closed.factors(ScaleMode::Analytic);
+    near(m_z, dot(&slopes, &closed.norms()) / closed.rows[0].len() as f64, 0.03);
+    near(m_w, mean(slopes), 0.03);
+}
+
+/// dense + batch norm + f on the batch, without the terms in 1/M: m_z = Σ γᵢ²‖wᵢ‖²/sᵢ² · mean f′²/n_in.
+#[test]
+fn measured_factors_of_a_normalized_block() {
+    for (name, active) in [("dense_bn_affine", false), ("dense_bn_relu", true)] {
+        let mut closed = Closed::new(name, 0);
+        let part = |i: usize| {
+            let a = closed.pre_activations(i);
+            let center = mean(a.iter().copied());
+            let s = (mean(a.iter().map(|x| (x - center).powi(2))) + 1e-5).sqrt();
+            let on = |x: &f64| !active || closed.gamma[i] * (x - center) / s + closed.shift[i] > 0.0;
+            let fraction = mean(a.iter().map(|x| f64::from(u8::from(on(x)))));
+            closed.gamma[i].powi(2) * closed.norms()[i] / (s * s) * fraction
+        };
+        let total: f64 = (0..closed.rows.len()).map(part).sum();
+        let expected = total / closed.rows[0].len() as f64;
+        near(closed.factors(ScaleMode::Measured).0, expected, 1e-9);
+    }
+}
+
+/// The head through cross entropy: m_W = Σⱼ (1 − ‖pⱼ‖²)‖zⱼ‖²/(m n_in n_out); with equal shares (1 − 1/n)/n, times
+/// ‖W‖²/n_in for m_z.
+#[test]
+fn factors_of_a_softmax_head() {
+    let mut closed = Closed::new("dense", 1);
+    let logits = closed.case.evaluate(closed.block.output);
+    let (n_in, n) = (closed.rows[0].len() as f64, closed.rows.len() as f64);
+    let part = |(row, sample): (&[f64], &Vec<f64>)| {
+        let exps: Vec<f64> = row.iter().map(|logit| logit.exp()).collect();
+        let total: f64 = exps.iter().sum();
+        (1.0 - dot(&exps, &exps) / (total * total)) * dot(sample, sample)
+    };
+    let expected = mean(logits.chunks(closed.rows.len()).zip(&closed.samples).map(part)) / (n_in * n);
+    for mode in [ScaleMode::Trace, ScaleMode::Measured] {
+        near(closed.factors(mode).1, expected, 1e-9);
+    }
+    let (m_z, m_w) = closed.factors(ScaleMode::Analytic);
+    let curvature = (1.0 - 1.0 / n) / n;
+    near(m_z, curvature * closed.norms().iter().sum::<f64>() / n_in, 1e-9);
+    near(m_w, curvature, 1e-9);
+}
+
+/// A trace of a positive semidefinite matrix is not negative, nor is what a mode puts in its place.
+#[test]
+fn factors_are_not_negative() {
+    for mut case in cases() {
+        for block in case.block_exprs() {
+            for mode in ScaleMode::ALL {
+                let found = factors(&mut case.graph, &block, mode);
+                for factor in found.m_w.iter().chain([&found.m_z]) {
+                    let value = case.number(*factor);
+                    assert!(value >= 0.0, "{} {} {}: {value}", case.name, block.name, mode.name());
+                }
+            }
+        }
+    }
+}

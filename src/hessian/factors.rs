@@ -122,10 +122,13 @@ impl Derivation {
             return Ok(gauss_newton_trace(graph, &operator, curvature.as_ref()));
         }
         let operator = self.leading_jacobian(graph, block, wrt)?;
-        let mut parts = Vec::new();
+        let mut kept = Vec::new();
         for pair in pairs(graph, &operator, curvature.as_ref()) {
-            parts.extend(self.simplified(graph, block, pair));
+            kept.extend(self.simplified(graph, pair));
         }
+        let measured = kept.iter().map(|(_, value)| *value).collect();
+        let parts =
+            if self.mode == ScaleMode::Measured { measured } else { self.expected(graph, block, kept) };
         Ok(graph.add(&parts))
     }
 
@@ -161,55 +164,42 @@ impl Derivation {
         Ok(operator)
     }
 
-    /// One summand under the mode's assumptions; `None` when it is left out.
-    fn simplified(&mut self, graph: &mut Graph, block: &BlockExprs, pair: Pair) -> Option<Expr> {
+    /// One summand under the mode's assumptions with its value on the batch; `None` when it is left out.
+    fn simplified(&mut self, graph: &mut Graph, pair: Pair) -> Option<(Term, Expr)> {
         self.step("elimination", "each index is summed where the fewest entries are multiplied");
         let network = pair.network.clone().normalize(graph);
         let exact = network.contract(graph, &[]);
-        let (network, value) = if is_cheap(graph, exact, &network) {
-            (pair.network, exact)
-        } else if let Some(decorrelated) = pair.decorrelated {
-            self.step("decorrelation", "E wᵢₖ wₕₖ = 0 for i ≠ h leaves the diagonal of a Gram matrix");
-            self.assume("products of different rows of a weight average out (independent, zero mean)");
-            let value = contract_closed(graph, decorrelated.clone());
-            (decorrelated, value)
-        } else {
+        if is_cheap(graph, exact, &network) {
+            return Some((pair.network, exact));
+        }
+        let Some(decorrelated) = pair.decorrelated else {
             self.assume(
                 "products of different branches of the block average out (independent weights, zero mean)",
             );
             return None;
         };
-        match self.mode {
-            ScaleMode::Measured => Some(value),
-            _ => self.expected(graph, block, network, value),
-        }
+        self.step("decorrelation", "E wᵢₖ wₕₖ = 0 for i ≠ h leaves the diagonal of a Gram matrix");
+        self.assume("products of different rows of a weight average out (independent, zero mean)");
+        let value = contract_closed(graph, decorrelated.clone());
+        Some((decorrelated, value))
     }
 
-    fn expected(
-        &mut self,
-        graph: &mut Graph,
-        block: &BlockExprs,
-        network: Term,
-        value: Expr,
-    ) -> Option<Expr> {
+    /// The expectations of all summands. Where one has none, all are measured: a difference of an expectation and a
+    /// measured value need not be positive.
+    fn expected(&mut self, graph: &mut Graph, block: &BlockExprs, kept: Vec<(Term, Expr)>) -> Vec<Expr> {
         let mut moments = Moments::new(block.input);
-        match moments.of_network(graph, &network) {
-            Some(expected) => {
-                self.step(
-                    "expectation",
-                    "data are replaced by their expectations under the assumptions below",
-                );
-                self.assume("the block's input is white: independent entries of mean 0 and variance 1");
-                for text in moments.assumptions {
-                    self.assume(text);
-                }
-                Some(expected)
-            }
-            None => {
-                self.assume("a part has no closed expectation and is measured on the batch");
-                Some(value)
-            }
+        let expected: Option<Vec<Expr>> =
+            kept.iter().map(|(network, _)| moments.of_network(graph, network)).collect();
+        let Some(expected) = expected else {
+            self.assume("a factor without a closed expectation is measured on the batch");
+            return kept.into_iter().map(|(_, value)| value).collect();
+        };
+        self.step("expectation", "data are replaced by their expectations under the assumptions below");
+        self.assume("the block's input is white: independent entries of mean 0 and variance 1");
+        for text in moments.assumptions {
+            self.assume(text);
         }
+        expected
     }
 
     /// As printed by Zhang, Chen and Liu: m_z = ‖Wᵀ‖²₂,μ/‖W‖²₂,μ and m_W = 1/‖W‖²₂,μ.

@@ -94,6 +94,8 @@ pub fn fraction(value: f64) -> (Option<String>, Vec<String>) {
     const ROOTS: [(f64, &str); 3] =
         [(std::f64::consts::SQRT_2, "√2"), (1.772_453_850_905_516, "√π"), (2.506_628_274_631_000_7, "√(2π)")];
     let above = |value: f64| (value != 1.0).then(|| decimal(value));
+    let whole = value.round();
+    let value = if (value - whole).abs() < 1e-12 * whole { whole } else { value };
     if value == 0.0 || value.fract() == 0.0 || decimal(value) == "½" {
         return (above(value), vec![]);
     }
