@@ -1,24 +1,74 @@
 //! What all random intrinsics share: they take no tensor, but the axes to draw over and a stream, so that no two draws
 //! of a program are the same numbers. The compiler fills both in.
 
+use ndarray::ArrayD;
+
 use super::reduction::axes_attr;
-use super::{Attr, AttrDefault, AttrKind, Attrs, Problem, Signature};
-use crate::axes::{Axis, BATCH};
+use super::{
+    Attr, AttrDefault, AttrKind, Attrs, Intrinsic, Problem, ShapeError, Signature, Tensor, reference,
+};
+use crate::axes::{Axis, AxisTable, BATCH};
 use crate::ir::Type;
 use crate::sym::{Expr, Graph, Storage, Symbol};
 
-pub(super) fn signature() -> Signature {
-    Signature {
-        tensors: &[],
-        attrs: &[
-            ("over", AttrKind::Axes, Some(AttrDefault::AllButBatch)),
-            ("stream", AttrKind::Int, Some(AttrDefault::Int(0))),
-        ],
-    }
+/// Random numbers as an intrinsic: a function of two uniform ones.
+pub struct Draw {
+    pub(super) name: &'static str,
+    /// Fresh at each step; else fixed by the seed.
+    pub(super) each_step: bool,
+    pub(super) meaning: &'static dyn Drawing,
 }
 
-pub(super) fn result(attrs: &Attrs) -> Type {
-    Type::float(axes_attr(attrs, "over").to_vec())
+pub(super) trait Drawing: Sync {
+    /// Of two independent expressions, uniform in (0, 1).
+    fn formula(&self, graph: &mut Graph, uniform: [Expr; 2]) -> Expr;
+
+    /// The same of two numbers, written from the definition.
+    fn of(&self, uniform: [f64; 2]) -> f64;
+}
+
+impl Intrinsic for Draw {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn signature(&self) -> Signature {
+        Signature {
+            tensors: &[],
+            attrs: &[
+                ("over", AttrKind::Axes, Some(AttrDefault::AllButBatch)),
+                ("stream", AttrKind::Int, Some(AttrDefault::Int(0))),
+            ],
+        }
+    }
+
+    fn infer(&self, _axes: &mut AxisTable, _args: &[Type], attrs: &Attrs) -> Result<Type, ShapeError> {
+        Ok(Type::float(axes_attr(attrs, "over").to_vec()))
+    }
+
+    fn express(
+        &self,
+        graph: &mut Graph,
+        _args: &[Expr],
+        _types: &[Type],
+        attrs: &Attrs,
+        _out: &Type,
+    ) -> Expr {
+        let uniform = [0, 1].map(|substream| uniform(graph, attrs, substream, self.each_step));
+        self.meaning.formula(graph, uniform)
+    }
+
+    fn reference(&self, axes: &AxisTable, _args: &[Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
+        let over = axes_attr(attrs, "over");
+        reference::tabulate(axes, &out.axes, |place| {
+            let position = position(axes, over, place);
+            self.meaning.of([0, 1].map(|substream| recipe(attrs, substream, position)))
+        })
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        problems()
+    }
 }
 
 fn stream(attrs: &Attrs) -> u32 {
@@ -29,7 +79,7 @@ fn stream(attrs: &Attrs) -> u32 {
 }
 
 /// Uniform numbers in (0, 1). Every stream has two substreams (0 and 1). Fresh at each step, or fixed by the seed.
-pub(super) fn uniform(graph: &mut Graph, attrs: &Attrs, substream: u32, each_step: bool) -> Expr {
+fn uniform(graph: &mut Graph, attrs: &Attrs, substream: u32, each_step: bool) -> Expr {
     let counts =
         |graph: &Graph, counter: &Symbol| each_step || graph.symbol_info(*counter).storage == Storage::Seed;
     let counters: Vec<Symbol> =
@@ -40,12 +90,12 @@ pub(super) fn uniform(graph: &mut Graph, attrs: &Attrs, substream: u32, each_ste
 }
 
 /// The numbers of [`uniform`] in a graph without counters, by the documented recipe.
-pub(super) fn reference(attrs: &Attrs, substream: u32, position: usize) -> f64 {
+fn recipe(attrs: &Attrs, substream: u32, position: usize) -> f64 {
     let stream = stream(attrs).wrapping_mul(2).wrapping_add(substream);
     crate::sym::random::uniform(stream, &[], position as u32)
 }
 
-pub(super) fn problems() -> Vec<Problem> {
+fn problems() -> Vec<Problem> {
     let axes: [(Vec<usize>, Vec<Axis>); 3] = [
         (vec![1, 5, 7], vec![Axis(1), Axis(2)]),
         (vec![3, 17, 1], vec![BATCH, Axis(1)]),
@@ -62,10 +112,6 @@ pub(super) fn problems() -> Vec<Problem> {
 }
 
 /// Flat row-major position in the draw's axes.
-pub(super) fn position(
-    table: &crate::axes::AxisTable,
-    over: &[Axis],
-    place: super::reference::Place,
-) -> usize {
+fn position(table: &crate::axes::AxisTable, over: &[Axis], place: super::reference::Place) -> usize {
     over.iter().fold(0, |flat, &axis| flat * table.extent(axis) + place(axis))
 }

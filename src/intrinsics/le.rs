@@ -1,65 +1,24 @@
 //! Whether a ≤ b; false for NaN.
 
-use super::Scalar;
-use super::elementwise::{Elementwise, Kind};
+use super::predicate::Predicate;
 use super::scalar::same_type;
 use crate::loops::build::ScalarBuilder;
 use crate::loops::{Binary, Reg};
 use crate::sym::graph::Style;
-use crate::sym::{Expr, Function, Graph};
 
 pub(super) struct Le;
 
-impl Elementwise for Le {
+impl Predicate for Le {
+    const SELF: &'static Self = &Le;
     const NAME: &'static str = "le";
-    const OPERATOR: Option<&'static str> = Some("<=");
-    const ARGS: &'static [&'static str] = &["a", "b"];
-    const TAKES: &'static [Kind] = &[Kind::Number, Kind::Number];
-    const GIVES: Kind = Kind::Condition;
-    const RANGE: (f64, f64) = (-1.0, 1.0);
-    const POINTS: &'static [f64] = &[0.0, 0.0, 1.0, 1.0, -1.0];
+    const OPERATOR: &'static str = "<=";
+    const STYLE: Style = Style::Infix("≤");
 
-    fn function(&self) -> Option<&'static dyn Scalar> {
-        Some(&Le)
+    fn holds(args: &[f64]) -> bool {
+        args[0] <= args[1]
     }
 
-    fn formula(&self, graph: &mut Graph, args: &[Expr]) -> Expr {
-        graph.apply(&Le, args)
-    }
-
-    fn at(&self, args: &[f64]) -> f64 {
-        if args[0] <= args[1] { 1.0 } else { 0.0 }
-    }
-}
-
-impl Function for Le {
-    fn name(&self) -> &'static str {
-        Self::NAME
-    }
-
-    fn arity(&self) -> usize {
-        2
-    }
-
-    fn style(&self) -> Style {
-        Style::Infix("≤")
-    }
-
-    fn eval(&self, args: &[f64]) -> f64 {
-        f64::from(u8::from(args[0] <= args[1]))
-    }
-
-    fn derivative(&self, graph: &mut Graph, _i: usize, _args: &[Expr]) -> Expr {
-        graph.number(0.0)
-    }
-
-    fn is_indicator(&self, _graph: &Graph, _args: &[Expr]) -> bool {
-        true
-    }
-}
-
-impl Scalar for Le {
-    fn lower(&self, builder: &mut ScalarBuilder, args: &[Reg]) -> Reg {
+    fn code(builder: &mut ScalarBuilder, args: &[Reg]) -> Reg {
         let [a, b] = same_type(builder, args);
         builder.binary(Binary::Le, a, b)
     }

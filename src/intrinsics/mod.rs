@@ -39,6 +39,7 @@ mod not;
 mod or;
 mod orthonormal;
 pub mod pow;
+mod predicate;
 mod random;
 mod reduction;
 mod reference;
@@ -217,9 +218,9 @@ pub static ALL: &[&dyn Intrinsic] = &[
     &max_over::INTRINSIC,
     &norm::INTRINSIC,
     &log_sum_exp::INTRINSIC,
-    &gaussian::Gaussian,
-    &uniform01::Uniform01,
-    &random::Random,
+    &gaussian::INTRINSIC,
+    &uniform01::INTRINSIC,
+    &random::INTRINSIC,
     &orthonormal::Orthonormal,
 ];
 

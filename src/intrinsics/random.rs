@@ -1,48 +1,18 @@
 //! Uniform numbers in (0, 1), fresh at each step: for dropout.
 
-use ndarray::ArrayD;
-
-use super::reduction::axes_attr;
-use super::{Attrs, Intrinsic, Problem, ShapeError, Signature, Tensor, draw, reference};
-use crate::axes::AxisTable;
-use crate::ir::Type;
+use super::draw::{Draw, Drawing};
 use crate::sym::{Expr, Graph};
 
-pub(super) struct Random;
+pub(super) static INTRINSIC: Draw = Draw { name: "random", each_step: true, meaning: &Meaning };
 
-impl Intrinsic for Random {
-    fn name(&self) -> &'static str {
-        "random"
+struct Meaning;
+
+impl Drawing for Meaning {
+    fn formula(&self, _graph: &mut Graph, [uniform, _]: [Expr; 2]) -> Expr {
+        uniform
     }
 
-    fn signature(&self) -> Signature {
-        draw::signature()
-    }
-
-    fn infer(&self, _axes: &mut AxisTable, _args: &[Type], attrs: &Attrs) -> Result<Type, ShapeError> {
-        Ok(draw::result(attrs))
-    }
-
-    fn express(
-        &self,
-        graph: &mut Graph,
-        _args: &[Expr],
-        _types: &[Type],
-        attrs: &Attrs,
-        _out: &Type,
-    ) -> Expr {
-        draw::uniform(graph, attrs, 0, true)
-    }
-
-    fn reference(&self, axes: &AxisTable, _args: &[Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
-        let over = axes_attr(attrs, "over");
-        reference::tabulate(axes, &out.axes, |place| {
-            let position = draw::position(axes, over, place);
-            draw::reference(attrs, 0, position)
-        })
-    }
-
-    fn problems(&self) -> Vec<Problem> {
-        draw::problems()
+    fn of(&self, [uniform, _]: [f64; 2]) -> f64 {
+        uniform
     }
 }
