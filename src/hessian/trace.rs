@@ -49,7 +49,9 @@ fn delta(graph: &mut Graph, a: Axis, b: Axis) -> Expr {
     let (a, b) = (graph.index(a), graph.index(b));
     let agree = graph.apply(&Eq, &[a, b]);
     let (one, zero) = (graph.number(1.0), graph.number(0.0));
-    graph.apply(&Where, &[agree, one, zero])
+    let delta = graph.apply(&Where, &[agree, one, zero]);
+    graph.set_name(delta, "I");
+    delta
 }
 
 fn pair(left: &Term, right: &Term, middle: Option<&Term>, same: bool, weight: f64) -> Pair {

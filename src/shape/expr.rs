@@ -225,12 +225,13 @@ impl Elaborator<'_> {
         self.operator(op, &[left, right], spans.0, spans.1)
     }
 
-    /// A tensor, or a number as a tensor without axes; anything else is reported.
+    /// A tensor, or a number or truth value as a tensor without axes; anything else is reported.
     pub fn to_node(&mut self, value: &Value, span: Span) -> Option<NodeId> {
         match value {
             Value::Tensor(node) => Some(*node),
             Value::Poison => None,
             Value::Axis(axis) => Some(self.number(self.axes.extent(*axis) as f64, span)),
+            Value::Bool(value) => self.condition(*value, span),
             other => match other.number() {
                 Some(number) => Some(self.number(number, span)),
                 None => {
@@ -258,6 +259,15 @@ impl Elaborator<'_> {
             self.fail(diagnostic);
         }
         numeric
+    }
+
+    /// A condition that is known now: 1 == 1, or 1 == 0.
+    fn condition(&mut self, value: bool, span: Span) -> Option<NodeId> {
+        let sides = [self.number(1.0, span), self.number(f64::from(u8::from(value)), span)];
+        match self.operator("==", &sides, span, span) {
+            Value::Tensor(node) => Some(node),
+            _ => None,
+        }
     }
 
     fn choose(

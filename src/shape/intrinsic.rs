@@ -112,13 +112,13 @@ impl Elaborator<'_> {
 
     /// The value of a function of numbers that are known now.
     fn fold(&mut self, intrinsic: &'static dyn Intrinsic, args: &[Argument], span: Span) -> Option<Value> {
-        let numbers: Vec<f64> =
-            args.iter().map(|arg| self.as_number(arg.value.clone()).number()).collect::<Option<_>>()?;
+        let known: Vec<(f64, Type)> =
+            args.iter().map(|arg| known(&self.as_number(arg.value.clone()))).collect::<Option<_>>()?;
+        let (numbers, types): (Vec<f64>, Vec<Type>) = known.into_iter().unzip();
         if numbers.is_empty() || !intrinsic.signature().attrs.is_empty() {
             return None;
         }
         let scalar = Type::float(vec![]);
-        let types = vec![scalar.clone(); numbers.len()];
         let out = intrinsic.infer(&mut self.axes, &types, &Attrs::new()).ok()?;
         if out != scalar {
             return None;
@@ -412,6 +412,14 @@ impl Elaborator<'_> {
         diagnostic.help = help;
         let diagnostic = self.label_operands(diagnostic, &[pair.0, pair.1]);
         self.fail(diagnostic)
+    }
+}
+
+/// A number or a truth value that is known now, as references take it.
+fn known(value: &Value) -> Option<(f64, Type)> {
+    match value {
+        Value::Bool(value) => Some((f64::from(u8::from(*value)), Type { elem: Elem::Bool, axes: vec![] })),
+        other => Some((other.number()?, Type::float(vec![]))),
     }
 }
 
