@@ -6,10 +6,8 @@
 
 SHELL := /bin/sh
 LLVM = $(shell scripts/llvm.sh)
-export LLVM_SYS_221_PREFIX ?= $(wildcard /usr/lib/llvm-22)
-export LLVM_SYS_211_PREFIX ?= $(wildcard /usr/lib/llvm-21)
-export LLVM_SYS_201_PREFIX ?= $(wildcard /usr/lib/llvm-20)
-export LLVM_SYS_191_PREFIX ?= $(wildcard /usr/lib/llvm-19)
+# Where that LLVM lies, as its bindings want to hear it.
+CARGO = LLVM_SYS_$(LLVM)1_PREFIX="$(shell scripts/llvm.sh --prefix)" cargo
 FEATURES = --no-default-features --features llvm$(LLVM)
 BLKC = target/release/blkc
 
@@ -20,10 +18,10 @@ deps:
 	@scripts/deps.sh
 
 build: deps
-	cargo build --release $(FEATURES)
+	$(CARGO) build --release $(FEATURES)
 
 test: deps
-	cargo test --release --workspace $(FEATURES)
+	$(CARGO) test --release --workspace $(FEATURES)
 
 demo: build
 	@scripts/demo.sh $(BLKC)
@@ -34,7 +32,7 @@ bench: build
 
 lint: deps
 	cargo fmt --all --check
-	cargo clippy --release --workspace --all-targets $(FEATURES) -- -D warnings
+	$(CARGO) clippy --release --workspace --all-targets $(FEATURES) -- -D warnings
 
 clean:
 	cargo clean
