@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use blk_runtime::bench::{self, BenchOptions, Known};
 
-use super::Outcome;
 use super::common::{Format, Machine, Source};
 use super::train::trainable;
+use super::{Outcome, output};
 use crate::compile;
 
 /// Times the compiled training step on synthetic data
@@ -31,13 +31,13 @@ pub fn run(args: &Args) -> Outcome {
     let known = Known { compile_ms: start.elapsed().as_secs_f64() * 1e3, peak_gflops: None };
     let report = bench::bench(&mut loaded.program, &args.options, known)?;
     for warning in &report.warnings {
-        eprintln!("warning: {warning}");
+        output::note(format_args!("warning: {warning}"));
     }
     match args.format {
-        Format::Text => print!("{}", report.text()),
+        Format::Text => output::result(report.text()),
         Format::Json => {
-            println!("{}", serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?)
+            let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
+            output::result(json + "\n")
         }
     }
-    Ok(())
 }

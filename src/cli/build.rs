@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use super::common::{Machine, Source};
 use super::train::trainable;
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, output};
 use crate::codegen::{
     aot,
     link::{self, Output},
@@ -53,11 +53,11 @@ pub fn run(args: &Args) -> Outcome {
     }
     let compiled = compile::compile(&network, &target)?;
     write(args, &compiled)?;
-    eprintln!("wrote {}", args.output.display());
+    output::note(format_args!("wrote {}", args.output.display()));
     if args.emit == Emit::Lib {
         let header = args.output.with_extension("h");
         save(&header, header::header(&compiled.manifest).as_bytes())?;
-        eprintln!("wrote {}", header.display());
+        output::note(format_args!("wrote {}", header.display()));
     }
     Ok(())
 }

@@ -2,8 +2,8 @@
 
 use clap::ValueEnum;
 
-use super::Outcome;
 use super::common::{Format, Source};
+use super::{Outcome, output};
 use crate::compile;
 use crate::ir::{Network, print};
 
@@ -33,10 +33,10 @@ pub fn run(args: &Args) -> Outcome {
     let front = args.source.front_with(args.format)?;
     for network in &front.networks {
         match args.emit {
-            Some(stage) => print!("{}", dump(network, stage)?),
-            None if args.format == Format::Text => println!("{}", summary(network)),
+            Some(stage) => output::result(dump(network, stage)?)?,
+            None if args.format == Format::Text => output::result(summary(network) + "\n")?,
             // A program that reads the diagnostics gets nothing else.
-            None => eprintln!("{}", summary(network)),
+            None => output::note(summary(network)),
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use clap::ValueEnum;
 
-use super::Failure;
+use super::{Failure, Outcome, output};
 use crate::codegen::target::Target;
 use crate::diag::{self, render};
 use crate::driver::{self, Front, FrontOptions};
@@ -47,7 +47,7 @@ impl Source {
             epochs: None,
         };
         let front = driver::front(&self.file, &DiskLoader, &options);
-        show(&front, format);
+        show(&front, format)?;
         if diag::has_errors(&front.diagnostics) { Err(Failure::Reported) } else { Ok(front) }
     }
 
@@ -82,12 +82,16 @@ impl Source {
     }
 }
 
-fn show(front: &Front, format: Format) {
+fn show(front: &Front, format: Format) -> Outcome {
     if format == Format::Json {
-        println!("{}", render::to_json(&front.diagnostics, &front.sources));
-    } else if !front.diagnostics.is_empty() {
-        eprint!("{}", render::render(&front.diagnostics, &front.sources, terminal_style()));
+        return output::result(format_args!("{}\n", render::to_json(&front.diagnostics, &front.sources)));
     }
+    if !front.diagnostics.is_empty() {
+        output::note(
+            render::render(&front.diagnostics, &front.sources, terminal_style()).trim_end_matches('\n'),
+        );
+    }
+    Ok(())
 }
 
 fn terminal_style() -> render::Style {

@@ -1,11 +1,9 @@
 //! `blkc completions SHELL`.
 
-use std::io::{self, Write};
-
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::{Cli, Outcome};
+use super::{Cli, Outcome, output};
 
 /// Writes shell completions to stdout.
 #[derive(clap::Args)]
@@ -17,6 +15,5 @@ pub struct Args {
 pub fn run(args: &Args) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "blkc", &mut script);
-    io::stdout().write_all(&script).map_err(|error| format!("cannot write to stdout: {error}"))?;
-    Ok(())
+    output::result(String::from_utf8_lossy(&script))
 }

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use super::common::Source;
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, output};
 use crate::hessian::explain::{self, Form};
 use crate::hessian::program;
 use crate::ir::ScaleMode;
@@ -100,6 +100,5 @@ pub fn run(args: &Args) -> Outcome {
         mode: args.mode.map(ScaleMode::from).or(trained_by).unwrap_or(ScaleMode::Measured),
         steps: args.steps,
     };
-    print!("{}", explain::text(&network, &plan, &sources, &options)?);
-    Ok(())
+    output::result(explain::text(&network, &plan, &sources, &options)?)
 }

@@ -10,6 +10,7 @@ mod common;
 mod completions;
 mod explain;
 mod new;
+mod output;
 mod summary;
 mod train;
 
@@ -93,13 +94,13 @@ fn report(failure: Failure) -> ExitCode {
         Failure::Reported => ExitCode::from(1),
         Failure::Status(status) => ExitCode::from(status),
         Failure::Usage(message) => {
-            eprintln!("error: {message}");
+            output::note(format_args!("error: {message}"));
             ExitCode::from(2)
         }
         Failure::Error { message, help } => {
-            eprintln!("error: {message}");
+            output::note(format_args!("error: {message}"));
             if let Some(help) = help {
-                eprintln!("  help: {help}");
+                output::note(format_args!("  help: {help}"));
             }
             ExitCode::from(1)
         }

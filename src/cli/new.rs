@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, output};
 use crate::diag;
 use crate::driver::{self, FrontOptions};
 use crate::source::MemoryLoader;
@@ -43,9 +43,7 @@ pub fn run(args: &Args) -> Outcome {
     }
     fs::create_dir_all(folder).map_err(failed)?;
     fs::write(&file, text).map_err(failed)?;
-    println!("wrote {}", file.display());
-    println!("next: blkc train {}", file.display());
-    Ok(())
+    output::result(format_args!("wrote {0}\nnext: blkc train {0}\n", file.display()))
 }
 
 /// A name that the language has taken breaks the file that is fine under every other name.

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::Outcome;
 use super::common::{Format, Source};
+use super::{Outcome, output};
 use crate::axes::{Axis, BATCH};
 use crate::compile::{self, Planned};
 use crate::ir::{Block, Network, Param};
@@ -23,10 +23,9 @@ pub fn run(args: &Args) -> Outcome {
     let network = args.source.network()?;
     let planned = compile::plan(&network)?;
     match args.format {
-        Format::Json => println!("{:#}", as_json(&network, &planned)),
-        Format::Text => print!("{}", as_text(&network, &planned)),
+        Format::Json => output::result(format_args!("{:#}\n", as_json(&network, &planned))),
+        Format::Text => output::result(as_text(&network, &planned)),
     }
-    Ok(())
 }
 
 /// Figures of one block; FLOPs count contractions, two per multiply-add, for one batch.

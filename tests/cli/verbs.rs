@@ -1,6 +1,6 @@
 //! check, summary, explain, bench, new, completions, and what all verbs share.
 
-use crate::user::{User, keys};
+use crate::user::{User, finish, keys};
 
 const VERBS: [&str; 8] = ["new", "check", "summary", "explain", "train", "build", "bench", "completions"];
 
@@ -30,6 +30,20 @@ fn wrong_usage_has_status_2() {
     user.blkc("train net.blk --target-cpu skylake").refused(2, &["unknown target `skylake`", "x86-64-v3"]);
     user.blkc("train net.blk --target-features avx2").refused(2, &["+feature"]);
     user.blkc("train net.blk --target-features +warp").refused(2, &["unknown feature `warp`"]);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error_and_a_full_disk_is_one() {
+    let user = User::new();
+    let blkc = env!("CARGO_BIN_EXE_blkc");
+    for verb in ["check", "summary", "explain"] {
+        // The reader has ended before anything is written.
+        let gone = format!("{{ {blkc} {verb} net.blk; echo $? >&2; }} | sleep 0");
+        let result = finish(user.command("sh").args(["-c", &gone]));
+        assert_eq!(result.stderr, "0\n", "{verb}");
+        let full = format!("{blkc} {verb} net.blk > /dev/full");
+        finish(user.command("sh").args(["-c", &full])).refused(1, &["cannot write to stdout"]);
+    }
 }
 
 #[test]
