@@ -22,7 +22,7 @@ train net {
     data      = digits()
     batch     = 50
     epochs    = 2
-    optimizer = scale_amended(lr = 0.02, mode = measured)
+    optimizer = scale_amended(lr = 0.01)
     schedule  = cosine(warmup = 1)
     seed      = 3
 }
