@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
+use blkc::compile;
 use blkc::diag::{Diagnostic, Diagnostics, Severity, render};
 use blkc::driver::{FrontOptions, front};
 use blkc::source::{DiskLoader, Loader, MemoryLoader, Sources};
@@ -116,6 +117,21 @@ fn every_program_gives_the_diagnostics_that_it_names() {
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
+/// What checks clean can be derived and lowered: no later stage finds a mistake of the program's.
+#[test]
+fn what_checks_clean_can_be_planned() {
+    let mut planned = 0;
+    for path in programs(Path::new("tests/ui")).iter().filter(|path| !path.starts_with("tests/ui/syntax")) {
+        let front = front(&path.to_string_lossy(), &DiskLoader, &FrontOptions::default());
+        for network in &front.networks {
+            let plan = compile::plan(network);
+            assert!(plan.is_ok(), "{}: {}: {}", path.display(), network.name, plan.err().unwrap_or_default());
+            planned += 1;
+        }
+    }
+    assert!(planned > 30);
+}
+
 /// The standard library itself, and every example, check clean.
 #[test]
 fn the_examples_check_clean() {
@@ -193,38 +209,73 @@ const WORDS: &[&str] = &[
     "= 3",
 ];
 
-/// A program of the tests with one word or stretch replaced.
-fn mutated() -> impl Strategy<Value = String> {
+/// Whole programs that check clean.
+fn sound_programs() -> Vec<String> {
     let reference = std::fs::read_to_string("docs/language.md").unwrap();
-    let mut texts: Vec<String> = reference
-        .split("```blk\n")
-        .skip(1)
-        .filter_map(|rest| rest.split("```").next())
-        .map(String::from)
-        .collect();
-    texts.push(std::fs::read_to_string("tests/ui/library/every_definition.blk").unwrap());
-    let index = any::<proptest::sample::Index>;
-    (proptest::sample::select(texts), index(), index(), proptest::sample::select(WORDS)).prop_map(
-        |(text, a, b, word)| {
-            let words: Vec<&str> = text.split_inclusive([' ', '(', ')', '[', ']']).collect();
-            let (first, second) = (a.index(words.len()), b.index(words.len()));
-            let cut = if second.is_multiple_of(3) { 0 } else { second % 3 };
-            let rest = words[(first + cut).min(words.len())..].concat();
-            format!("{} {word} {rest}", words[..first].concat())
-        },
-    )
+    let samples = reference.split("```blk\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let mut texts: Vec<String> = samples.map(String::from).collect();
+    let files = ["tests/ui/library/every_definition.blk", "tests/ui/library/unusual.blk", "stdlib/nn.blk"];
+    texts.extend(files.map(|file| std::fs::read_to_string(file).unwrap()));
+    texts
+}
+
+/// Two stretches of one to three words, and what happens to them.
+#[derive(Clone, Debug)]
+enum Change {
+    Replace(&'static str),
+    Delete,
+    Repeat,
+    Swap,
+}
+
+fn changed(text: &str, change: &Change, at: [usize; 2], length: usize) -> String {
+    let words: Vec<&str> = text.split_inclusive([' ', '(', ')', '[', ']', '\n', ',']).collect();
+    let mut starts = at.map(|at| at % words.len());
+    starts.sort();
+    let [first, second] = starts;
+    let end = (first + length).min(second.max(first + 1)).min(words.len());
+    let (before, here, rest) = (&words[..first], words[first..end].concat(), &words[end..]);
+    let (before, rest) = (before.concat(), rest.concat());
+    match change {
+        Change::Replace(word) => format!("{before} {word} {rest}"),
+        Change::Delete => before + &rest,
+        Change::Repeat => before + &here + &here + &rest,
+        Change::Swap => {
+            let between = words[end.min(second)..second].concat();
+            let last = (second + length).min(words.len());
+            format!("{before}{}{between}{here}{}", words[second..last].concat(), words[last..].concat())
+        }
+    }
+}
+
+/// A program with one place changed.
+fn mutated() -> impl Strategy<Value = String> {
+    let change = prop_oneof![
+        3 => proptest::sample::select(WORDS).prop_map(Change::Replace),
+        1 => Just(Change::Delete),
+        1 => Just(Change::Repeat),
+        1 => Just(Change::Swap),
+    ];
+    let place = any::<[usize; 2]>();
+    (proptest::sample::select(sound_programs()), change, place, 1..4usize)
+        .prop_map(|(text, change, at, length)| changed(&text, &change, at, length))
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
 
-    /// Whatever is written: the front end answers, with networks or with reasons, and what it says can be shown.
+    /// Whatever is written: the front end answers, with networks or with reasons, and what it says can be shown. A
+    /// network that it accepts can be derived and lowered (one of them, for time's sake).
     #[test]
-    fn mutated_programs_are_answered(text in mutated()) {
+    fn mutated_programs_are_answered(text in mutated(), choice in any::<proptest::sample::Index>()) {
         let loader = MemoryLoader([("mutated.blk".to_string(), text)].into());
         let front = front("mutated.blk", &loader, &FrontOptions::default());
         let shown = render::render(&front.diagnostics, &front.sources, Default::default());
         prop_assert_eq!(shown.is_empty(), front.diagnostics.is_empty());
         prop_assert!(front.diagnostics.iter().all(|diagnostic| diagnostic.code != "T099"), "{}", shown);
+        if !front.networks.is_empty() {
+            let plan = compile::plan(choice.get(&front.networks));
+            prop_assert!(plan.is_ok(), "{}", plan.err().unwrap_or_default());
+        }
     }
 }

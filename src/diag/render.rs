@@ -156,7 +156,8 @@ impl SourceCode for SourceText {
             *contents.span(),
             contents.line(),
             text[line_start..start].chars().count(),
-            contents.line_count(),
+            // miette joins snippets that lie within this many lines: those shown, not all before them.
+            contents.data().split(|&byte| byte == b'\n').count(),
         )))
     }
 }
@@ -364,5 +365,19 @@ mod tests {
         let shown = render(&many, &sources, Style::default());
         assert_eq!(shown.matches("here").count(), MOST_SHOWN);
         assert!(shown.ends_with("and 150 more\n"), "{shown}");
+    }
+
+    #[test]
+    fn labels_far_apart_are_shown_apart() {
+        let mut sources = Sources::default();
+        let lines: Vec<String> = (0..90).map(|line| format!("line {line:02}\n")).collect();
+        let file = sources.add("far.blk", &lines.concat());
+        let span = |line: usize| Span::new(file, 8 * line, 8 * line + 4);
+        let far = Diagnostic::error("T001", span(40), "far").label(span(80), "there");
+        let shown = render(&[far], &sources, Style::default());
+        assert!(
+            shown.contains("line 40") && shown.contains("line 80") && !shown.contains("line 60"),
+            "{shown}"
+        );
     }
 }
