@@ -36,12 +36,20 @@ enum Law {
 pub struct Moments {
     input: Expr,
     laws: HashMap<Expr, Option<Law>>,
+    linear: HashMap<Expr, Option<Law>>,
+    varying: HashMap<Expr, bool>,
     pub assumptions: Vec<String>,
 }
 
 impl Moments {
     pub fn new(input: Expr) -> Self {
-        Moments { input, laws: HashMap::new(), assumptions: vec![] }
+        Moments {
+            input,
+            laws: HashMap::new(),
+            linear: HashMap::new(),
+            varying: HashMap::new(),
+            assumptions: vec![],
+        }
     }
 
     /// The expectation of a closed network, its data replaced by their expectations; `None` where that needs more
@@ -84,8 +92,15 @@ impl Moments {
         Some(expected.normalize(graph).contract(graph, &[]))
     }
 
-    fn varies(&self, graph: &Graph, expr: Expr) -> bool {
-        graph.between(&[expr], &[self.input]).contains(&expr)
+    /// Whether a value depends on the input; what lies before the input is not looked at.
+    fn varies(&mut self, graph: &Graph, expr: Expr) -> bool {
+        if let Some(&known) = self.varying.get(&expr) {
+            return known;
+        }
+        let args = arguments(graph.node(expr));
+        let varies = expr == self.input || args.into_iter().any(|arg| self.varies(graph, arg));
+        self.varying.insert(expr, varies);
+        varies
     }
 
     fn law(&mut self, graph: &mut Graph, expr: Expr) -> Option<Law> {
@@ -326,6 +341,15 @@ impl Moments {
 
     /// The law of what is linear in a normal value (nothing that needs quadrature).
     fn linear_law(&mut self, graph: &mut Graph, expr: Expr) -> Option<Law> {
+        if let Some(known) = self.linear.get(&expr) {
+            return *known;
+        }
+        let law = self.find_linear_law(graph, expr);
+        self.linear.insert(expr, law);
+        law
+    }
+
+    fn find_linear_law(&mut self, graph: &mut Graph, expr: Expr) -> Option<Law> {
         if expr == self.input {
             return self.law(graph, expr);
         }
