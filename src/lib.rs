@@ -10,6 +10,7 @@ pub mod compile;
 pub mod diag;
 pub mod driver;
 pub mod hessian;
+mod ids;
 pub mod intrinsics;
 pub mod ir;
 pub mod loops;

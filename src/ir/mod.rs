@@ -9,22 +9,9 @@ pub mod print;
 pub mod verify;
 
 use crate::axes::{Axis, AxisTable};
+use crate::ids::ids;
 use crate::intrinsics::{Attrs, Intrinsic};
 use crate::source::Span;
-
-macro_rules! ids {
-    ($($(#[$doc:meta])* $name:ident $prefix:literal)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-        pub struct $name(pub u32);
-        impl $name {
-            pub fn index(self) -> usize { self.0 as usize }
-        }
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result { write!(f, "{}{}", $prefix, self.0) }
-        }
-    )*};
-}
 
 ids! {
     NodeId "%"
