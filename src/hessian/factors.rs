@@ -203,6 +203,7 @@ impl Derivation {
     }
 
     /// As printed by Zhang, Chen and Liu: m_z = ‖Wᵀ‖²₂,μ/‖W‖²₂,μ and m_W = 1/‖W‖²₂,μ.
+    /// The factors of the block's weights as linear maps a = W z, whose statistics are held constant.
     fn paper(&mut self, graph: &mut Graph, block: &BlockExprs) -> (Expr, Vec<Expr>) {
         let weights: Vec<&BlockParam> =
             block.params.iter().filter(|param| param.role == WEIGHT_ROLE).collect();
@@ -214,7 +215,8 @@ impl Derivation {
         let m_z = match sole {
             Some((name, matrix)) => {
                 self.text_z = Some(format!("‖{name}ᵀ‖²₂,μ/‖{name}‖²₂,μ"));
-                self.paper_input(graph, &matrix)
+                let factor = self.factor_of_input(graph, &matrix.alone(block));
+                self.over_variance(graph, &matrix, factor)
             }
             None => self.factor_of_input(graph, block),
         };
@@ -225,7 +227,8 @@ impl Derivation {
             m_w.push(match matrix {
                 Some(matrix) => {
                     self.text_w[i] = Some(format!("1/‖{}‖²₂,μ", names[i]));
-                    self.paper_weight(graph, &matrix)
+                    let factor = self.factor_of_param(graph, &matrix.alone(block), param);
+                    self.over_variance(graph, &matrix, factor)
                 }
                 None => self.factor_of_param(graph, block, param),
             });
@@ -234,25 +237,14 @@ impl Derivation {
         (m_z, m_w)
     }
 
-    fn paper_input(&mut self, graph: &mut Graph, matrix: &Matrix) -> Expr {
+    /// A factor of a = W z made that of a/√Var: with Var constant, a trace of JᵀJ is divided by Var.
+    fn over_variance(&mut self, graph: &mut Graph, matrix: &Matrix, factor: Expr) -> Expr {
         self.paper_assumptions();
-        let columns = matrix.mean_square_of_columns(graph);
-        let rows = matrix.mean_square_of_rows(graph);
-        self.step("statistics held", "J_z = diag(1/s) W with s_i² = Var_i");
+        self.step("statistics held", "the map is diag(1/√Var) W with Var constant: tr(JᵀJ) of W z, over Var");
         self.step("white input", "Var_i = ‖w_i‖²");
-        self.step("equal rows", "Var_i ≈ ‖W‖²₂,μ, the mean of the squared row norms");
-        self.step("trace", "tr H_z/n_in = (1/n_in) Σᵢ ‖wᵢ‖²/Var_i = ‖Wᵀ‖²₂,μ/‖W‖²₂,μ");
-        graph.div(columns, rows)
-    }
-
-    fn paper_weight(&mut self, graph: &mut Graph, matrix: &Matrix) -> Expr {
-        self.paper_assumptions();
-        let rows = matrix.mean_square_of_rows(graph);
-        self.step(
-            "trace",
-            "tr H_W/(m p_W) = meanᵢ 1/Var_i · tr(Σⱼ zⱼzⱼᵀ)/(m n_in) = 1/‖W‖²₂,μ, the last trace being 1",
-        );
-        graph.powf(rows, -1.0)
+        self.step("equal rows", "‖w_i‖² ≈ ‖W‖²₂,μ, the mean of the squared row norms");
+        let variance = matrix.mean_square_of_rows(graph);
+        graph.div(factor, variance)
     }
 
     fn paper_assumptions(&mut self) {
@@ -297,20 +289,28 @@ fn spaces(indices: &[(Axis, crate::sym::operator::Var)]) -> Vec<Axis> {
 /// A weight as a matrix: `rows` index what it gives, `columns` what it is contracted with.
 pub struct Matrix {
     pub weight: Expr,
+    /// What it is contracted with, and the result a = W z.
+    pub input: Expr,
+    pub output: Expr,
     pub rows: Vec<Axis>,
     pub columns: Vec<Axis>,
 }
 
 /// How the block contracts `weight`, where it does so once.
 pub fn matrix_of(graph: &Graph, block: &BlockExprs, weight: Expr) -> Option<Matrix> {
-    let contractions = graph.between(&[block.output], &[weight]).into_iter().filter_map(|expr| {
-        let Node::Contract { left, right, over } = graph.node(expr) else { return None };
-        (*left == weight || *right == weight).then(|| over.clone())
+    let contractions = graph.between(&[block.output], &[weight]).into_iter().filter_map(|output| {
+        let Node::Contract { left, right, over } = graph.node(output) else { return None };
+        let input = match (*left == weight, *right == weight) {
+            (true, false) => *right,
+            (false, true) => *left,
+            _ => return None,
+        };
+        Some((input, output, over.clone()))
     });
-    let found: Vec<Vec<Axis>> = contractions.collect();
-    let [columns] = &found[..] else { return None };
+    let found: Vec<(Expr, Expr, Vec<Axis>)> = contractions.collect();
+    let [(input, output, columns)] = &found[..] else { return None };
     let rows = graph.axes_of(weight).iter().copied().filter(|axis| !columns.contains(axis)).collect();
-    Some(Matrix { weight, rows, columns: columns.clone() })
+    Some(Matrix { weight, input: *input, output: *output, rows, columns: columns.clone() })
 }
 
 impl Matrix {
@@ -319,9 +319,9 @@ impl Matrix {
         mean_square(graph, self.weight, &self.rows, &self.columns)
     }
 
-    /// ‖Wᵀ‖²₂,μ: the mean over the columns of their squared norms.
-    pub fn mean_square_of_columns(&self, graph: &mut Graph) -> Expr {
-        mean_square(graph, self.weight, &self.columns, &self.rows)
+    /// The block that does nothing but a = W z.
+    fn alone(&self, block: &BlockExprs) -> BlockExprs {
+        BlockExprs { input: self.input, output: self.output, loss: None, ..block.clone() }
     }
 }
 
