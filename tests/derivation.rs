@@ -310,7 +310,8 @@ fn paper_factors_are_those_of_the_paper() {
 fn analytic_factors_of_a_normalized_block() {
     // The slope of relu is a step, which sixteen points see to one part in thirty-two.
     let step: fn(f64) -> f64 = |y| f64::from(u8::from(y > 0.0));
-    let cases: [(&str, fn(f64) -> f64, f64); 3] =
+    type SlopeSquared = fn(f64) -> f64;
+    let cases: [(&str, SlopeSquared, f64); 3] =
         [("dense_bn", |_| 1.0, 1e-9), ("dense_bn_affine", |_| 1.0, 1e-9), ("dense_bn_relu", step, 0.07)];
     for (name, slope_squared, tolerance) in cases {
         let mut closed = Closed::new(name, 0);

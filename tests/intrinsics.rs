@@ -247,9 +247,9 @@ fn machine(scalar: &dyn Scalar, conditions: &[bool], float: Ty, points: &[Vec<f6
     let mut builder = ScalarBuilder::new(float);
     let at = |offset: usize| Affine { base: offset as i64, terms: vec![(LoopVar(0), 1)], task: 0 };
     let mut args: Vec<Reg> = Vec::new();
-    for i in 0..arity {
+    for (i, &is_condition) in conditions.iter().enumerate().take(arity) {
         let load = builder.load(BufferId(0), elem, at(i * points.len()));
-        args.push(if conditions[i] { condition(&mut builder, load) } else { load });
+        args.push(if is_condition { condition(&mut builder, load) } else { load });
     }
     let result = scalar.lower(&mut builder, &args);
     let result = if builder.type_of(result) == Ty::Bool { as_number(&mut builder, result) } else { result };

@@ -173,10 +173,10 @@ fn shape_of(parts: &Factored) -> Shape {
         middle.clear();
     }
     let mut lifted = None;
-    if let Some(position) = inner.iter().position(|link| matches!(link, Link::Lift(_))) {
-        if let Link::Lift(data) = inner.remove(position) {
-            lifted = Some(data);
-        }
+    if let Some(position) = inner.iter().position(|link| matches!(link, Link::Lift(_)))
+        && let Link::Lift(data) = inner.remove(position)
+    {
+        lifted = Some(data);
     }
     inner.retain(|link| !matches!(link, Link::Spread(_)));
     Shape { lifted, inner, middle, outer }

@@ -199,7 +199,7 @@ impl Elaborator<'_> {
             return false;
         }
         for (param, (value, span)) in params.iter().zip(inputs) {
-            let Some(node) = self.to_node(value, *span) else { return false };
+            let Some(node) = self.node_of(value, *span) else { return false };
             let value = match &param.ty {
                 Some(ty) if ty.elem == TensorElem::Float => {
                     let meeting = Meeting { node, ty, owner: &item.name.text, role: &param.name.text };

@@ -219,14 +219,14 @@ impl Elaborator<'_> {
         if let Some(same) = neutral(op, &sides.0, &sides.1) {
             return same;
         }
-        let (Some(left), Some(right)) = (self.to_node(&sides.0, at.0), self.to_node(&sides.1, at.1)) else {
+        let (Some(left), Some(right)) = (self.node_of(&sides.0, at.0), self.node_of(&sides.1, at.1)) else {
             return Value::Poison;
         };
         self.operator(op, &[left, right], spans.0, spans.1)
     }
 
     /// A tensor, or a number or truth value as a tensor without axes; anything else is reported.
-    pub fn to_node(&mut self, value: &Value, span: Span) -> Option<NodeId> {
+    pub fn node_of(&mut self, value: &Value, span: Span) -> Option<NodeId> {
         match value {
             Value::Tensor(node) => Some(*node),
             Value::Poison => None,
@@ -286,7 +286,7 @@ impl Elaborator<'_> {
                 let then_value = self.eval(frame, then);
                 let other_value = self.eval(frame, otherwise);
                 let nodes =
-                    (self.to_node(&then_value, then.span), self.to_node(&other_value, otherwise.span));
+                    (self.node_of(&then_value, then.span), self.node_of(&other_value, otherwise.span));
                 let (Some(then), Some(otherwise)) = nodes else { return Value::Poison };
                 self.choice([condition_node, then, otherwise], span)
             }

@@ -92,16 +92,16 @@ impl Elaborator<'_> {
         let (named, mut unnamed): (Vec<Argument>, Vec<Argument>) =
             args.into_iter().partition(|arg| arg.name.is_some());
         let attributes: Vec<Argument> = unnamed.split_off(count).into_iter().chain(named).collect();
-        if let (Some(known), [condition, then, otherwise]) = (choosing(), unnamed.as_slice()) {
-            if let (true, Value::Bool(holds)) = (known.name() == intrinsic.name(), &condition.value) {
-                return if *holds { then.value.clone() } else { otherwise.value.clone() };
-            }
+        if let (Some(known), [condition, then, otherwise]) = (choosing(), unnamed.as_slice())
+            && let (true, Value::Bool(holds)) = (known.name() == intrinsic.name(), &condition.value)
+        {
+            return if *holds { then.value.clone() } else { otherwise.value.clone() };
         }
         if let Some(folded) = self.fold(intrinsic, &unnamed, span) {
             return folded;
         }
         let nodes: Option<Vec<NodeId>> =
-            unnamed.iter().map(|arg| self.to_node(&arg.value, arg.span)).collect();
+            unnamed.iter().map(|arg| self.node_of(&arg.value, arg.span)).collect();
         let Some(nodes) = nodes else { return Value::Poison };
         let first = nodes.first().map(|&node| self.ty(node).clone());
         let Some(attrs) = self.attributes(intrinsic, first.as_ref(), ambient, attributes, span) else {

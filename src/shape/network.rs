@@ -351,7 +351,7 @@ impl<'h> Elaborator<'h> {
             return Value::Poison;
         }
         let value = self.run(&mut frame, &loss.body);
-        let Some(node) = self.to_node(&value, item.name.span) else { return Value::Poison };
+        let Some(node) = self.node_of(&value, item.name.span) else { return Value::Poison };
         if !self.is_numeric(node, "losses", item.name.span) {
             return Value::Poison;
         }

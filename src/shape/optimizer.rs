@@ -278,7 +278,7 @@ impl Elaborator<'_> {
             }
         };
         let initial = self.eval(frame, init);
-        let Some(node) = self.to_node(&initial, init.span) else { return Value::Poison };
+        let Some(node) = self.node_of(&initial, init.span) else { return Value::Poison };
         if !self.is_start(node, init.span) {
             return Value::Poison;
         }
@@ -312,7 +312,7 @@ impl Elaborator<'_> {
         targets: &mut Targets,
     ) {
         let result = self.eval(frame, value);
-        let node = self.to_node(&result, value.span);
+        let node = self.node_of(&result, value.span);
         let slot = match targets.states.iter_mut().find(|(state, ..)| *state == local) {
             Some((_, id, slot)) => Some((self.states[id.index()].axes.clone(), slot)),
             None if local == targets.tensor => {

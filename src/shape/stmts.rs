@@ -138,7 +138,7 @@ impl Elaborator<'_> {
         let value = self.eval(frame, init);
         frame.ambient = ambient;
         self.stage = stage;
-        let node = self.to_node(&value, init.span)?;
+        let node = self.node_of(&value, init.span)?;
         if !self.is_start(node, init.span) {
             return None;
         }
@@ -187,7 +187,7 @@ impl Elaborator<'_> {
         let result = self.eval(frame, value);
         let numbers = (self.eval_number(frame, momentum), self.eval_number(frame, from));
         let (Some(block), (Some(rate), Some(start))) = (block, numbers) else { return Value::Poison };
-        let Some(node) = self.to_node(&result, value.span) else { return Value::Poison };
+        let Some(node) = self.node_of(&result, value.span) else { return Value::Poison };
         if !(0.0..=1.0).contains(&rate) {
             return self.fail_at(
                 "T018",

@@ -225,7 +225,7 @@ impl Elaborator<'_> {
             return None;
         }
         let value = self.run(&mut frame, &schedule.body);
-        let node = self.to_node(&value, item.name.span)?;
+        let node = self.node_of(&value, item.name.span)?;
         self.is_numeric(node, "the multipliers of a schedule", item.name.span).then_some(node)
     }
 }

@@ -144,7 +144,7 @@ fn is_power_of_ten(value: f64) -> bool {
 pub fn decimal(value: f64) -> String {
     let plain = if (value - 0.5).abs() < 1e-12 {
         "½".to_string()
-    } else if value != 0.0 && (value < 1e-3 || value >= 1e12) {
+    } else if value != 0.0 && !(1e-3..1e12).contains(&value) {
         format!("{value:e}")
     } else {
         let text = format!("{value:.6}");

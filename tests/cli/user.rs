@@ -31,7 +31,7 @@ impl User {
     pub fn new() -> Self {
         let user = User { folder: tempfile::tempdir().expect("a folder") };
         user.write("net.blk", NET);
-        user.write("points.csv", &points(64));
+        user.write("points.csv", points(64));
         user
     }
 
