@@ -41,11 +41,8 @@ impl Source {
     }
 
     pub fn front_with(&self, format: Format) -> Result<Front, Failure> {
-        let options = FrontOptions {
-            batch: self.batch.map(|batch| batch as usize),
-            network: self.network.clone(),
-            epochs: None,
-        };
+        let options =
+            FrontOptions { batch: self.batch.map(|batch| batch as usize), network: self.network.clone() };
         let front = driver::front(&self.file, &DiskLoader, &options);
         show(&front, format)?;
         if diag::has_errors(&front.diagnostics) { Err(Failure::Reported) } else { Ok(front) }

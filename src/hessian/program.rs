@@ -5,12 +5,12 @@
 
 use std::collections::HashMap;
 
-use super::symbols::declare;
+use super::symbols::{class_axis, declare, is_amended};
 use super::{BlockExprs, BlockParam, Plan, Routine, Symbols, Write, factors};
-use crate::axes::{Axis, BATCH};
+use crate::axes::BATCH;
 use crate::intrinsics::{And, Eq, Ge, Gt, Lt, Where};
 use crate::ir::{
-    Block, Elem, HyperId, Leaf, Network, NodeId, Op, ParamId, ScaleOptions, State, StateId, Training, Type,
+    Block, HyperId, Leaf, Network, NodeId, Op, ParamId, ScaleOptions, State, StateId, Training, Type,
 };
 use crate::sym::graph::{Pass, Reduction, Tag};
 use crate::sym::{Expr, Graph, Symbol};
@@ -18,9 +18,6 @@ use crate::sym::{Expr, Graph, Symbol};
 /// Factors outside of this range would carry a gradient out of the range of f32. (What the runtime warns of is checked
 /// against it where the two meet, in the manifest.)
 pub const FACTOR_RANGE: (f64, f64) = (1e-18, 1e18);
-
-/// The role whose parameters are amended unless all are.
-const WEIGHT_ROLE: &str = "weight";
 
 /// Derives everything that the compiled program computes.
 pub fn derive(network: &Network) -> Plan {
@@ -380,17 +377,4 @@ impl<'a> Builder<'a> {
 
 fn numbered(symbols: &[Symbol], leaf: fn(u32) -> Leaf) -> impl Iterator<Item = (Leaf, Symbol)> {
     symbols.iter().enumerate().map(move |(index, &symbol)| (leaf(index as u32), symbol))
-}
-
-/// Whether a parameter's gradient is divided by its factor.
-pub(super) fn is_amended(options: ScaleOptions, role: &str) -> bool {
-    options.amend_all || role == WEIGHT_ROLE
-}
-
-/// The class axis of the targets, where they are labels.
-pub(super) fn class_axis(network: &Network) -> Option<Axis> {
-    match network.node(network.target).ty.elem {
-        Elem::Class(axis) => Some(axis),
-        _ => None,
-    }
 }

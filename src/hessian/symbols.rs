@@ -1,9 +1,9 @@
 //! The named tensors of a training program.
 
 use super::Symbols;
-use super::program::{class_axis, is_amended};
+use super::factors::WEIGHT_ROLE;
 use crate::axes::{Axis, BATCH};
-use crate::ir::Network;
+use crate::ir::{Elem, Network, ScaleOptions};
 use crate::sym::graph::{Storage, SymbolInfo};
 use crate::sym::{Graph, Symbol};
 
@@ -72,5 +72,18 @@ impl Maker<'_> {
 
     fn double(&mut self, name: &str, label: &str) -> Symbol {
         self.symbol(name, label, &[], Storage::Double)
+    }
+}
+
+/// Whether a parameter's gradient is divided by its factor.
+pub(super) fn is_amended(options: ScaleOptions, role: &str) -> bool {
+    options.amend_all || role == WEIGHT_ROLE
+}
+
+/// The class axis of the targets, where they are labels.
+pub(super) fn class_axis(network: &Network) -> Option<Axis> {
+    match network.node(network.target).ty.elem {
+        Elem::Class(axis) => Some(axis),
+        _ => None,
     }
 }

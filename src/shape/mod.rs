@@ -37,8 +37,6 @@ pub struct Options {
     pub batch: Option<usize>,
     /// Only the network of this name.
     pub network: Option<String>,
-    /// Number of epochs; else the `train` item's.
-    pub epochs: Option<u32>,
 }
 
 /// Samples per step where nobody says a number.

@@ -45,7 +45,7 @@ pub fn elaborate(
     }
     let batch = options.batch.or_else(|| job.train.and_then(|train| batch_of(&mut elaborator, train)));
     elaborator.axes = AxisTable::new(batch.unwrap_or(DEFAULT_BATCH));
-    let network = elaborator.network(job, options);
+    let network = elaborator.network(job);
     (network, elaborator.diagnostics)
 }
 
@@ -62,7 +62,7 @@ fn batch_of(elaborator: &mut Elaborator, train: &Train) -> Option<usize> {
 }
 
 impl<'h> Elaborator<'h> {
-    fn network(&mut self, job: Job<'h>, options: &Options) -> Option<ir::Network> {
+    fn network(&mut self, job: Job<'h>) -> Option<ir::Network> {
         let hir = self.hir;
         let asked = hir.item(job.item);
         let configured = self.resolve_alias(job)?;
@@ -74,7 +74,7 @@ impl<'h> Elaborator<'h> {
         let input = self.chain(item, network, &configured)?;
         let end = self.loss?;
         let training = match job.train {
-            Some(train) => Some(train::training(self, train, options)?),
+            Some(train) => Some(train::training(self, train)?),
             None => None,
         };
         self.check_chain();

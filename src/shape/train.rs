@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use super::elaborator::{Elaborator, Stage};
 use super::frame::Frame;
 use super::value::{Configured, Value};
-use super::{DEFAULT_EPOCHS, Options, limits};
+use super::{DEFAULT_EPOCHS, limits};
 use crate::axes::BATCH;
 use crate::ir::{Leaf, NodeId, Settings, Training, Type};
 use crate::resolve::hir::{Expr, ItemKind, Setting, SettingValue, Train};
@@ -18,9 +18,9 @@ const PRECISIONS: [&str; 3] = ["f32", "f32_strict", "bf16"];
 const LATER: &str = PRECISIONS[2];
 
 /// Elaborates the plan of the network that is complete in `elaborator`.
-pub fn training(elaborator: &mut Elaborator, train: &Train, options: &Options) -> Option<Training> {
+pub fn training(elaborator: &mut Elaborator, train: &Train) -> Option<Training> {
     let before = elaborator.diagnostics.len();
-    let settings = elaborator.settings(train, options);
+    let settings = elaborator.settings(train);
     let decay_weights = elaborator.decay_weights(train);
     let optimizer = elaborator.optimizer_setting(train);
     let updates = optimizer.as_ref().and_then(|optimizer| elaborator.updates(optimizer, decay_weights));
@@ -36,7 +36,7 @@ pub fn training(elaborator: &mut Elaborator, train: &Train, options: &Options) -
 }
 
 impl Elaborator<'_> {
-    fn settings(&mut self, train: &Train, options: &Options) -> Settings {
+    fn settings(&mut self, train: &Train) -> Settings {
         let epochs = self.whole(train, "epochs", 1..=limits::EPOCHS);
         let seed = self.whole(train, "seed", 0..=i64::MAX);
         Settings {
@@ -45,7 +45,7 @@ impl Elaborator<'_> {
                 _ => None,
             }),
             batch: self.axes.extent(BATCH),
-            epochs: options.epochs.or(epochs.map(|epochs| epochs as u32)).unwrap_or(DEFAULT_EPOCHS),
+            epochs: epochs.map_or(DEFAULT_EPOCHS, |epochs| epochs as u32),
             seed: seed.unwrap_or(0) as u64,
             precision: self.precision(train),
             normalize: self.normalize(train),

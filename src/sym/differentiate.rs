@@ -108,18 +108,6 @@ impl Local {
         }
     }
 
-    /// The Jacobian applied to `tangent`, with the same convention.
-    pub fn push_forward(&self, graph: &mut Graph, result: Expr, tangent: Expr) -> Expr {
-        match &self.how {
-            Move::Share => {
-                let over = difference(graph.axes_of(self.arg), graph.axes_of(result));
-                self.weigh(graph, tangent, &over)
-            }
-            Move::Rename(pairs) => rename_present(graph, tangent, pairs),
-            Move::Reshape { from, to } => reshape_present(graph, tangent, from, to),
-        }
-    }
-
     fn weigh(&self, graph: &mut Graph, value: Expr, over: &[Axis]) -> Expr {
         let mut factors = vec![value];
         factors.extend(&self.factors);
@@ -210,24 +198,6 @@ impl Graph {
             }
         }
         wrt.iter().map(|&expr| (expr, self.whole(expr, gradients.get(&expr).copied()))).collect()
-    }
-
-    /// Jacobian–vector products in forward order: the tangent of `output` when the seeds' expressions move by theirs.
-    pub fn jvp(&mut self, seeds: &[(Expr, Expr)], output: Expr) -> Expr {
-        let leaves: Vec<Expr> = seeds.iter().map(|seed| seed.0).collect();
-        let mut tangents: HashMap<Expr, Expr> = HashMap::new();
-        for expr in self.between(&[output], &leaves) {
-            let mut parts: Vec<Expr> =
-                seeds.iter().filter(|seed| seed.0 == expr).map(|seed| seed.1).collect();
-            for local in local_jacobians(self, expr) {
-                if let Some(&tangent) = tangents.get(&local.arg) {
-                    parts.push(local.push_forward(self, expr, tangent));
-                }
-            }
-            let tangent = self.add(&parts);
-            tangents.insert(expr, tangent);
-        }
-        self.whole(output, tangents.get(&output).copied())
     }
 
     /// A (co)tangent over all axes of its expression; zero when there is none.
