@@ -20,6 +20,8 @@ deps:
 build: deps
 	$(CARGO) build --release $(FEATURES)
 
+# The same random cases every time; `cargo test` alone draws new ones.
+test: export PROPTEST_RNG_SEED ?= 1
 test: deps
 	$(CARGO) test --release --workspace $(FEATURES)
 
