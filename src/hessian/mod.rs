@@ -8,6 +8,7 @@ pub mod facts;
 pub mod jacobian;
 pub mod local;
 pub mod moments;
+pub mod paper;
 pub mod program;
 mod symbols;
 pub mod trace;
