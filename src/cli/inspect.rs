@@ -10,7 +10,7 @@ use crate::hessian::{Plan, program};
 use crate::ir::Network;
 use crate::numeric::batch::{Batch, Npy};
 use crate::numeric::inspect::dump::{self, Folder};
-use crate::numeric::inspect::{Options, Origin, inspect, json, text};
+use crate::numeric::inspect::{Options, Origin, html, inspect, json, text};
 use crate::numeric::point::{Parameters, Point, initial_parameters};
 use crate::numeric::products::Form;
 use crate::numeric::weights;
@@ -106,7 +106,8 @@ pub fn run(args: &Args) -> Outcome {
     }
     match args.format {
         Written::Json => output::result(format_args!("{:#}\n", json::report(&report))),
-        _ => output::result(text::report(&report)),
+        Written::Text => output::result(text::report(&report)),
+        Written::Html => output::result(html::report(&report)),
     }
 }
 

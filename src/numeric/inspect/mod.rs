@@ -3,6 +3,7 @@
 pub mod dump;
 pub mod global;
 pub mod histogram;
+pub mod html;
 pub mod json;
 pub mod marchenko;
 pub mod skip;
@@ -64,8 +65,8 @@ pub struct Report {
     pub weights: String,
     pub data: String,
     pub loss: f64,
-    /// m_z of every block of the chain, exactly on this batch.
-    pub m_z: Vec<f64>,
+    /// ‖J_z‖²_F/N_{b−1} of every block of the chain.
+    pub gains: Vec<f64>,
     /// Those that were asked for.
     pub blocks: Vec<BlockReport>,
 }
@@ -88,6 +89,19 @@ pub struct BlockReport {
     pub skip: Option<Skip>,
     /// Where the block has parameters.
     pub global: Option<Global>,
+}
+
+impl BlockReport {
+    /// H_z and H_W under their names.
+    pub fn hessians(&self) -> [(&'static str, &Hessians); 2] {
+        [("H_z", &self.of_input), ("H_W", &self.of_weights)]
+    }
+
+    /// A parameter's path without the block's name.
+    pub fn within<'a>(&self, parameter: &'a Parameter) -> &'a str {
+        let rest = parameter.name.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('.'));
+        rest.unwrap_or(&parameter.name)
+    }
 }
 
 /// A parameter as part of vec(W_b).
@@ -143,7 +157,7 @@ pub fn inspect(
 ) -> Result<Report, String> {
     let loss = finite_loss(point)?;
     let mut factors = scale_factors(point);
-    let m_z = verdict::chain_of(&factors);
+    let gains = verdict::gains(point);
     let curvatures = global::curvatures(point);
     let mut blocks = Vec::new();
     for &index in &options.blocks {
@@ -155,7 +169,7 @@ pub fn inspect(
     }
     let (samples, chain, seed) = (point.samples(), point.blocks.len(), options.seed);
     let Origin { weights, data } = origin;
-    Ok(Report { network: network.name.clone(), samples, seed, chain, weights, data, loss, m_z, blocks })
+    Ok(Report { network: network.name.clone(), samples, seed, chain, weights, data, loss, gains, blocks })
 }
 
 /// The loss, after all values and gradients turned out finite.

@@ -5,7 +5,7 @@ use super::histogram::Histogram;
 use super::marchenko::MarchenkoPastur;
 use super::skip::{Conditions, Skip};
 use super::verdict::{self, Grade};
-use super::{BlockReport, Hessians, Report};
+use super::{BlockReport, Hessians, ModeFactors, Report};
 use crate::numeric::products::Form;
 use crate::numeric::spectrum::{Known, Spectrum};
 
@@ -17,15 +17,13 @@ pub fn report(report: &Report) -> String {
     let mut page = header(report);
     for block in &report.blocks {
         page += &format!("\nblock {}   (b = {} of {})\n", block.name, block.index + 1, report.chain);
-        page += &sizes(block);
-        page += &table(block);
-        for (title, hessians) in [("H_z", &block.of_input), ("H_W", &block.of_weights)] {
+        page += &format!("  {}\n{}", sizes_of(block), aligned(&rows(block)));
+        page += &remarks(block).iter().map(|note| format!("  {note}\n")).collect::<String>();
+        for (title, hessians) in block.hessians() {
             page += &plots(title, hessians);
         }
-        page += &factors(block);
-        page += &block.marchenko.as_ref().map_or(String::new(), marchenko);
-        page += &block.skip.as_ref().map_or(String::new(), skip);
-        page += &block.global.as_ref().map_or(String::new(), global);
+        page += &aligned(&factor_rows(block));
+        page += &findings(block);
     }
     page + &closing(report)
 }
@@ -44,12 +42,13 @@ fn header(report: &Report) -> String {
     )
 }
 
-fn sizes(block: &BlockReport) -> String {
+/// `64 → 128, 8192 parameters: …`
+pub(super) fn sizes_of(block: &BlockReport) -> String {
     let count: usize = block.parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum();
     let names: Vec<String> =
-        block.parameters.iter().map(|p| format!("{} {}", p.name, extents(&p.shape))).collect();
+        block.parameters.iter().map(|p| format!("{} {}", block.within(p), extents(&p.shape))).collect();
     let list = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
-    format!("  sizes    {} → {}, {count} parameters{list}\n", block.input_size, block.output_size)
+    format!("{} → {}, {count} parameters{list}", block.input_size, block.output_size)
 }
 
 fn extents(shape: &[usize]) -> String {
@@ -61,22 +60,47 @@ fn extents(shape: &[usize]) -> String {
 
 const COLUMNS: [&str; 9] = ["", "rows", "trace", "mean", "min", "max", "condition", "of nonzero", "rank (effective)"];
 
-fn table(block: &BlockReport) -> String {
+/// The numbers of every spectrum, the names of the columns first.
+pub(super) fn rows(block: &BlockReport) -> Vec<Vec<String>> {
     let mut rows: Vec<Vec<String>> = vec![COLUMNS.map(String::from).to_vec()];
-    let mut notes: Vec<String> = Vec::new();
-    for (letter, hessians) in [("z", &block.of_input), ("W", &block.of_weights)] {
+    for (letter, hessians) in block.hessians() {
+        let shown = hessians.forms.iter().filter(|(form, _)| !is_repeated(hessians, *form));
+        rows.extend(shown.map(|(form, spectrum)| row(format!("{letter} {}", form.name()), spectrum)));
+    }
+    rows
+}
+
+/// Whether a form's numbers stand there already.
+fn is_repeated(hessians: &Hessians, form: Form) -> bool {
+    form == Form::Exact && hessians.exact_is_gauss_newton && hessians.of(Form::GaussNewton).is_some()
+}
+
+/// What is to be said of the numbers.
+fn remarks(block: &BlockReport) -> Vec<String> {
+    let mut remarks = Vec::new();
+    for (letter, hessians) in block.hessians() {
         for (form, spectrum) in &hessians.forms {
-            if *form == Form::Exact && hessians.exact_is_gauss_newton && hessians.forms.len() > 1 {
-                notes.push(format!("H_{letter} exact is Gauss–Newton: Σ gᵢ ∇²Fᵢ vanishes"));
-                continue;
+            match is_repeated(hessians, *form) {
+                true => remarks.push(format!("{letter} exact is Gauss–Newton: Σ gᵢ ∇²Fᵢ vanishes")),
+                false => remarks.extend(estimate_note(&format!("{letter} {}", form.name()), spectrum)),
             }
-            let label = format!("H_{letter} {}", form.name());
-            notes.extend(estimate_note(&label, spectrum));
-            rows.push(row(label, spectrum));
         }
     }
-    let notes = notes.into_iter().map(|note| format!("  note     {note}\n"));
-    aligned(&rows) + &notes.collect::<String>()
+    remarks
+}
+
+/// What was found beyond the spectra, as paragraphs.
+fn findings(block: &BlockReport) -> String {
+    let parts = [block.marchenko.as_ref().map(marchenko), block.skip.as_ref().map(skip), block.global.as_ref().map(global)];
+    parts.into_iter().flatten().collect()
+}
+
+/// Everything of a block that is words, without line breaks of a terminal.
+pub(super) fn notes(block: &BlockReport) -> Vec<String> {
+    let mut notes = remarks(block);
+    let found = block.skip.as_ref().map(skip).into_iter().chain(block.global.as_ref().map(global));
+    notes.extend(found.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")));
+    notes
 }
 
 fn row(label: String, spectrum: &Spectrum) -> Vec<String> {
@@ -157,34 +181,32 @@ fn plot(histogram: &Histogram) -> String {
     text
 }
 
-fn factors(block: &BlockReport) -> String {
-    let mut text = String::new();
-    for factors in &block.factors {
-        let weights = block.parameters.iter().zip(&factors.m_w);
-        let weights: Vec<String> =
-            weights.map(|(p, value)| format!("m_{} {}", last_part(&p.name), number(*value))).collect();
-        let list = if weights.is_empty() { String::new() } else { format!("  {}", weights.join("  ")) };
-        let mode = factors.mode.name();
-        text += &format!("  factors  {mode:<9} m_z {}{list}  m {}\n", number(factors.m_z), number(factors.m));
+/// A row per factor, a column per mode.
+pub(super) fn factor_rows(block: &BlockReport) -> Vec<Vec<String>> {
+    let modes = block.factors.iter().map(|factors| factors.mode.name().to_string());
+    let row = |label: String, pick: &dyn Fn(&ModeFactors) -> f64| {
+        [label].into_iter().chain(block.factors.iter().map(|factors| number(pick(factors)))).collect()
+    };
+    let mut rows: Vec<Vec<String>> = vec![["factors".to_string()].into_iter().chain(modes).collect()];
+    rows.push(row("m_z".into(), &|factors| factors.m_z));
+    for (i, parameter) in block.parameters.iter().enumerate() {
+        rows.push(row(format!("m_W of {}", block.within(parameter)), &|factors| factors.m_w[i]));
     }
-    text
-}
-
-fn last_part(name: &str) -> &str {
-    name.rsplit('.').next().unwrap_or(name)
+    rows.push(row("m, ∏ m_z above".into(), &|factors| factors.m));
+    rows
 }
 
 fn marchenko(found: &MarchenkoPastur) -> String {
-    let (low, high) = found.law.edges();
+    let ((low, high), law) = (found.law.edges(), found.law);
+    let end = |value: Option<&f64>| number(value.copied().unwrap_or(0.0));
     format!(
-        "  WᵀW      {} against Marchenko–Pastur: nonzero in [{}, {}], the law's edges [{}, {}] (σ² = {}); {} below and {} \
-         above by more than {}; Kolmogorov–Smirnov {}\n",
-        found.weight,
-        number(found.eigenvalues.first().copied().unwrap_or(0.0)),
-        number(found.eigenvalues.last().copied().unwrap_or(0.0)),
+        "  WᵀW against Marchenko–Pastur: nonzero eigenvalues in [{}, {}], the law's edges [{}, {}] for σ² = {};\n    {} \
+         below and {} above them by more than {}; Kolmogorov–Smirnov distance {}\n",
+        end(found.eigenvalues.first()),
+        end(found.eigenvalues.last()),
         number(low),
         number(high),
-        number(found.law.variance),
+        number(law.variance),
         found.below,
         found.above,
         number(found.slack),
@@ -195,11 +217,11 @@ fn marchenko(found: &MarchenkoPastur) -> String {
 fn skip(found: &Skip) -> String {
     let shortcut = if found.identity { "y = z + φ(z)" } else { "y = S z + φ(z), S a projection" };
     let Some(worst) = found.worst() else {
-        return format!("  skip     {shortcut}; its Jacobian is too large here, take fewer samples\n");
+        return format!("  shortcut {shortcut}; its Jacobian is too large here, take fewer samples\n");
     };
     let of = if found.per_sample { ", worst of the samples" } else { "" };
     let mut text = format!(
-        "  skip     {shortcut}: σ_max(Φ) = {}, C(Φ) = {}, C({} + Φ) = {}{of}\n",
+        "  shortcut {shortcut}: σ_max(Φ) = {}, C(Φ) = {}, C({} + Φ) = {}{of}\n",
         number(worst.sigma),
         number(worst.branch),
         if found.identity { "I" } else { "S" },
@@ -221,8 +243,8 @@ fn remark(found: &Skip) -> String {
         _ => format!("; the printed ones are wrong here {wrong} times"),
     };
     format!(
-        "           C(I + Φ) < C(Φ) for {} of {all}; the paper's conditions hold for some s for {}, the corrected ones, \
-         C(Φ) > (1 + σ)/(1 − σ), for {}{verdict}\n",
+        "    C(I + Φ) < C(Φ) for {} of {all}; the paper's conditions hold for some s for {},\n    the corrected ones, C(Φ) > \
+         (1 + σ)/(1 − σ), for {}{verdict}\n",
         count(Conditions::improves),
         count(Conditions::printed),
         count(Conditions::corrected),
@@ -231,7 +253,7 @@ fn remark(found: &Skip) -> String {
 
 fn global(found: &Global) -> String {
     let mut text = format!(
-        "  network  tr(G_b)/p_b = {}, m_W ∏ m_z = {} (ratio {}), λ_max(G_b) = {}\n",
+        "  network  Gauss–Newton block G_b: tr(G_b)/p_b = {}, m_W ∏ m_z = {} (ratio {}), λ_max(G_b) = {}\n",
         number(found.mean),
         number(found.heuristic),
         number(found.mean / found.heuristic),
@@ -239,11 +261,12 @@ fn global(found: &Global) -> String {
     );
     if let Some(exact) = &found.identities {
         text += &format!(
-            "           spec⁺(G_b) = spec⁺(Ĥ_b A_b A_bᵀ) to {}; h_(b−1) = {} = h_b m_z + tr(Ĥ°K°)/N = {} + {}\n",
+            "    spec⁺(G_b) = spec⁺(Ĥ_b A_b A_bᵀ) to {}; h_(b−1) = {} = h_b m_z + tr(Ĥ°K°)/N_(b−1) = {} {} {}\n",
             scientific(exact.spectra_differ),
             number(exact.below),
             number(exact.product),
-            number(exact.correlation),
+            if exact.correlation < 0.0 { "−" } else { "+" },
+            number(exact.correlation.abs()),
         );
     }
     text
@@ -251,19 +274,23 @@ fn global(found: &Global) -> String {
 
 fn closing(report: &Report) -> String {
     let grades = verdict::ranking(report);
-    let mut text = "\nverdict: what hinders the backward flow, in decades (powers of ten)\n".to_string();
+    let mut text = match grades.is_empty() {
+        true => String::new(),
+        false => "\nverdict: what hinders the backward flow most, in decades (powers of ten; docs/inspect.md)\n".to_string(),
+    };
     for (i, grade) in grades.iter().enumerate() {
         text += &format!("  {}. {}\n", i + 1, sentence(grade));
+        text += &grade.reasons(number).iter().map(|reason| format!("     {reason}\n")).collect::<String>();
     }
-    if report.blocks.iter().any(|block| block.index == 0) {
-        text += &format!("  {} is the first block: no parameter lies below it\n", report.blocks[0].name);
+    if let Some(first) = report.blocks.iter().find(|block| block.index == 0 && !grades.is_empty()) {
+        text += &format!("  {} is the first block: no parameter lies below it\n", first.name);
     }
     text
 }
 
-pub(super) fn sentence(grade: &Grade) -> String {
-    let reasons = grade.reasons(number);
-    format!("{} hinders {}, {:.2} decades: {reasons}", grade.block, grade.word(), grade.total())
+/// What a grade comes to.
+pub fn sentence(grade: &Grade) -> String {
+    format!("{} hinders {}: {:.2} decades", grade.block, grade.word(), grade.total())
 }
 
 /// Four significant digits.

@@ -4,12 +4,16 @@
 //!
 //! - conditioning: log₁₀(λ_max / mean of the nonzero eigenvalues);
 //! - rank: log₁₀(min(N_{b−1}, N_b) / rank), the directions that the shapes would let through;
-//! - scale: |log₁₀ m_z − mean of log₁₀ m_z over the neighbours|.
+//! - scale: |log₁₀ ‖J_z‖²_F/N_{b−1} − its mean over the blocks before and after|; that is m_z but for the last block,
+//!   whose m_z has the loss's curvature in it.
 //!
 //! Their sum ranks the blocks. The first block is left out: no parameter lies below it.
 
 use super::{BlockReport, Report};
+use crate::hessian::BlockExprs;
+use crate::hessian::factors::factors;
 use crate::ir::ScaleMode;
+use crate::numeric::point::Point;
 use crate::numeric::products::Form;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -18,8 +22,8 @@ pub struct Grade {
     pub conditioning: f64,
     pub rank: f64,
     pub scale: f64,
-    /// What they rest on: λ_max over the mean of the nonzero eigenvalues; rank, and what the shapes allow; m_z, and the
-    /// geometric mean over the neighbours.
+    /// What they rest on: λ_max over the mean of the nonzero eigenvalues; rank, and what the shapes allow;
+    /// ‖J_z‖²_F/N_{b−1}, and its geometric mean over the neighbours.
     pub spread: f64,
     pub directions: (f64, usize),
     pub factors: (f64, f64),
@@ -39,21 +43,24 @@ impl Grade {
         }
     }
 
-    /// The numbers in a sentence.
-    pub fn reasons(&self, number: impl Fn(f64) -> String) -> String {
+    /// The numbers that it rests on, in words.
+    pub fn reasons(&self, number: impl Fn(f64) -> String) -> [String; 3] {
         let (rank, most) = self.directions;
         let (own, neighbours) = self.factors;
-        format!(
-            "its largest eigenvalue is {}× the mean of the nonzero ones ({:.2} decades), {} of {most} directions pass \
-             ({:.2}), m_z = {} against {} at its neighbours ({:.2})",
-            number(self.spread),
-            self.conditioning,
-            number(rank.round()),
-            self.rank,
-            number(own),
-            number(neighbours),
-            self.scale,
-        )
+        [
+            format!(
+                "{:.2} conditioning: the largest eigenvalue of H_z is {}× the mean of the nonzero ones",
+                self.conditioning,
+                number(self.spread)
+            ),
+            format!("{:.2} rank: {} of {most} directions pass", self.rank, number(rank.round())),
+            format!(
+                "{:.2} scale: ‖J_z‖²/N = {}, its neighbours' geometric mean is {}",
+                self.scale,
+                number(own),
+                number(neighbours)
+            ),
+        ]
     }
 }
 
@@ -76,10 +83,10 @@ fn grade(report: &Report, block: &BlockReport) -> Option<Grade> {
     }
     let most = report.samples * block.input_size.min(block.output_size);
     let spread = if spectrum.trace > 0.0 { spectrum.max * spectrum.rank / spectrum.trace } else { 1.0 };
-    let own = report.m_z[block.index];
+    let own = report.gains[block.index];
     let beside = [block.index.checked_sub(1), Some(block.index + 1)];
     let beside: Vec<f64> =
-        beside.into_iter().flatten().filter_map(|i| report.m_z.get(i)).map(|&m_z| decades(m_z)).collect();
+        beside.into_iter().flatten().filter_map(|i| report.gains.get(i)).map(|&gain| decades(gain)).collect();
     let neighbours = beside.iter().sum::<f64>() / beside.len().max(1) as f64;
     Some(Grade {
         block: block.name.clone(),
@@ -92,10 +99,13 @@ fn grade(report: &Report, block: &BlockReport) -> Option<Grade> {
     })
 }
 
-/// Factors m_z of all blocks of the chain, exactly on this batch.
-pub(super) fn chain_of(factors: &std::collections::HashMap<usize, Vec<super::ModeFactors>>) -> Vec<f64> {
-    let mut indices: Vec<&usize> = factors.keys().collect();
-    indices.sort_unstable();
-    let exact = |index: &&usize| factors[*index].iter().find(|factors| factors.mode == ScaleMode::Trace);
-    indices.iter().map(|index| exact(index).map_or(1.0, |factors| factors.m_z)).collect()
+/// ‖J_z‖²_F/N_{b−1} of every block of the chain: m_z in mode `trace`, as if no loss followed.
+pub(super) fn gains(point: &mut Point) -> Vec<f64> {
+    let blocks = point.blocks.clone();
+    let gain = |block: &BlockExprs| {
+        let alone = BlockExprs { loss: None, params: vec![], ..block.clone() };
+        let symbolic = factors(&mut point.graph, &alone, ScaleMode::Trace);
+        point.number(symbolic.m_z)
+    };
+    blocks.iter().map(gain).collect()
 }
