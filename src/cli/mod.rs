@@ -13,6 +13,7 @@ mod new;
 mod output;
 mod summary;
 mod train;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,7 @@ enum Verb {
     Check(check::Args),
     Summary(summary::Args),
     Explain(explain::Args),
+    Verify(verify::Args),
     Train(train::Args),
     Build(build::Args),
     Bench(bench::Args),
@@ -78,6 +80,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(args),
         Verb::Summary(args) => summary::run(args),
         Verb::Explain(args) => explain::run(args),
+        Verb::Verify(args) => verify::run(args),
         Verb::Train(args) => train::run(args),
         Verb::Build(args) => build::run(args),
         Verb::Bench(args) => bench::run(args),

@@ -4,4 +4,5 @@
 pub mod batch;
 pub mod local;
 pub mod point;
+pub mod verify;
 pub mod weights;
