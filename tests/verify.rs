@@ -71,14 +71,18 @@ const PROGRAMS: [(&str, &str); 6] = [
     ),
     (
         "held values and comparisons",
-        "op gate()(x: [n]) { let size = stop(norm(x)) \n x * where(x > 0.1, 1, 0.3) / (1 + size) + min(abs(x), 0.7) * sin(x) }
-         network net(x: f32[5]) -> class[4] { x |> block a { dense(5) |> gate } |> block out { dense(4) } |> cross_entropy }",
+        "op gate()(x: [n]) { let size = stop(norm(x))
+    x * where(x > 0.1, 1, 0.3) / (1 + size) + min(abs(x), 0.7) * sin(x) }
+network net(x: f32[5]) -> class[4] { x |> block a { dense(5) |> gate } |> block out { dense(4) } |> cross_entropy }",
     ),
     (
         "attention to one axis",
-        "op soft()(x: [n]) { let e = exp(x - max(x)) \n e / sum(e) }
-         op own(s: float = 2)(x: [n]) { param a: [n] ~ ones as scale \n let m = mean(x^2) \n a * x^3 / sqrt(m + s) + log1p(exp(a)) * cos(x) }
-         network net(x: f32[5]) -> f32[5] { x |> block a { dense(5) |> own } |> block b { own(s = 1) |> soft } |> squared_error }",
+        "op soft()(x: [n]) { let e = exp(x - max(x))
+    e / sum(e) }
+op own(s: float = 2)(x: [n]) { param a: [n] ~ ones as scale
+    let m = mean(x^2)
+    a * x^3 / sqrt(m + s) + log1p(exp(a)) * cos(x) }
+network net(x: f32[5]) -> f32[5] { x |> block a { dense(5) |> own } |> block b { own(s = 1) |> soft } |> squared_error }",
     ),
     (
         "residual with normalization",
@@ -122,7 +126,7 @@ fn a_point_on_a_kink_is_moved() {
 #[test]
 fn a_network_that_is_not_finite_is_refused() {
     let text = "op bad()(x) = log(x - 1000)
-        network net(x: f32[3]) -> f32[2] { x |> block a { dense(2) |> bad } |> squared_error }";
+network net(x: f32[3]) -> f32[2] { x |> block a { dense(2) |> bad } |> squared_error }";
     let network = network(text, 3);
     let plan = derive(&network);
     let (parameters, batch) = (generic_parameters(&plan, 1), random_batch(&network, 1));
@@ -203,7 +207,14 @@ fn failures(network: &Network, derivation: &dyn Derivation) -> Vec<(String, Form
     let named = |(block, check): (&BlockReport, &Check)| {
         let worst = check.worst.as_ref().expect("a place");
         assert!((worst.derived - worst.differences).abs() > 0.0 && !worst.place.is_empty());
-        println!("  {} {:?} by {}: {:.1e} at {}", block.name, check.formula, check.wrt, check.error.unwrap(), worst.place);
+        println!(
+            "  {} {:?} by {}: {:.1e} at {}",
+            block.name,
+            check.formula,
+            check.wrt,
+            check.error.unwrap(),
+            worst.place
+        );
         (block.name.clone(), check.formula, check.wrt.clone())
     };
     report.failures().map(named).collect()
@@ -283,7 +294,8 @@ fn a_residual_without_its_cross_block_is_caught() {
 
 #[test]
 fn a_residual_of_the_wrong_sign_is_caught() {
-    let flip: fn(&mut Operator, bool) = |residual, _| residual.terms.iter_mut().for_each(|term| term.coefficient *= -1.0);
+    let flip: fn(&mut Operator, bool) =
+        |residual, _| residual.terms.iter_mut().for_each(|term| term.coefficient *= -1.0);
     let found = planted(|m| m.residual = Some(flip));
     caught(&found, "norm", Formula::Residual, "z");
     caught(&found, "norm", Formula::Residual, "W");
@@ -339,7 +351,11 @@ impl Intrinsic for Another {
     }
     fn express(&self, graph: &mut Graph, args: &[Expr], types: &[Type], attrs: &Attrs, out: &Type) -> Expr {
         let value = self.real.express(graph, args, types, attrs, out);
-        if self.real.scalar().is_some() { (self.express)(graph, args[0]) } else { (self.express)(graph, value) }
+        if self.real.scalar().is_some() {
+            (self.express)(graph, args[0])
+        } else {
+            (self.express)(graph, value)
+        }
     }
     fn reference(&self, axes: &AxisTable, args: &[Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
         self.real.reference(axes, args, attrs, out)
@@ -425,7 +441,8 @@ fn a_wrong_second_derivative_alone_is_caught() {
 /// Case 3 of the paper as printed: mean and variance held constant.
 #[test]
 fn statistics_held_constant_are_caught() {
-    let found = with_another("mean", |graph, value| graph.apply(scalar_by_name("stop").expect("stop"), &[value]));
+    let found =
+        with_another("mean", |graph, value| graph.apply(scalar_by_name("stop").expect("stop"), &[value]));
     caught(&found, "norm", Formula::Jacobian, "z");
     caught(&found, "norm", Formula::Factor, "W");
     caught(&found, "norm", Formula::Gradient, "W");

@@ -100,7 +100,9 @@ impl Args {
         if let (Some(rows), Some(batch)) = (rows, self.batch)
             && rows != batch
         {
-            return Err(Failure::Usage(format!("--batch {batch}, but --input has {rows} rows: leave it out")));
+            return Err(Failure::Usage(format!(
+                "--batch {batch}, but --input has {rows} rows: leave it out"
+            )));
         }
         let source = common::Source {
             file: self.file.clone(),
@@ -132,7 +134,10 @@ fn text(point: &Point, report: &Report) -> String {
     let samples = point.network.axes.extent(BATCH);
     let mut text = format!("{} · batch {samples} · seed {}\n", point.network.name, point.seed);
     text += &format!("{}; {}\n", point.weights, point.batch.source);
-    text += &format!("errors relative to the largest magnitude of each formula, tolerance {:e}\n", report.tolerance);
+    text += &format!(
+        "errors relative to the largest magnitude of each formula, tolerance {:e}\n",
+        report.tolerance
+    );
     for block in &report.blocks {
         text += &table(block);
     }
@@ -201,7 +206,10 @@ fn verdict(report: &Report) -> String {
     let (count, bad) = (report.all().count(), report.failures().count() + report.undecided().count());
     let numbers: usize = report.all().map(|(_, check)| check.compared).sum();
     text += &match bad {
-        0 => format!("\n{count} formulas hold: {numbers} numbers compared, largest error {:.1e}\n", report.worst()),
+        0 => format!(
+            "\n{count} formulas hold: {numbers} numbers compared, largest error {:.1e}\n",
+            report.worst()
+        ),
         _ => format!("\n{bad} of {count} formulas do not hold\n"),
     };
     text
@@ -209,9 +217,9 @@ fn verdict(report: &Report) -> String {
 
 fn as_json(point: &Point, report: &Report) -> Value {
     let check = |check: &Check| {
-        let worst = check.worst.as_ref().map(|worst| {
-            json!({"at": worst.place, "derived": worst.derived, "differences": worst.differences})
-        });
+        let worst = check.worst.as_ref().map(
+            |worst| json!({"at": worst.place, "derived": worst.derived, "differences": worst.differences}),
+        );
         json!({
             "formula": check.formula.name(),
             "wrt": check.wrt,
@@ -222,9 +230,7 @@ fn as_json(point: &Point, report: &Report) -> Value {
             "worst": worst,
         })
     };
-    let block = |block: &BlockReport| {
-        json!({"name": block.name, "checks": block.checks.iter().map(check).collect::<Vec<_>>()})
-    };
+    let block = |block: &BlockReport| json!({"name": block.name, "checks": block.checks.iter().map(check).collect::<Vec<_>>()});
     json!({
         "network": point.network.name,
         "batch": point.network.axes.extent(BATCH),

@@ -44,7 +44,11 @@ pub fn evaluate(
     mode: Mode,
     roots: &[NodeId],
 ) -> Result<Vec<Tensor>, String> {
-    evaluate_given(network, Given { leaves, mode, counters: Counters::default(), known: HashMap::new() }, roots)
+    evaluate_given(
+        network,
+        Given { leaves, mode, counters: Counters::default(), known: HashMap::new() },
+        roots,
+    )
 }
 
 /// The values of `roots`, in part from what is given.

@@ -2,12 +2,12 @@
 
 use ndarray::{Array2, ArrayView1};
 
+use super::Options;
 use super::derived::Derived;
 use super::difference::{Estimate, FIRST, Quotient, SECOND, Scale, extrapolate, noise};
 use super::directions::{Direction, Directions};
 use super::reference::{Argument, Move, Reference};
 use super::report::{Check, Compared, Formula, NOTHING, Worst, judge};
-use super::Options;
 
 /// Extrapolations agree to this share of the tolerance.
 const ACCURACY: f64 = 0.1;
@@ -130,9 +130,8 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let all = self.arguments[place].directions.list.iter().map(along);
         let scale = all.fold(NOTHING * usual, |scale: f64, slope| scale.max(slope.abs()));
         for nth in 0..self.arguments[place].directions.list.len() {
-            let estimate = self.with_redraws(place, nth, |this, direction| {
-                this.loss_slope(place, direction, scale)
-            })?;
+            let estimate =
+                self.with_redraws(place, nth, |this, direction| this.loss_slope(place, direction, scale))?;
             let derived = along(&self.arguments[place].directions.list[nth]);
             numbers = numbers.zip(estimate).map(|(mut numbers, estimate)| {
                 numbers.push(number(derived, (estimate.values[0], estimate.uncertainty[0]), (0, nth)));
@@ -160,7 +159,12 @@ impl<'a, 'd> Comparison<'a, 'd> {
         Ok(None)
     }
 
-    fn loss_slope(&self, place: usize, direction: &Direction, scale: f64) -> Result<Option<Estimate>, String> {
+    fn loss_slope(
+        &self,
+        place: usize,
+        direction: &Direction,
+        scale: f64,
+    ) -> Result<Option<Estimate>, String> {
         let probed = &self.arguments[place];
         let step = |by| [Move { argument: probed.argument, direction: &direction.entries, by }];
         let here = &self.losses;
@@ -178,7 +182,12 @@ impl<'a, 'd> Comparison<'a, 'd> {
         })
     }
 
-    fn output_slope(&self, place: usize, direction: &Direction, scale: f64) -> Result<Option<Estimate>, String> {
+    fn output_slope(
+        &self,
+        place: usize,
+        direction: &Direction,
+        scale: f64,
+    ) -> Result<Option<Estimate>, String> {
         let probed = &self.arguments[place];
         let step = |by| [Move { argument: probed.argument, direction: &direction.entries, by }];
         let here = &self.output;
@@ -201,9 +210,8 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let usual = largest(self.output.iter());
         let scale = largest(images.iter()).max(NOTHING * usual);
         for nth in 0..self.arguments[place].directions.list.len() {
-            let estimate = self.with_redraws(place, nth, |this, direction| {
-                this.output_slope(place, direction, scale)
-            })?;
+            let estimate =
+                self.with_redraws(place, nth, |this, direction| this.output_slope(place, direction, scale))?;
             self.arguments[place].slopes.push(estimate);
         }
         // Once more: some directions may have been drawn anew.
@@ -212,8 +220,9 @@ impl<'a, 'd> Comparison<'a, 'd> {
         for (nth, estimate) in self.arguments[place].slopes.iter().enumerate() {
             numbers = numbers.zip(estimate.as_ref()).map(|(mut numbers, estimate)| {
                 let all = estimate.values.iter().zip(&estimate.uncertainty).enumerate();
-                let number =
-                    |(row, (value, by)): (_, (&f64, &f64))| number(images[[nth, row]], (*value, *by), (row, nth));
+                let number = |(row, (value, by)): (_, (&f64, &f64))| {
+                    number(images[[nth, row]], (*value, *by), (row, nth))
+                };
                 numbers.extend(all.map(number));
                 numbers
             });
@@ -272,7 +281,8 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let scales = [0, 1].map(|i: usize| scales[i].max(NOTHING * usual[i]));
         let mut numbers = [const { Some(vec![]) }; 3];
         let pairs = self.arguments[row].directions.pairs(&self.arguments[column].directions, row == column);
-        let sampled = !(self.arguments[row].directions.complete && self.arguments[column].directions.complete);
+        let sampled =
+            !(self.arguments[row].directions.complete && self.arguments[column].directions.complete);
         let mut left_out = 0;
         let allowed = if sampled { pairs.len() / 2 } else { 0 };
         for (p, q) in pairs {
@@ -294,7 +304,9 @@ impl<'a, 'd> Comparison<'a, 'd> {
         }
         let formulas = [Formula::GaussNewton, Formula::Residual, Formula::Exact];
         let all = formulas.into_iter().zip(numbers).zip(usual);
-        Ok(all.map(|((formula, numbers), usual)| self.check(formula, (Some(row), column), numbers, usual)).collect())
+        Ok(all
+            .map(|((formula, numbers), usual)| self.check(formula, (Some(row), column), numbers, usual))
+            .collect())
     }
 
     /// What Gauss–Newton Hessian, residual and exact Hessian come to of a map that changes as its argument does.
@@ -313,11 +325,14 @@ impl<'a, 'd> Comparison<'a, 'd> {
         (p, q): (usize, usize),
         scale: f64,
     ) -> Result<Option<(f64, f64)>, String> {
-        let (Some(left), Some(right)) = (&self.arguments[row].slopes[p], &self.arguments[column].slopes[q]) else {
+        let (Some(left), Some(right)) = (&self.arguments[row].slopes[p], &self.arguments[column].slopes[q])
+        else {
             return Ok(None);
         };
         let off: f64 = (0..left.values.len())
-            .map(|i| left.values[i].abs() * right.uncertainty[i] + right.values[i].abs() * left.uncertainty[i])
+            .map(|i| {
+                left.values[i].abs() * right.uncertainty[i] + right.values[i].abs() * left.uncertainty[i]
+            })
             .sum();
         if self.derived.is_last() {
             let curvature = self.loss_curvature(&left.values, &right.values, scale)?;
@@ -346,7 +361,11 @@ impl<'a, 'd> Comparison<'a, 'd> {
             };
             let four = [along(h, h)?, along(h, -h)?, along(-h, h)?, along(-h, -h)?];
             let [rest, exact] = self.quotients(&four, &noise, &loss_noise, h);
-            Ok::<_, String>(Quotient { values: vec![rest.0, exact.0], rounding: vec![rest.1, exact.1], jumps: vec![] })
+            Ok::<_, String>(Quotient {
+                values: vec![rest.0, exact.0],
+                rounding: vec![rest.1, exact.1],
+                jumps: vec![],
+            })
         })?;
         let one = |estimate: &Estimate, which: usize| (estimate.values[which], estimate.uncertainty[which]);
         Ok(estimate.map(|found| Curvature { residual: one(&found, 0), exact: one(&found, 1) }))
@@ -364,7 +383,13 @@ impl<'a, 'd> Comparison<'a, 'd> {
         Ok([output, squares])
     }
 
-    fn quotients(&self, four: &[[Vec<f64>; 2]; 4], noise: &[f64], loss_noise: &[f64], h: f64) -> [(f64, f64); 2] {
+    fn quotients(
+        &self,
+        four: &[[Vec<f64>; 2]; 4],
+        noise: &[f64],
+        loss_noise: &[f64],
+        h: f64,
+    ) -> [(f64, f64); 2] {
         let outputs = [0, 1, 2, 3].map(|i| &four[i][0]);
         let terms = [0, 1, 2, 3].map(|i| &four[i][1]);
         let residual = mixed(&outputs, noise, |i| self.cotangent[i], h);
@@ -383,8 +408,7 @@ impl<'a, 'd> Comparison<'a, 'd> {
     /// The factors of mode `trace` against the trace of the dense Hessian by differences; of a large argument by the
     /// derived Jacobian, compared along directions before.
     fn factor(&mut self, place: usize) -> Option<Check> {
-        let probed = &self.arguments[place];
-        let argument = probed.argument;
+        let argument = self.arguments[place].argument;
         let samples = self.derived.point.samples() as f64;
         let size = self.reference.at_the_point(self.block, argument).len() as f64;
         let mut share = if argument == Argument::Input { 1.0 / size } else { 1.0 / (size * samples) };
@@ -392,21 +416,24 @@ impl<'a, 'd> Comparison<'a, 'd> {
             share *= samples;
         }
         let factor = self.derived.factor(argument)?;
-        let complete = probed.directions.complete;
-        let trace = if complete { self.trace_by_differences(place) } else { self.derived.dense_trace(argument).map(|trace| (trace, 0.0)) };
-        if trace.is_none() && !complete {
-            return None;
-        }
-        let numbers = push(Some(vec![]), factor, trace.map(|(trace, by)| (share * trace, share * by)), (0, 0));
-        let mut check = self.check(Formula::Factor, (None, place), numbers, factor.abs());
+        let (trace, usual) = if self.arguments[place].directions.complete {
+            let entries = &self.arguments[place].directions.list.first()?.entries;
+            let norm: f64 = entries.iter().map(|entry| entry * entry).sum();
+            (self.trace_by_differences(place, norm), size * self.usual()[0] / norm)
+        } else {
+            (Some((self.derived.dense_trace(argument)?, 0.0)), 0.0)
+        };
+        let trace = trace.map(|(trace, by)| (share * trace, share * by));
+        let numbers = push(Some(vec![]), factor, trace, (0, 0));
+        let mut check = self.check(Formula::Factor, (None, place), numbers, share * usual);
         check.sampled = false;
         Some(check)
     }
 
-    fn trace_by_differences(&mut self, place: usize) -> Option<(f64, f64)> {
+    /// Over directions of single entries, each of this squared norm.
+    fn trace_by_differences(&self, place: usize, norm: f64) -> Option<(f64, f64)> {
         let mut total = (0.0, 0.0);
         for nth in 0..self.arguments[place].directions.list.len() {
-            let norm: f64 = self.arguments[place].directions.list[nth].entries.iter().map(|x| x * x).sum();
             let (value, by) = self.product(place, place, (nth, nth), 0.0).ok()??;
             total = (total.0 + value / norm, total.1 + by / norm);
         }
@@ -422,7 +449,9 @@ impl<'a, 'd> Comparison<'a, 'd> {
     ) -> Check {
         let of = |place: usize| self.arguments[place].name.clone();
         let wrt = match row {
-            Some(row) if row != column && row + 1 < self.arguments.len() => format!("{}, {}", of(row), of(column)),
+            Some(row) if row != column && row + 1 < self.arguments.len() => {
+                format!("{}, {}", of(row), of(column))
+            }
             _ => of(column),
         };
         let sampled = [row, Some(column)].into_iter().flatten().any(|place| {
@@ -445,7 +474,8 @@ impl<'a, 'd> Comparison<'a, 'd> {
     fn place(&self, formula: Formula, (row, column): (Option<usize>, usize), at: (usize, usize)) -> String {
         let by = self.direction_name(column, at.1);
         match (formula, row) {
-            (Formula::Factor, _) | (_, None) => by,
+            (Formula::Factor, _) => format!("tr H by {}", self.arguments[column].name),
+            (_, None) => by,
             (Formula::Jacobian, Some(row)) => format!("{} by {by}", self.entry_name(row, at.0)),
             (_, Some(row)) => format!("{} by {by}", self.direction_name(row, at.0)),
         }

@@ -110,8 +110,12 @@ impl<'d> Derived<'d> {
         let expr = self.expr(wrt);
         let output = self.block.output;
         match self.derivation.jacobian(&mut self.point.graph, &self.block, expr) {
-            Ok(operator) => self.applied((expr, output), directions, |graph, tangent| operator.apply_each(graph, tangent)),
-            Err(_) => self.applied((expr, output), directions, |graph, tangent| graph.jvp(output, expr, tangent)),
+            Ok(operator) => {
+                self.applied((expr, output), directions, |graph, tangent| operator.apply_each(graph, tangent))
+            }
+            Err(_) => {
+                self.applied((expr, output), directions, |graph, tangent| graph.jvp(output, expr, tangent))
+            }
         }
     }
 
@@ -119,7 +123,9 @@ impl<'d> Derived<'d> {
     pub fn loss_hessian(&mut self, directions: &Array2<f64>) -> Array2<f64> {
         let (output, curvature) = (self.block.output, self.curvature());
         let loss = self.block.loss.unwrap_or(output);
-        self.applied((output, output), directions, |graph, tangent| curve(graph, (loss, output), &curvature, tangent))
+        self.applied((output, output), directions, |graph, tangent| {
+            curve(graph, (loss, output), &curvature, tangent)
+        })
     }
 
     /// Hess(l) as an operator; none where it has too many terms.
@@ -134,9 +140,8 @@ impl<'d> Derived<'d> {
     /// J_rowᵀ J_column, of the last block J_rowᵀ Hess(l) J_column: the operators one after the other.
     pub fn gauss_newton(&mut self, row: Argument, column: Argument, directions: &Array2<f64>) -> Array2<f64> {
         let (row, column, output) = (self.expr(row), self.expr(column), self.block.output);
-        let [left, right] = [row, column].map(|expr| {
-            self.derivation.jacobian(&mut self.point.graph, &self.block, expr).ok()
-        });
+        let [left, right] =
+            [row, column].map(|expr| self.derivation.jacobian(&mut self.point.graph, &self.block, expr).ok());
         let curvature = self.block.loss.map(|loss| (loss, self.curvature()));
         self.applied((column, row), directions, |graph, tangent| {
             let moved = match &right {
@@ -160,7 +165,9 @@ impl<'d> Derived<'d> {
         let (row, column) = (self.expr(row), self.expr(column));
         let graph = &mut self.point.graph;
         match self.derivation.residual(graph, &self.block, &self.cotangent, (row, column)) {
-            Ok(operator) => self.applied((column, row), directions, |graph, tangent| operator.apply_each(graph, tangent)),
+            Ok(operator) => {
+                self.applied((column, row), directions, |graph, tangent| operator.apply_each(graph, tangent))
+            }
             Err(_) => {
                 let gradient = self.cotangent.pulled_back(graph, &self.block, row);
                 self.applied((column, row), directions, |graph, tangent| graph.jvp(gradient, column, tangent))
@@ -227,7 +234,12 @@ impl<'d> Derived<'d> {
 }
 
 /// Hess(l) applied to a tangent.
-fn curve(graph: &mut Graph, (loss, output): (Expr, Expr), curvature: &Option<Operator>, tangent: Expr) -> Expr {
+fn curve(
+    graph: &mut Graph,
+    (loss, output): (Expr, Expr),
+    curvature: &Option<Operator>,
+    tangent: Expr,
+) -> Expr {
     match curvature {
         Some(operator) => operator.apply_each(graph, tangent),
         None => {

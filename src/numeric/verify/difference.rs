@@ -43,7 +43,9 @@ impl Scale<'_> {
     /// With the values themselves, where they are larger.
     fn with(self, values: &[f64]) -> Self {
         match self {
-            Scale::Shared(scale) => Scale::Shared(values.iter().fold(scale, |scale, value| scale.max(value.abs()))),
+            Scale::Shared(scale) => {
+                Scale::Shared(values.iter().fold(scale, |scale, value| scale.max(value.abs())))
+            }
             Scale::Each(_) => self,
         }
     }
@@ -135,7 +137,9 @@ mod tests {
 
     #[test]
     fn slopes_of_smooth_functions_are_exact_but_for_rounding() {
-        for (f, expected) in [(f64::exp as fn(f64) -> f64, 1.0), (f64::sin, 1.0), (|x| (1.0 + x).powi(3), 3.0)] {
+        for (f, expected) in
+            [(f64::exp as fn(f64) -> f64, 1.0), (f64::sin, 1.0), (|x| (1.0 + x).powi(3), 3.0)]
+        {
             assert!((slope(f).unwrap() - expected).abs() < 1e-11);
         }
         // Varies on the scale of the first step: a smaller one is taken.

@@ -77,7 +77,10 @@ impl Directions {
         let (rows, columns) = (self.list.len(), other.list.len());
         if self.complete && other.complete {
             let below = |(row, column): &(usize, usize)| !same || row <= column;
-            return (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))).filter(below).collect();
+            return (0..rows)
+                .flat_map(|row| (0..columns).map(move |column| (row, column)))
+                .filter(below)
+                .collect();
         }
         let longest = rows.max(columns);
         let shifted = |shift: usize| (0..longest).map(move |i| (i % rows, (i + shift) % columns));

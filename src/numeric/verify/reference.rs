@@ -206,9 +206,8 @@ fn leaves(
     parameters: &Parameters,
     batch: &Batch,
 ) -> HashMap<Leaf, Tensor> {
-    let tensor = |symbol, entries: Vec<f64>| {
-        Tensor::new(&network.axes, &graph.symbol_info(symbol).axes, entries)
-    };
+    let tensor =
+        |symbol, entries: Vec<f64>| Tensor::new(&network.axes, &graph.symbol_info(symbol).axes, entries);
     let targets = match &batch.targets {
         Targets::Class(labels) => labels.iter().map(|&label| label as f64).collect(),
         Targets::Float(values) => values.clone(),
