@@ -100,5 +100,6 @@ pub fn run(args: &Args) -> Outcome {
         mode: args.mode.map(ScaleMode::from).or(trained_by).unwrap_or(ScaleMode::Measured),
         steps: args.steps,
     };
-    output::result(explain::text(&network, &plan, &sources, &options)?)
+    let explanation = explain::explain(&network, &plan, &sources, &options)?;
+    output::result(explain::text::render(&explanation))
 }

@@ -9,7 +9,9 @@ use super::trace::{Pair, contract_closed, gauss_newton_trace, is_cheap, pairs};
 use super::{BlockExprs, BlockParam};
 use crate::axes::{Axis, BATCH};
 use crate::ir::ScaleMode;
+use crate::sym::formula::Formula;
 use crate::sym::graph::{Expr, Graph, Node};
+use crate::sym::letters::pretty_name;
 use crate::sym::operator::{Operator, Term, index_of};
 
 /// What a parameter must be declared `as` to be amended by default.
@@ -23,8 +25,8 @@ pub struct Factors {
     /// m_W = tr H_W / (m p_W), in the order of the block's parameters.
     pub m_w: Vec<Expr>,
     /// m_z as derived, where numbers cancel in `m_z` itself.
-    pub text_z: Option<String>,
-    pub text_w: Vec<Option<String>>,
+    pub text_z: Option<Formula>,
+    pub text_w: Vec<Option<Formula>>,
     /// Under which the factors are these, in the order of their use.
     pub assumptions: Vec<String>,
     pub steps: Vec<Step>,
@@ -51,8 +53,8 @@ struct Derivation {
     assumptions: Vec<String>,
     steps: Vec<Step>,
     mode: ScaleMode,
-    text_z: Option<String>,
-    text_w: Vec<Option<String>>,
+    text_z: Option<Formula>,
+    text_w: Vec<Option<Formula>>,
 }
 
 impl Derivation {
@@ -214,7 +216,9 @@ impl Derivation {
         self.mode = ScaleMode::Analytic;
         let m_z = match sole {
             Some((name, matrix)) => {
-                self.text_z = Some(format!("‖{name}ᵀ‖²₂,μ/‖{name}‖²₂,μ"));
+                let name = Formula::from(pretty_name(&name));
+                let norm = |of: Formula| Formula::RowNorm(Box::new(of));
+                self.text_z = Some(Formula::Fraction(vec![norm(name.clone().transpose())], vec![norm(name)]));
                 let factor = self.factor_of_input(graph, &matrix.alone(block));
                 self.over_variance(graph, &matrix, factor)
             }
@@ -226,7 +230,8 @@ impl Derivation {
             let matrix = (param.role == WEIGHT_ROLE).then(|| matrix_of(graph, block, param.value)).flatten();
             m_w.push(match matrix {
                 Some(matrix) => {
-                    self.text_w[i] = Some(format!("1/‖{}‖²₂,μ", names[i]));
+                    let norm = Formula::RowNorm(Box::new(names[i].clone().into()));
+                    self.text_w[i] = Some(Formula::Fraction(vec![Formula::Number(1.0)], vec![norm]));
                     let factor = self.factor_of_param(graph, &matrix.alone(block), param);
                     self.over_variance(graph, &matrix, factor)
                 }

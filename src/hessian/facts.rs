@@ -111,7 +111,7 @@ impl Facts {
     fn normalized_value(&mut self, graph: &mut Graph, value: Expr, base: Expr, kind: Normalized) -> Expr {
         let (power, name, rule) = match kind {
             Normalized::Standardized => {
-                (-0.5, "x̂", "a value over the root of its own mean square is standardized")
+                (-0.5, "x_hat", "a value over the root of its own mean square is standardized")
             }
             Normalized::Share => (-1.0, "p", "a value over its own sum is a share: Σp = 1"),
         };

@@ -5,6 +5,7 @@ pub mod construct;
 pub mod contraction;
 pub mod differentiate;
 pub mod evaluate;
+pub mod formula;
 pub mod graph;
 pub mod letters;
 pub mod notation;
