@@ -150,11 +150,11 @@ fn explained(name: &str, index: usize, options: &Options) -> String {
     for param in &mut block.params {
         param.name = param.name.rsplit('.').next().unwrap().to_string();
     }
-    text::block(&explain_block(&mut case.graph, &block, options)
+    text::block(&explain_block(&mut case.graph, &block, options))
 }
 
 fn has(text: &str, label: &str, formula: &str) {
-    let found = text.lines().any(|line| line.trim().starts_with(label) && line.trim().ends_with(formula)));
+    let found = text.lines().any(|line| line.trim().starts_with(label) && line.trim().ends_with(formula));
     assert!(found, "no line `{label} … {formula}` in\n{text}");
 }
 

@@ -155,7 +155,8 @@ pub fn explain(
         }
         let mut own = explain_block(&mut graph, block, options);
         own.written = network.blocks.get(index).and_then(|block| written(sources, block.span));
-        let alike = |section: &&Section| matches!(&section.content, Content::Own(other) if other.reads_as(&own));
+        let alike =
+            |section: &&Section| matches!(&section.content, Content::Own(other) if other.reads_as(&own));
         let content = match blocks.iter().find(alike) {
             Some(section) => Content::As(section.name.clone()),
             None => Content::Own(Box::new(own)),

@@ -118,7 +118,10 @@ impl Facts {
         let inverse = graph.powf(base, power);
         let product = graph.mul(&[value, inverse]);
         graph.set_name(product, name);
-        self.steps.push(Step { rule, detail: name.to_string() });
+        self.steps.push(Step {
+            rule,
+            detail: crate::sym::formula::text::text(&crate::sym::letters::pretty_name(name).into()),
+        });
         product
     }
 }

@@ -5,8 +5,8 @@ use super::factors::{WEIGHT_ROLE, matrix_of};
 use super::facts::{Normalized, Step, normalized_by, power_of};
 use super::jacobian::{TooManyTerms, hessian, jacobian_with_steps};
 use crate::axes::BATCH;
-use crate::sym::graph::{Expr, Graph, Node, Reduction};
 use crate::sym::formula::{Accent, Big, Formula, Letter, Name, text::text};
+use crate::sym::graph::{Expr, Graph, Node, Reduction};
 use crate::sym::letters::pretty_name;
 use crate::sym::notation::{Chain, Factored, Link, Notation, chain, factored};
 use crate::sym::operator::Operator;
@@ -172,8 +172,7 @@ pub fn formulas<'g>(
     let mut notation = Notation::new(graph, printer);
     let mut writer = Writer { notation: &mut notation, definitions, curvature };
     let jacobian = writer.jacobian(&parts, derived);
-    let hessian =
-        if derived.is_input { writer.hessian_z(&parts).into() } else { writer.hessian_w(&parts) };
+    let hessian = if derived.is_input { writer.hessian_z(&parts).into() } else { writer.hessian_w(&parts) };
     Formulas { jacobian, hessian }
 }
 
@@ -280,8 +279,7 @@ impl Writer<'_, '_, '_> {
         };
         let middle = self.middle(shape);
         let symmetric = is_symmetric(&shape.middle);
-        let turned =
-            middle.clone().map(|middle| if symmetric { middle } else { middle.transpose() });
+        let turned = middle.clone().map(|middle| if symmetric { middle } else { middle.transpose() });
         let mut factors = self.notation.adjoint(&inner);
         factors.extend(turned);
         factors.extend(self.notation.adjoint(&outer));

@@ -137,8 +137,9 @@ impl Printer<'_> {
         let scale: f64 = powers.iter().filter_map(number).product();
         let powers: Powers = powers.iter().copied().filter(|power| number(power).is_none()).collect();
         self.indexing(&outer, |printer| {
-            let norms: Vec<Formula> = norms.into_iter().map(|(base, over)| printer.norm(base, &over)).collect();
-            let fraction = printer.formulas(scale.abs(), powers, norms);
+            let norms: Vec<Formula> =
+                norms.into_iter().map(|(base, over)| printer.norm(base, &over)).collect();
+            let fraction = printer.pieces(scale.abs(), powers, norms);
             let sign = if scale < 0.0 { -1.0 } else { 1.0 };
             (sign * fraction.scale, fraction.written())
         })
