@@ -10,7 +10,8 @@ pub mod text;
 use super::factors::{Factors, factors};
 use super::facts::Step;
 use super::jacobian::TooManyTerms;
-use super::local::{self, Derived, PaperForm};
+use super::exact::Cotangent;
+use super::local::{self, Derived, PaperForm, exact};
 use super::{BlockExprs, Plan};
 use crate::axes::{Axis, BATCH};
 use crate::ir::{Network, ScaleMode};
@@ -25,6 +26,8 @@ use crate::sym::print::Printer;
 pub enum Form {
     #[default]
     GaussNewton,
+    /// With Σᵢ gᵢ ∇²Fᵢ.
+    Exact,
     Paper,
 }
 
@@ -99,6 +102,8 @@ pub struct BlockExplanation {
     /// Hess(l), of the last block.
     pub curvature: Option<(Operator, Formula)>,
     pub arguments: Vec<Argument>,
+    /// Second derivatives by two parameters, in the exact form.
+    pub crosses: Vec<(exact::Cross, local::Statement)>,
     pub form: Form,
     pub paper: Option<PaperForm>,
     pub mode: ScaleMode,
@@ -124,7 +129,16 @@ pub struct Argument {
     /// As formulas show it.
     pub symbol: Name,
     pub derived: Result<(Derived, local::Formulas), TooManyTerms>,
+    pub exact: Option<Result<Exact, TooManyTerms>>,
     pub factor: Factor,
+}
+
+/// What the exact Hessian adds to Gauss–Newton.
+#[derive(Clone, Debug)]
+pub struct Exact {
+    pub residual: exact::Residual,
+    /// Σᵢ gᵢ ∇²Fᵢ, and the whole Hessian where both parts merge.
+    pub formulas: Result<(Formula, Option<Formula>), exact::TooLong>,
 }
 
 /// m_z or m_W.
@@ -224,25 +238,58 @@ impl BlockExplanation {
 struct Derivation {
     jacobians: Vec<(Name, Result<Derived, TooManyTerms>)>,
     curvature: Option<Operator>,
+    /// Of every argument, in the exact form.
+    residuals: Residuals,
+    crosses: Vec<exact::Cross>,
     scale: Factors,
 }
 
 /// One block; where it stands in a source is added by the caller.
 pub fn explain_block(graph: &mut Graph, block: &BlockExprs, options: &Options) -> BlockExplanation {
+    let jacobians = local::jacobians(graph, block);
+    let (residuals, crosses) = match options.form {
+        Form::Exact => second_derivatives(graph, block, &jacobians),
+        _ => (vec![None; jacobians.len()], vec![]),
+    };
     let derivation = Derivation {
-        jacobians: local::jacobians(graph, block),
+        jacobians,
         curvature: local::loss_hessian(graph, block).and_then(Result::ok),
+        residuals,
+        crosses,
         scale: factors(graph, block, options.mode),
     };
     write(&*graph, block, derivation, options)
 }
 
+type Residuals = Vec<Option<Result<exact::Residual, TooManyTerms>>>;
+
+/// Σᵢ gᵢ ∇²Fᵢ of every argument and of every two parameters.
+fn second_derivatives(
+    graph: &mut Graph,
+    block: &BlockExprs,
+    jacobians: &[(Name, Result<Derived, TooManyTerms>)],
+) -> (Residuals, Vec<exact::Cross>) {
+    let cotangent = Cotangent::new(graph, block);
+    let arguments = [block.input].into_iter().chain(block.params.iter().map(|param| param.value));
+    let mut residuals = Vec::new();
+    for (argument, (_, derived)) in arguments.zip(jacobians) {
+        residuals.push(derived.as_ref().ok().map(|derived| {
+            exact::residual(graph, block, &cotangent, argument, &derived.operator)
+        }));
+    }
+    let letters = printer(graph, block).letters;
+    let letter = |graph: &Graph, axis: Axis| letters.of(&graph.axes, axis);
+    let crosses = exact::crosses(graph, block, &cotangent, &letter).unwrap_or_default();
+    (residuals, crosses)
+}
+
 fn write(graph: &Graph, block: &BlockExprs, derivation: Derivation, options: &Options) -> BlockExplanation {
-    let Derivation { jacobians, curvature, scale } = derivation;
+    let Derivation { jacobians, curvature, residuals, crosses, scale } = derivation;
     let mut printer = printer(graph, block);
     let derived: Vec<&Derived> = jacobians.iter().filter_map(|(_, derived)| derived.as_ref().ok()).collect();
     let mut operators: Vec<&Operator> = derived.iter().map(|derived| &derived.operator).collect();
     operators.extend(&curvature);
+    operators.extend(residuals.iter().flatten().flatten().map(|residual| &residual.operator));
     local::name_shared(graph, &mut printer, block, &operators);
     // In the order of the page, so that names are defined in the order of their first use.
     let map = printer.definition(block.output);
@@ -259,16 +306,29 @@ fn write(graph: &Graph, block: &BlockExprs, derivation: Derivation, options: &Op
         results.push(result.map(|derived| {
             let formulas =
                 local::formulas(graph, &mut printer, &derived, curvature.is_some(), &mut definitions);
-            (derived, formulas)
+            let exact = residuals[place].clone().map(|residual| {
+                residual.map(|residual| {
+                    let formulas =
+                        exact::formulas(graph, &mut printer, &derived, &residual, &mut definitions);
+                    Exact { residual, formulas }
+                })
+            });
+            (derived, formulas, exact)
         }));
     }
     let arguments = wanted.iter().zip(results).map(|(&(place, name), derived)| Argument {
         name: name.to_string(),
         symbol: jacobians[place].0.clone(),
-        derived,
+        exact: derived.as_ref().ok().and_then(|(_, _, exact)| exact.clone()),
+        derived: derived.map(|(derived, formulas, _)| (derived, formulas)),
         factor: factor(&mut printer, &scale, place),
     });
     let arguments = arguments.collect();
+    let crosses = crosses.into_iter().map(|cross| {
+        let statement = exact::cross_statement(graph, &mut printer, &cross);
+        (cross, statement)
+    });
+    let crosses = crosses.collect();
     definitions.extend(printer.clauses());
     BlockExplanation {
         written: None,
@@ -276,6 +336,7 @@ fn write(graph: &Graph, block: &BlockExprs, derivation: Derivation, options: &Op
         tensors: tensors(&printer, graph, block),
         curvature,
         arguments,
+        crosses,
         form: options.form,
         paper: local::paper_form(graph, block),
         mode: options.mode,

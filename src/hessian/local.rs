@@ -1,5 +1,7 @@
 //! Local Jacobians and Gauss–Newton Hessians of one block, written as one writes them on paper.
 
+pub mod exact;
+
 use super::BlockExprs;
 use super::factors::{WEIGHT_ROLE, matrix_of};
 use super::facts::{Normalized, Step, normalized_by, power_of};
@@ -170,7 +172,7 @@ pub fn formulas<'g>(
 ) -> Formulas {
     let parts = factored(graph, &derived.operator);
     let mut notation = Notation::new(graph, printer);
-    let mut writer = Writer { notation: &mut notation, definitions, curvature };
+    let mut writer = Writer { notation: &mut notation, definitions, curvature, average: "P" };
     let jacobian = writer.jacobian(&parts, derived);
     let hessian = if derived.is_input { writer.hessian_z(&parts).into() } else { writer.hessian_w(&parts) };
     Formulas { jacobian, hessian }
@@ -180,9 +182,12 @@ struct Writer<'n, 'p, 'g> {
     notation: &'n mut Notation<'p, 'g>,
     definitions: &'n mut Vec<(Formula, Formula)>,
     curvature: bool,
+    /// What a sum with averages in it is called.
+    average: &'static str,
 }
 
 /// What the links of a Jacobian amount to, the lifting of the parameter apart.
+#[derive(Clone)]
 struct Shape {
     /// The data that a parameter's variation meets first.
     lifted: Option<Vec<Expr>>,
@@ -247,7 +252,7 @@ impl Writer<'_, '_, '_> {
             _ => {
                 let sum = self.notation.chains(&shape.middle);
                 match averages {
-                    true => self.define("P", sum),
+                    true => self.define(self.average, sum),
                     false if text(&sum).chars().count() <= SHORT => sum,
                     false => self.define("K", sum),
                 }

@@ -94,6 +94,7 @@ pub enum Formula {
     Gradient(Box<Formula>),
     /// ∂a/∂b
     Partial(Box<Formula>, Box<Formula>),
+    List(Vec<Formula>),
     /// A formula and what else is said of its letters.
     With(Box<Formula>, Vec<Formula>),
 }
@@ -200,6 +201,30 @@ impl Formula {
         Formula::Call(Box::new(name.into()), args)
     }
 
+    /// Entrywise factors, products among them opened.
+    pub fn product(factors: Vec<Formula>) -> Formula {
+        let flat = |factor| match factor {
+            Formula::Product(inner) => inner,
+            other => vec![other],
+        };
+        let mut factors: Vec<Formula> = factors.into_iter().flat_map(flat).collect();
+        if factors.len() == 1 { factors.remove(0) } else { Formula::Product(factors) }
+    }
+
+    /// A sum, signs of the terms taken out of them; a positive term leads.
+    pub fn total(terms: Vec<Formula>) -> Formula {
+        let signed = |term| match term {
+            Formula::Sum(mut inner) if inner.len() == 1 => inner.remove(0),
+            other => (false, other),
+        };
+        let mut terms: Vec<(bool, Formula)> = terms.into_iter().map(signed).collect();
+        terms.sort_by_key(|term| term.0);
+        match terms[..] {
+            [(false, _)] => terms.remove(0).1,
+            _ => Formula::Sum(terms),
+        }
+    }
+
     /// A product of operators, those of products flattened; the only factor itself; `None` for the empty product.
     pub fn matrix(factors: impl IntoIterator<Item = Formula>) -> Option<Formula> {
         let flat = |factor| match factor {
@@ -260,7 +285,7 @@ impl Formula {
             Formula::Name(_) | Formula::Number(_) | Formula::Pi(_) => vec![],
             Formula::Ones(_) | Formula::Summation(_) => vec![],
             Formula::Sum(terms) => terms.iter().map(|term| &term.1).collect(),
-            Formula::Product(all) | Formula::Matrix(all) => all.iter().collect(),
+            Formula::Product(all) | Formula::Matrix(all) | Formula::List(all) => all.iter().collect(),
             Formula::Fraction(above, below) => above.iter().chain(below).collect(),
             Formula::Of(a, b) | Formula::Iterate(a, b) | Formula::Kronecker(a, b) => vec![a, b],
             Formula::Relation(_, a, b) | Formula::Partial(a, b) => vec![a, b],

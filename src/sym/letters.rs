@@ -120,12 +120,15 @@ pub fn fraction(value: f64) -> (Option<Formula>, Vec<Formula>) {
         return (above(value), vec![]);
     }
     for (root, radicand) in roots {
-        let rest = value * root;
-        if (rest - rest.round()).abs() < 1e-12 * rest && rest < 100.0 {
-            return (above(rest.round()), vec![radicand.root()]);
+        if let Some((top, bottom)) = small_ratio(value * root) {
+            let below = (bottom != 1.0).then_some(Formula::Number(bottom));
+            return (above(top), below.into_iter().chain([radicand.root()]).collect());
         }
-        if is_inverse(rest) && rest > 0.01 {
-            return (None, vec![Formula::Number((1.0 / rest).round()), radicand.root()]);
+        if let Some((top, bottom)) = small_ratio(value / root) {
+            let times = (top != 1.0).then_some(Formula::Number(top));
+            let below = (bottom != 1.0).then_some(Formula::Number(bottom));
+            let above = Formula::product(times.into_iter().chain([radicand.root()]).collect());
+            return (Some(above), below.into_iter().collect());
         }
     }
     match (2..MOST).find(|&top| is_whole(f64::from(top) / value)) {
@@ -135,6 +138,14 @@ pub fn fraction(value: f64) -> (Option<Formula>, Vec<Formula>) {
         }
         None => (above(value), vec![]),
     }
+}
+
+/// A ratio of two small whole numbers.
+fn small_ratio(value: f64) -> Option<(f64, f64)> {
+    let near = |product: f64| (product - product.round()).abs() < 1e-11 * product && product >= 0.5;
+    let bottom = (1..=100).map(f64::from).find(|bottom| near(value * bottom))?;
+    let top = (value * bottom).round();
+    (top < 100.0).then_some((top, bottom))
 }
 
 /// The largest numerator that is looked for.

@@ -54,6 +54,7 @@ pub fn chain(graph: &Graph, term: &Term) -> Chain {
     walk.run();
     let mut chain = Chain { coefficient: term.coefficient, links: walk.links };
     chain.name_averages(graph);
+    chain.matrix_last(graph);
     chain
 }
 
@@ -219,6 +220,43 @@ impl Chain {
         }
     }
 
+    /// What stands at the end and does not touch the axes of the matrix before it goes before the matrix: Wᵀ Avg rather
+    /// than Avg Wᵀ, zᵀ diag(γ) rather than diag(γ) zᵀ, so that operators end alike that can.
+    fn matrix_last(&mut self, graph: &Graph) {
+        for i in (1..self.links.len()).rev() {
+            let (before, after) = self.links.split_at(i);
+            let (Some(Link::Matrix { tensor, .. }), Some(next)) = (before.last(), after.first()) else { break };
+            let known = graph.axes_of(*tensor);
+            let apart = |axes: &[Axis]| !axes.iter().any(|axis| known.contains(axis));
+            let commutes = match next {
+                Link::Average(axes) | Link::Total(axes) => apart(axes),
+                Link::Diag(exprs) => {
+                    known.contains(&BATCH) && exprs.iter().all(|&expr| apart(graph.axes_of(expr)))
+                }
+                _ => false,
+            };
+            if !commutes {
+                break;
+            }
+            self.links.swap(i - 1, i);
+        }
+        self.join_diagonals();
+    }
+
+    fn join_diagonals(&mut self) {
+        let mut joined: Vec<Link> = Vec::new();
+        for link in std::mem::take(&mut self.links) {
+            match (joined.last_mut(), link) {
+                (Some(Link::Diag(known)), Link::Diag(more)) => {
+                    known.extend(more);
+                    known.sort();
+                }
+                (_, link) => joined.push(link),
+            }
+        }
+        self.links = joined;
+    }
+
     /// The same for sums whose share a common factor had hidden.
     fn rename_totals(&mut self, graph: &Graph) {
         for link in &mut self.links {
@@ -241,6 +279,7 @@ fn same_axes(a: &[Axis], b: &[Axis]) -> bool {
 /// Takes out what all terms begin and end with.
 pub fn factored(graph: &Graph, operator: &Operator) -> Factored {
     let mut middle: Vec<Chain> = operator.terms.iter().map(|term| chain(graph, term)).collect();
+    agree_on_averages(graph, &mut middle);
     middle.sort_by_key(|chain| (chain.coefficient < 0.0, chain.links.len()));
     let scale = middle.first().map_or(1.0, |chain| chain.coefficient);
     middle.iter_mut().for_each(|chain| chain.coefficient /= scale);
@@ -262,6 +301,22 @@ pub fn factored(graph: &Graph, operator: &Operator) -> Factored {
     middle.iter_mut().for_each(|chain| chain.rename_totals(graph));
     result.middle = middle;
     result
+}
+
+/// Where some chains average, all do: |S| Avg rather than 11ᵀ.
+fn agree_on_averages(graph: &Graph, chains: &mut [Chain]) {
+    let averages = |link: &Link| matches!(link, Link::Average(_));
+    if !chains.iter().any(|chain| chain.links.iter().any(averages)) {
+        return;
+    }
+    for chain in chains {
+        for link in &mut chain.links {
+            if let Link::Total(axes) = link {
+                chain.coefficient *= graph.axes.size(axes) as f64;
+                *link = Link::Average(axes.clone());
+            }
+        }
+    }
 }
 
 fn common(chains: &[Chain], pick: fn(&[Link]) -> Option<&Link>) -> Option<Link> {

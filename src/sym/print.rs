@@ -460,12 +460,8 @@ impl<'a> Printer<'a> {
     /// A value times a letter.
     fn times(&mut self, value: Expr, letter: &str) -> Formula {
         match self.formula(value) {
-            Formula::Product(mut factors) => {
-                factors.push(letter.into());
-                Formula::Product(factors)
-            }
             Formula::Number(1.0) => letter.into(),
-            other => Formula::Product(vec![other, letter.into()]),
+            other => Formula::product(vec![other, letter.into()]),
         }
     }
 
@@ -500,7 +496,7 @@ impl Fraction {
         match (self.above.len(), self.below.is_empty()) {
             (0, true) => Formula::Number(1.0),
             (1, true) => self.above.remove(0),
-            (_, true) => Formula::Product(self.above),
+            (_, true) => Formula::product(self.above),
             (0, false) => Formula::Fraction(vec![Formula::Number(1.0)], self.below),
             (_, false) => Formula::Fraction(self.above, self.below),
         }

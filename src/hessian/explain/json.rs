@@ -1,1 +1,3 @@
 //! later
+use super::Explanation;
+pub fn render(_e: &Explanation) -> String { String::new() }

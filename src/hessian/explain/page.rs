@@ -1,7 +1,9 @@
 //! The page of an explanation: an opening, and for each block rows in reading order. Text, LaTeX and HTML draw it.
 
-use super::{Argument, BlockExplanation, Content, Explanation, Form};
+use super::{Argument, BlockExplanation, Content, Exact, Explanation, Form};
 use crate::hessian::facts::Step;
+use crate::hessian::jacobian::TooManyTerms;
+use crate::hessian::local::exact::Cross;
 use crate::hessian::local::{Span, Statement, loss_curvature};
 use crate::sym::formula::{Big, Formula};
 
@@ -18,6 +20,8 @@ pub enum Kind {
     Factor,
     Mode,
     Assumption,
+    /// What the structure of the block says.
+    Note,
     /// What a name stands for.
     Where,
 }
@@ -135,7 +139,7 @@ pub fn opening(explanation: &Explanation) -> Vec<Paragraph> {
 }
 
 /// How the formulas of the blocks are to be read.
-fn conventions(_form: Form) -> Vec<Span> {
+fn conventions(form: Form) -> Vec<Span> {
     let h = |of: &str| Formula::from("H").below(of);
     let j = || Formula::from("J");
     let gram = Formula::Matrix(vec![j().transpose(), j()]);
@@ -145,12 +149,24 @@ fn conventions(_form: Form) -> Vec<Span> {
     let entries = Formula::from("N").below(before("b"));
     let m_z = Formula::Fraction(vec![trace(h("z"))], vec![entries]);
     let m_w = Formula::Fraction(vec![trace(h("W"))], vec!["m".into(), Formula::from("p").below("W")]);
-    vec![
+    let mut spans: Vec<Span> = vec![
         "Local Hessians are in Gauss–Newton form, ".into(),
         Formula::from("H").equals(gram).into(),
         " (last block: ".into(),
         through.into(),
-        "). Formulas are per sample ".into(),
+        ")".into(),
+    ];
+    if form == Form::Exact {
+        spans.push(", and exact, ".into());
+        spans.push(exact_form().into());
+        spans.push(": ".into());
+        spans.push(Formula::from("g").equals(slope(z("b"))).into());
+        spans.push(" is held constant while the vector–Jacobian product ".into());
+        spans.push(Formula::Matrix(vec![j().transpose(), "g".into()]).into());
+        spans.push(" is differentiated".into());
+    }
+    spans.extend([
+        ". Formulas are per sample ".into(),
         Formula::from("j").into(),
         " unless they sum over ".into(),
         Formula::from("j").into(),
@@ -161,7 +177,19 @@ fn conventions(_form: Form) -> Vec<Span> {
         " (last block: with ".into(),
         Formula::Product(vec!["m".into(), loss_curvature()]).into(),
         ").".into(),
-    ]
+    ]);
+    spans
+}
+
+/// Hᵉˣᵃᶜᵗ = H + R, R = Σᵢ gᵢ ∇²Fᵢ
+fn exact_form() -> Formula {
+    let index = || vec!["i".to_string()];
+    let curved = Formula::Gradient(Box::new(Formula::from("F").indexed(index())));
+    let residual =
+        Formula::big(Big::Sum, index(), Formula::Matrix(vec![Formula::from("g").indexed(index()), curved]));
+    let exact = Formula::Iterate(Box::new("H".into()), Box::new("exact".into()));
+    let sum = Formula::Sum(vec![(false, "H".into()), (false, "R".into())]);
+    exact.equals(Formula::With(Box::new(sum), vec![Formula::from("R").equals(residual)]))
 }
 
 /// The heading of a block.
@@ -197,13 +225,13 @@ pub fn rows(block: &BlockExplanation) -> Vec<Row> {
     for argument in &block.arguments {
         rows.extend(argument_rows(block, argument));
     }
+    rows.extend(block.crosses.iter().map(|cross| cross_row(block, cross)));
     if block.form == Form::Paper && block.paper.is_none() {
         let none =
             "the paper gives no form for this block (a batch norm right behind its one weight has one)";
         rows.push(Row::new(Kind::Hessian, "paper", vec![none.into()]));
     }
     rows.extend(block.arguments.iter().map(factor_row));
-    rows.extend(block.factor_steps.iter().map(step_row));
     rows.push(Row::new(Kind::Mode, "mode", vec![block.mode.name().into()]));
     let assumed = |text: &String| Row::new(Kind::Assumption, "  if", vec![text.as_str().into()]);
     rows.extend(block.assumptions.iter().map(assumed));
@@ -211,6 +239,7 @@ pub fn rows(block: &BlockExplanation) -> Vec<Row> {
         let label = if place == 0 { "where" } else { "" };
         rows.push(Row::new(Kind::Where, label, vec![name.clone().equals(definition.clone()).into()]));
     }
+    rows.extend(steps(block));
     rows
 }
 
@@ -259,7 +288,6 @@ fn argument_rows(block: &BlockExplanation, argument: &Argument) -> Vec<Row> {
     let acts = Formula::Matrix(vec![of("J"), symbol.clone().varied()]);
     let mut rows =
         vec![Row::new(Kind::Jacobian, of("J"), vec![acts.equals(formulas.jacobian.clone()).into()])];
-    rows.extend(derived.steps.iter().map(step_row));
     let shown = block.form == Form::Paper;
     let body = match &block.paper {
         Some(paper) if shown && derived.is_input => of_paper(&paper.of_z.clone().into()),
@@ -267,7 +295,49 @@ fn argument_rows(block: &BlockExplanation, argument: &Argument) -> Vec<Row> {
         _ => spans(&formulas.hessian),
     };
     rows.push(Row::new(Kind::Hessian, of("H"), body));
+    if let Some(exact) = &argument.exact {
+        rows.extend(exact_rows(&symbol, exact));
+    }
     rows
+}
+
+/// Σᵢ gᵢ ∇²Fᵢ and the exact Hessian.
+fn exact_rows(symbol: &Formula, exact: &Result<Exact, TooManyTerms>) -> Vec<Row> {
+    let of = |name: &str| Formula::from(name).below(symbol.clone());
+    let row = |label: Span, body: Vec<Span>| Row::new(Kind::Hessian, label, body);
+    let residual: Span = of("R").into();
+    let exact = match exact {
+        Ok(exact) => exact,
+        Err(reason) => return vec![row(residual, vec![Span::Words(reason.to_string())])],
+    };
+    if exact.residual.operator.terms.is_empty() {
+        let zero = vec![Formula::Number(0.0).into(), ", F is piecewise affine in ".into(), symbol.clone().into()];
+        return vec![row(residual, zero)];
+    }
+    let (formula, whole) = match &exact.formulas {
+        Ok(formulas) => formulas,
+        Err(reason) => return vec![row(residual, vec![Span::Words(reason.to_string())])],
+    };
+    let mut rows = vec![row(residual, vec![formula.clone().into()])];
+    if let Some(whole) = whole {
+        let sum = Formula::Sum(vec![(false, of("H")), (false, of("R"))]);
+        rows.push(row("exact".into(), vec![sum.equals(whole.clone()).into()]));
+    }
+    rows
+}
+
+/// An entry of the second derivative by two parameters.
+fn cross_row(block: &BlockExplanation, cross: &(Cross, Statement)) -> Row {
+    let name = |place: usize| {
+        let tensor = &block.tensors[place + 2];
+        (tensor.name.clone(), tensor.axes.iter().map(|axis| axis.0.clone()).collect::<Vec<String>>())
+    };
+    let ((row, rows), (column, columns)) = (name(cross.0.row), name(cross.0.column));
+    let columns = columns.into_iter().map(|letter| if rows.contains(&letter) { letter + "′" } else { letter });
+    let indices = rows.iter().cloned().chain(columns).collect();
+    let label = Formula::from("R").below(Formula::List(vec![row, column]));
+    let entry = Statement { formula: label.indexed(indices).equals(cross.1.formula.clone()), ..cross.1.clone() };
+    Row::new(Kind::Hessian, "cross", spans(&entry))
 }
 
 /// A formula, then its remark.
@@ -286,8 +356,31 @@ fn of_paper(statement: &Statement) -> Vec<Span> {
     all
 }
 
-fn step_row(step: &Step) -> Row {
-    Row::new(Kind::Step, "  by", vec![Span::Words(format!("{}: {}", step.rule, step.detail))])
+/// The steps of every Jacobian, then those of the factors.
+fn steps(block: &BlockExplanation) -> Vec<Row> {
+    let mut all: Vec<(Formula, &Step)> = Vec::new();
+    for argument in &block.arguments {
+        if let Ok((derived, _)) = &argument.derived {
+            let of = Formula::from("J").below(argument.symbol.clone());
+            all.extend(derived.steps.iter().map(|step| (of.clone(), step)));
+        }
+    }
+    let factors: Vec<Formula> =
+        block.arguments.iter().map(|argument| Formula::from("m").below(argument.symbol.clone())).collect();
+    all.extend(block.factor_steps.iter().map(|step| (Formula::List(factors.clone()), step)));
+    let mut known: Option<Formula> = None;
+    let mut rows = Vec::new();
+    for (of, step) in all {
+        let mut body: Vec<Span> = Vec::new();
+        if known.as_ref() != Some(&of) {
+            body.extend([of.clone().into(), ": ".into()]);
+            known = Some(of);
+        }
+        body.push(Span::Words(format!("{} — {}", step.rule, step.detail)));
+        let label = if rows.is_empty() { "steps" } else { "" };
+        rows.push(Row::new(Kind::Step, label, body));
+    }
+    rows
 }
 
 fn factor_row(argument: &Argument) -> Row {

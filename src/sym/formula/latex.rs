@@ -1,6 +1,7 @@
 //! Formulas for LaTeX's mathematics mode, with nothing beyond amsmath and amssymb.
 
 use super::{Accent, Big, Formula, Letter, Level, Name};
+use super::text::text;
 use crate::sym::letters::decimal;
 
 /// The formula as LaTeX, without dollar signs.
@@ -48,30 +49,48 @@ pub fn latex(formula: &Formula) -> String {
             at_least(a, Level::Atom),
             at_least(b, Level::Atom)
         ),
+        Formula::List(all) => list(all),
         Formula::With(inner, more) => format!(r"{}, \quad {}", latex(inner), list(more)),
     }
 }
 
-/// The formula in pieces after which a line may break: the terms of its outermost sum.
-pub fn pieces(formula: &Formula) -> Vec<String> {
+/// The formula in lines of about `width` characters (of its text form), broken between the terms of its outermost sum.
+pub fn lines(formula: &Formula, width: usize) -> Vec<String> {
+    let mut lines: Vec<(String, usize)> = Vec::new();
+    for (piece, length) in pieces(formula) {
+        match lines.last_mut().filter(|line| line.1 + length <= width) {
+            Some(line) => {
+                line.0 += &piece;
+                line.1 += length;
+            }
+            None => lines.push((piece, length)),
+        }
+    }
+    lines.into_iter().map(|line| line.0).collect()
+}
+
+/// What a line may be broken into, with the length of its text form.
+fn pieces(formula: &Formula) -> Vec<(String, usize)> {
+    let length = |formula: &Formula| text(formula).chars().count();
     match formula {
-        Formula::Sum(terms) if terms.len() > 1 => sum(terms),
+        Formula::Sum(terms) if terms.len() > 1 => {
+            let lengths = terms.iter().map(|term| 3 + length(&term.1));
+            sum(terms).into_iter().zip(lengths).collect()
+        }
         Formula::Relation(sign, a, b) => {
             let mut pieces = pieces(b);
             if let Some(first) = pieces.first_mut() {
-                *first = format!("{} {} {first}", latex(a), relation(sign));
+                *first = (format!("{} {} {}", latex(a), relation(sign), first.0), first.1 + length(a) + 3);
             }
             pieces
         }
         Formula::With(inner, more) => {
             let mut pieces = pieces(inner);
-            if let Some(last) = pieces.last_mut() {
-                last.push(',');
-            }
-            pieces.push(format!(r"\quad {}", list(more)));
+            let laws = more.iter().map(|law| (format!(r",\;\; {}", latex(law)), 3 + length(law)));
+            pieces.extend(laws);
             pieces
         }
-        _ => vec![latex(formula)],
+        _ => vec![(latex(formula), length(formula))],
     }
 }
 

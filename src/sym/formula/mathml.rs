@@ -3,6 +3,9 @@
 use super::{Accent, Big, Formula, Letter, Level, Name};
 use crate::sym::letters::decimal;
 
+const DOT: &str = "<mo>·</mo>";
+const THIN: &str = r#"<mspace width="0.2em"></mspace>"#;
+
 /// A `<math>` element; `block` for a formula on a line of its own.
 pub fn math(formula: &Formula, block: bool) -> String {
     let display = if block { r#" display="block""# } else { "" };
@@ -25,9 +28,9 @@ fn mathml(formula: &Formula) -> String {
         Formula::Of(name, index) => sub(&mathml(name), &mathml(index)),
         Formula::Iterate(inner, mark) => iterate(inner, mark),
         Formula::Sum(terms) => sum(terms),
-        Formula::Product(factors) => join(factors, "·"),
+        Formula::Product(factors) => join(factors, DOT),
         Formula::Fraction(above, below) => fraction(above, below),
-        Formula::Matrix(factors) => join(factors, "\u{2062}"),
+        Formula::Matrix(factors) => join(factors, THIN),
         Formula::Power(base, power) => sup(&at_least(base, Level::Atom), &tag("mn", &decimal(*power))),
         Formula::Root(inner) => format!("<msqrt>{}</msqrt>", mathml(inner)),
         Formula::Transpose(inner) => sup(&at_least(inner, Level::Atom), &identifier("⊤")),
@@ -60,6 +63,7 @@ fn mathml(formula: &Formula) -> String {
             let side = |part: &Formula| row(&[identifier("∂"), at_least(part, Level::Atom)]);
             format!("<mfrac>{}{}</mfrac>", side(a), side(b))
         }
+        Formula::List(all) => row(&listed(all)),
         Formula::With(inner, more) => {
             let mut parts = vec![mathml(inner), operator(","), r#"<mspace width="1em"></mspace>"#.into()];
             parts.extend(listed(more));
@@ -97,7 +101,7 @@ fn sup(base: &str, power: &str) -> String {
 }
 
 fn between(open: &str, inside: &str, close: &str) -> String {
-    let fence = |sign: &str, form: &str| format!(r#"<mo fence="true" form="{form}">{}</mo>"#, escaped(sign));
+    let fence = |sign: &str, form: &str| format!(r#"<mo fence="true" form="{form}" lspace="0" rspace="0">{}</mo>"#, escaped(sign));
     row(&[fence(open, "prefix"), inside.into(), fence(close, "postfix")])
 }
 
@@ -182,13 +186,20 @@ fn sum(terms: &[(bool, Formula)]) -> String {
 
 fn fraction(above: &[Formula], below: &[Formula]) -> String {
     if below.is_empty() {
-        return join(above, "·");
+        return join(above, DOT);
     }
     let side = |factors: &[Formula]| match factors {
         [] => tag("mn", "1"),
         [only] => mathml(only),
-        _ => join(factors, "·"),
+        _ => join(factors, DOT),
     };
+    // A number under a big sum stands in front of it.
+    let numeric = |one: &Formula| matches!(one, Formula::Number(_));
+    if below.iter().all(numeric) && above.iter().any(Formula::is_open) {
+        let (numbers, rest): (Vec<Formula>, Vec<Formula>) = above.iter().cloned().partition(numeric);
+        let front = format!("<mfrac>{}{}</mfrac>", side(&numbers), side(below));
+        return row(&[front, THIN.into(), join(&rest, THIN)]);
+    }
     format!("<mfrac>{}{}</mfrac>", side(above), side(below))
 }
 
@@ -196,7 +207,7 @@ fn join(factors: &[Formula], sign: &str) -> String {
     let mut parts = Vec::new();
     for (place, factor) in factors.iter().enumerate() {
         if place > 0 {
-            parts.push(operator(sign));
+            parts.push(sign.to_string());
         }
         let stroke = matches!(factor, Formula::Fraction(_, below) if !below.is_empty());
         parts.push(match stroke {

@@ -46,6 +46,7 @@ pub fn text(formula: &Formula) -> String {
         Formula::Variation(inner) => format!("δ{}", at_least(inner, Level::Atom)),
         Formula::Gradient(inner) => format!("∇²{}", at_least(inner, Level::Atom)),
         Formula::Partial(a, b) => format!("∂{}/∂{}", at_least(a, Level::Atom), at_least(b, Level::Atom)),
+        Formula::List(all) => list(all),
         Formula::With(inner, more) => format!("{},  {}", text(inner), list(more)),
     }
 }

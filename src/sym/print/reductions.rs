@@ -225,7 +225,7 @@ impl Printer<'_> {
     fn index_sum(&mut self, left: Expr, right: Expr, over: &[Axis]) -> Formula {
         let outer: Vec<Axis> = over.iter().map(|&axis| self.outer_axis(axis)).collect();
         let inside = self.indexing(&outer, |printer| {
-            Formula::Product(vec![printer.formula(left), printer.formula(right)])
+            Formula::product(vec![printer.formula(left), printer.formula(right)])
         });
         Formula::big(Big::Sum, self.letters_of(over), inside)
     }
