@@ -88,6 +88,7 @@ pub fn run(args: &Args) -> Outcome {
         form: args.form.into(),
         mode: args.mode.map(ScaleMode::from).or(trained_by).unwrap_or(ScaleMode::Measured),
         steps: args.steps,
+        complete: args.format == Written::Json,
     };
     let explanation = explain::explain(&network, &plan, &sources, &options)?;
     output::result(match args.format {

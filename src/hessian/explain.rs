@@ -7,11 +7,12 @@ pub mod latex;
 pub mod page;
 pub mod text;
 
+use super::exact::Cotangent;
 use super::factors::{Factors, factors};
 use super::facts::Step;
 use super::jacobian::TooManyTerms;
-use super::exact::Cotangent;
 use super::local::{self, Derived, PaperForm, exact};
+use super::structure::{self, Note};
 use super::{BlockExprs, Plan};
 use crate::axes::{Axis, BATCH};
 use crate::ir::{Network, ScaleMode};
@@ -40,6 +41,8 @@ pub struct Options {
     pub form: Form,
     pub mode: ScaleMode,
     pub steps: bool,
+    /// Also what the page does not show: the residuals in every form, the factors in every mode.
+    pub complete: bool,
 }
 
 impl Default for Options {
@@ -50,6 +53,7 @@ impl Default for Options {
             form: Form::default(),
             mode: ScaleMode::Measured,
             steps: false,
+            complete: false,
         }
     }
 }
@@ -69,6 +73,8 @@ pub struct Explanation {
     /// Extents of z_0, …, z_B without the batch: `128`, `3×32×32`.
     pub sizes: Vec<String>,
     pub options: Options,
+    /// The mode of the network's own optimizer, where it uses scale factors.
+    pub trained_by: Option<ScaleMode>,
     /// In chain order; only those that were asked for.
     pub blocks: Vec<Section>,
     /// What the operators and values of the blocks are expressions of.
@@ -106,9 +112,11 @@ pub struct BlockExplanation {
     pub crosses: Vec<(exact::Cross, local::Statement)>,
     pub form: Form,
     pub paper: Option<PaperForm>,
-    pub mode: ScaleMode,
-    pub assumptions: Vec<String>,
-    pub factor_steps: Vec<Step>,
+    /// The mode that was asked for, then the others where they are asked for too.
+    pub modes: Vec<Mode>,
+    pub notes: Vec<Note>,
+    /// The symbol that holds ∂l/∂z_b in the residuals.
+    pub cotangent: Option<Expr>,
     /// Names in the formulas and what they stand for.
     pub definitions: Vec<(Formula, Formula)>,
 }
@@ -128,9 +136,19 @@ pub struct Argument {
     pub name: String,
     /// As formulas show it.
     pub symbol: Name,
+    pub value: Expr,
     pub derived: Result<(Derived, local::Formulas), TooManyTerms>,
     pub exact: Option<Result<Exact, TooManyTerms>>,
-    pub factor: Factor,
+    /// m_z or m_W, in the order of the block's modes.
+    pub factors: Vec<(ScaleMode, Factor)>,
+}
+
+/// How the factors of one mode were derived.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mode {
+    pub mode: ScaleMode,
+    pub assumptions: Vec<String>,
+    pub steps: Vec<Step>,
 }
 
 /// What the exact Hessian adds to Gauss–Newton.
@@ -185,6 +203,7 @@ pub fn explain(
         batch: graph.axes.extent(BATCH),
         sizes,
         options: options.clone(),
+        trained_by: network.training.as_ref().and_then(|training| training.scale).map(|scale| scale.mode),
         blocks,
         graph,
     })
@@ -241,22 +260,35 @@ struct Derivation {
     /// Of every argument, in the exact form.
     residuals: Residuals,
     crosses: Vec<exact::Cross>,
-    scale: Factors,
+    cotangent: Option<Expr>,
+    notes: Vec<Note>,
+    paper: Option<PaperForm>,
+    scales: Vec<(ScaleMode, Factors)>,
 }
 
 /// One block; where it stands in a source is added by the caller.
 pub fn explain_block(graph: &mut Graph, block: &BlockExprs, options: &Options) -> BlockExplanation {
     let jacobians = local::jacobians(graph, block);
-    let (residuals, crosses) = match options.form {
-        Form::Exact => second_derivatives(graph, block, &jacobians),
-        _ => (vec![None; jacobians.len()], vec![]),
+    let exact = options.complete || options.form == Form::Exact;
+    let cotangent = exact.then(|| Cotangent::new(graph, block));
+    let (residuals, crosses) = match &cotangent {
+        Some(cotangent) => second_derivatives(graph, block, &jacobians, cotangent),
+        None => (vec![None; jacobians.len()], vec![]),
     };
+    let paper = local::paper_form(graph, block);
+    let derived: Vec<Option<&Derived>> = jacobians.iter().map(|(_, derived)| derived.as_ref().ok()).collect();
+    let notes = structure::notes(graph, block, &derived, paper.as_ref());
+    let others = ScaleMode::ALL.into_iter().filter(|mode| options.complete && *mode != options.mode);
+    let modes = [options.mode].into_iter().chain(others);
     let derivation = Derivation {
-        jacobians,
         curvature: local::loss_hessian(graph, block).and_then(Result::ok),
+        scales: modes.map(|mode| (mode, factors(graph, block, mode))).collect(),
+        jacobians,
         residuals,
         crosses,
-        scale: factors(graph, block, options.mode),
+        cotangent: cotangent.map(|cotangent| cotangent.expr),
+        notes,
+        paper,
     };
     write(&*graph, block, derivation, options)
 }
@@ -268,23 +300,26 @@ fn second_derivatives(
     graph: &mut Graph,
     block: &BlockExprs,
     jacobians: &[(Name, Result<Derived, TooManyTerms>)],
+    cotangent: &Cotangent,
 ) -> (Residuals, Vec<exact::Cross>) {
-    let cotangent = Cotangent::new(graph, block);
     let arguments = [block.input].into_iter().chain(block.params.iter().map(|param| param.value));
     let mut residuals = Vec::new();
     for (argument, (_, derived)) in arguments.zip(jacobians) {
-        residuals.push(derived.as_ref().ok().map(|derived| {
-            exact::residual(graph, block, &cotangent, argument, &derived.operator)
-        }));
+        residuals.push(
+            derived
+                .as_ref()
+                .ok()
+                .map(|derived| exact::residual(graph, block, cotangent, argument, &derived.operator)),
+        );
     }
     let letters = printer(graph, block).letters;
     let letter = |graph: &Graph, axis: Axis| letters.of(&graph.axes, axis);
-    let crosses = exact::crosses(graph, block, &cotangent, &letter).unwrap_or_default();
+    let crosses = exact::crosses(graph, block, cotangent, &letter).unwrap_or_default();
     (residuals, crosses)
 }
 
 fn write(graph: &Graph, block: &BlockExprs, derivation: Derivation, options: &Options) -> BlockExplanation {
-    let Derivation { jacobians, curvature, residuals, crosses, scale } = derivation;
+    let Derivation { jacobians, curvature, residuals, crosses, cotangent, notes, paper, scales } = derivation;
     let mut printer = printer(graph, block);
     let derived: Vec<&Derived> = jacobians.iter().filter_map(|(_, derived)| derived.as_ref().ok()).collect();
     let mut operators: Vec<&Operator> = derived.iter().map(|derived| &derived.operator).collect();
@@ -319,9 +354,10 @@ fn write(graph: &Graph, block: &BlockExprs, derivation: Derivation, options: &Op
     let arguments = wanted.iter().zip(results).map(|(&(place, name), derived)| Argument {
         name: name.to_string(),
         symbol: jacobians[place].0.clone(),
+        value: if place == 0 { block.input } else { block.params[place - 1].value },
         exact: derived.as_ref().ok().and_then(|(_, _, exact)| exact.clone()),
         derived: derived.map(|(derived, formulas, _)| (derived, formulas)),
-        factor: factor(&mut printer, &scale, place),
+        factors: scales.iter().map(|(mode, scale)| (*mode, factor(&mut printer, scale, place))).collect(),
     });
     let arguments = arguments.collect();
     let crosses = crosses.into_iter().map(|cross| {
@@ -338,10 +374,13 @@ fn write(graph: &Graph, block: &BlockExprs, derivation: Derivation, options: &Op
         arguments,
         crosses,
         form: options.form,
-        paper: local::paper_form(graph, block),
-        mode: options.mode,
-        assumptions: scale.assumptions,
-        factor_steps: scale.steps,
+        paper,
+        modes: scales
+            .into_iter()
+            .map(|(mode, scale)| Mode { mode, assumptions: scale.assumptions, steps: scale.steps })
+            .collect(),
+        notes,
+        cotangent,
         definitions,
     }
 }

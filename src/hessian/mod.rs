@@ -9,6 +9,8 @@ pub mod jacobian;
 pub mod local;
 pub mod moments;
 pub mod program;
+pub mod rules;
+pub mod structure;
 mod symbols;
 pub mod trace;
 

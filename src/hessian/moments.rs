@@ -13,7 +13,7 @@ use crate::sym::operator::{Factor, Indices, Term};
 const POINTS: usize = 16;
 
 /// A number up to this size beside a mean square guards a division and changes nothing else.
-const GUARD: f64 = 1e-3;
+pub(super) const GUARD: f64 = 1e-3;
 
 /// mean + deviation·u with u standard normal, one u per entry and source. Neither varies along the batch.
 #[derive(Clone, Copy, Debug)]

@@ -38,6 +38,7 @@ pub enum Big {
     Mean,
     Max,
     DirectSum,
+    Product,
 }
 
 /// The letter that indexes an axis, perhaps with primes: `i`, `k′`.
@@ -133,6 +134,10 @@ impl From<&str> for Formula {
 }
 
 impl Formula {
+    pub fn accented(base: &str, accent: Accent) -> Formula {
+        Formula::Name(Name::accented(base, accent))
+    }
+
     pub fn number(value: f64) -> Formula {
         super::letters::number(value)
     }
@@ -263,7 +268,7 @@ impl Formula {
     pub fn level(&self) -> Level {
         match self {
             Formula::Sum(_) | Formula::Relation(..) | Formula::With(..) => Level::Sum,
-            Formula::Big(Big::Sum | Big::DirectSum, ..) => Level::Sum,
+            Formula::Big(Big::Sum | Big::DirectSum | Big::Product, ..) => Level::Sum,
             Formula::Partial(..)
             | Formula::Kronecker(..)
             | Formula::Product(_)
@@ -276,7 +281,7 @@ impl Formula {
 
     /// Whether it takes in all that follows, so that at the end of a product or sum it needs no parentheses.
     pub fn is_open(&self) -> bool {
-        matches!(self, Formula::Big(Big::Sum | Big::DirectSum, ..))
+        matches!(self, Formula::Big(Big::Sum | Big::DirectSum | Big::Product, ..))
     }
 
     /// What the formula is made of, in reading order.

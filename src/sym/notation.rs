@@ -225,7 +225,9 @@ impl Chain {
     fn matrix_last(&mut self, graph: &Graph) {
         for i in (1..self.links.len()).rev() {
             let (before, after) = self.links.split_at(i);
-            let (Some(Link::Matrix { tensor, .. }), Some(next)) = (before.last(), after.first()) else { break };
+            let (Some(Link::Matrix { tensor, .. }), Some(next)) = (before.last(), after.first()) else {
+                break;
+            };
             let known = graph.axes_of(*tensor);
             let apart = |axes: &[Axis]| !axes.iter().any(|axis| known.contains(axis));
             let commutes = match next {

@@ -70,7 +70,7 @@ enum Block {
 
 fn block_of(kind: Kind) -> Block {
     match kind {
-        Kind::Source | Kind::Setting | Kind::Mode  => Block::Words,
+        Kind::Source | Kind::Setting | Kind::Mode => Block::Words,
         Kind::Jacobian | Kind::Hessian => Block::Equations(""),
         Kind::Factor => Block::Equations("Scale factors:"),
         Kind::Where => Block::Equations("where"),

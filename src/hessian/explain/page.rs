@@ -135,6 +135,7 @@ pub fn opening(explanation: &Explanation) -> Vec<Paragraph> {
             ".".into(),
         ]),
         Paragraph::Sentences(conventions(explanation.options.form)),
+        Paragraph::Sentences(accumulation(explanation)),
     ]
 }
 
@@ -181,6 +182,39 @@ fn conventions(form: Form) -> Vec<Span> {
     spans
 }
 
+/// Which factors are shown and used, and under what m is a product.
+fn accumulation(explanation: &Explanation) -> Vec<Span> {
+    let shown = explanation.options.mode;
+    let mode = match explanation.trained_by {
+        None => format!("The factors are in mode {}; the optimizer uses none. ", shown.name()),
+        Some(used) if used == shown => format!("The factors are in mode {}, the optimizer's. ", used.name()),
+        Some(used) => {
+            format!("The factors are in mode {}; the optimizer uses {}. ", shown.name(), used.name())
+        }
+    };
+    let of = |letter: &str, index: &str| {
+        Formula::from(letter).below(Formula::List(vec![index.into(), "z".into()]))
+    };
+    let product = Formula::Big(Big::Product, vec!["k>b".into()], Box::new(of("m", "k")));
+    let global = Formula::accented("H", crate::sym::formula::Accent::Hat).below("b");
+    let entries = Formula::from("N").below("b");
+    let trace = Formula::Fraction(vec![Formula::call("tr", vec![global])], vec![entries]);
+    vec![
+        Span::Words(mode),
+        "Block b's gradient is divided by ".into(),
+        Formula::Product(vec!["m".into(), Formula::from("m").below("W")]).into(),
+        " with ".into(),
+        Formula::from("m").equals(product).into(),
+        ": this stands for the mean eigenvalue ".into(),
+        trace.into(),
+        " of the Hessian of the whole network by ".into(),
+        z("b").into(),
+        ", and is it where traces of products factorize (weights of different blocks independent, zero mean)"
+            .into(),
+        ".".into(),
+    ]
+}
+
 /// Hᵉˣᵃᶜᵗ = H + R, R = Σᵢ gᵢ ∇²Fᵢ
 fn exact_form() -> Formula {
     let index = || vec!["i".to_string()];
@@ -225,26 +259,32 @@ pub fn rows(block: &BlockExplanation) -> Vec<Row> {
     for argument in &block.arguments {
         rows.extend(argument_rows(block, argument));
     }
-    rows.extend(block.crosses.iter().map(|cross| cross_row(block, cross)));
+    let crosses = block.crosses.iter().filter(|_| block.form == Form::Exact);
+    rows.extend(crosses.map(|cross| cross_row(block, cross)));
     if block.form == Form::Paper && block.paper.is_none() {
         let none =
             "the paper gives no form for this block (a batch norm right behind its one weight has one)";
         rows.push(Row::new(Kind::Hessian, "paper", vec![none.into()]));
     }
-    rows.extend(block.arguments.iter().map(factor_row));
-    rows.push(Row::new(Kind::Mode, "mode", vec![block.mode.name().into()]));
-    let assumed = |text: &String| Row::new(Kind::Assumption, "  if", vec![text.as_str().into()]);
-    rows.extend(block.assumptions.iter().map(assumed));
+    rows.extend(block.arguments.iter().filter_map(factor_row));
+    if let Some(mode) = block.modes.first() {
+        rows.push(Row::new(Kind::Mode, "mode", vec![mode.mode.name().into()]));
+        let assumed = |text: &String| Row::new(Kind::Assumption, "  if", vec![text.as_str().into()]);
+        rows.extend(mode.assumptions.iter().map(assumed));
+    }
     for (place, (name, definition)) in block.definitions.iter().enumerate() {
         let label = if place == 0 { "where" } else { "" };
         rows.push(Row::new(Kind::Where, label, vec![name.clone().equals(definition.clone()).into()]));
+    }
+    for (place, note) in block.notes.iter().enumerate() {
+        rows.push(Row::new(Kind::Note, if place == 0 { "notes" } else { "" }, note.text.clone()));
     }
     rows.extend(steps(block));
     rows
 }
 
 /// L_b of one block, under neutral names.
-fn loss(is_last: bool) -> Formula {
+pub fn loss(is_last: bool) -> Formula {
     let map = Formula::call(Formula::from("F").below("b"), vec!["W".into(), "z".into()]);
     let value = match is_last {
         true => Formula::call("l", vec![map]),
@@ -295,7 +335,7 @@ fn argument_rows(block: &BlockExplanation, argument: &Argument) -> Vec<Row> {
         _ => spans(&formulas.hessian),
     };
     rows.push(Row::new(Kind::Hessian, of("H"), body));
-    if let Some(exact) = &argument.exact {
+    if let Some(exact) = argument.exact.as_ref().filter(|_| block.form == Form::Exact) {
         rows.extend(exact_rows(&symbol, exact));
     }
     rows
@@ -311,7 +351,8 @@ fn exact_rows(symbol: &Formula, exact: &Result<Exact, TooManyTerms>) -> Vec<Row>
         Err(reason) => return vec![row(residual, vec![Span::Words(reason.to_string())])],
     };
     if exact.residual.operator.terms.is_empty() {
-        let zero = vec![Formula::Number(0.0).into(), ", F is piecewise affine in ".into(), symbol.clone().into()];
+        let zero =
+            vec![Formula::Number(0.0).into(), ", F is piecewise affine in ".into(), symbol.clone().into()];
         return vec![row(residual, zero)];
     }
     let (formula, whole) = match &exact.formulas {
@@ -333,10 +374,12 @@ fn cross_row(block: &BlockExplanation, cross: &(Cross, Statement)) -> Row {
         (tensor.name.clone(), tensor.axes.iter().map(|axis| axis.0.clone()).collect::<Vec<String>>())
     };
     let ((row, rows), (column, columns)) = (name(cross.0.row), name(cross.0.column));
-    let columns = columns.into_iter().map(|letter| if rows.contains(&letter) { letter + "′" } else { letter });
+    let columns =
+        columns.into_iter().map(|letter| if rows.contains(&letter) { letter + "′" } else { letter });
     let indices = rows.iter().cloned().chain(columns).collect();
     let label = Formula::from("R").below(Formula::List(vec![row, column]));
-    let entry = Statement { formula: label.indexed(indices).equals(cross.1.formula.clone()), ..cross.1.clone() };
+    let entry =
+        Statement { formula: label.indexed(indices).equals(cross.1.formula.clone()), ..cross.1.clone() };
     Row::new(Kind::Hessian, "cross", spans(&entry))
 }
 
@@ -367,7 +410,8 @@ fn steps(block: &BlockExplanation) -> Vec<Row> {
     }
     let factors: Vec<Formula> =
         block.arguments.iter().map(|argument| Formula::from("m").below(argument.symbol.clone())).collect();
-    all.extend(block.factor_steps.iter().map(|step| (Formula::List(factors.clone()), step)));
+    let of_mode = block.modes.first().into_iter().flat_map(|mode| &mode.steps);
+    all.extend(of_mode.map(|step| (Formula::List(factors.clone()), step)));
     let mut known: Option<Formula> = None;
     let mut rows = Vec::new();
     for (of, step) in all {
@@ -376,19 +420,19 @@ fn steps(block: &BlockExplanation) -> Vec<Row> {
             body.extend([of.clone().into(), ": ".into()]);
             known = Some(of);
         }
-        body.push(Span::Words(format!("{} — {}", step.rule, step.detail)));
+        body.push(Span::Words(format!("{} ({}), {}", step.rule.name, step.rule.identity, step.detail)));
         let label = if rows.is_empty() { "steps" } else { "" };
         rows.push(Row::new(Kind::Step, label, body));
     }
     rows
 }
 
-fn factor_row(argument: &Argument) -> Row {
-    let factor = &argument.factor;
+fn factor_row(argument: &Argument) -> Option<Row> {
+    let (_, factor) = argument.factors.first()?;
     let label = Formula::from("m").below(argument.symbol.clone());
     let formula = match &factor.derived {
         Some(derived) => derived.clone().equals(factor.formula.clone()),
         None => factor.formula.clone(),
     };
-    Row::new(Kind::Factor, label, vec![formula.into()])
+    Some(Row::new(Kind::Factor, label, vec![formula.into()]))
 }

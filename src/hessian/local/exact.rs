@@ -1,9 +1,7 @@
 //! The exact local Hessian of one argument, H = Jᵀ J + Σᵢ gᵢ ∇²Fᵢ, as formulas: merged where both parts share their
 //! outer factors, otherwise as a sum.
 
-use super::{
-    Derived, Shape, Span, Statement, Writer, couples_samples, product, sample, scaled, shape_of,
-};
+use super::{Derived, Shape, Span, Statement, Writer, couples_samples, product, sample, scaled, shape_of};
 use crate::axes::BATCH;
 use crate::hessian::BlockExprs;
 use crate::hessian::exact::Cotangent;
@@ -55,7 +53,10 @@ pub fn residual(
         None if !operator.terms.is_empty() => merged(graph, jacobian, &operator),
         _ => None,
     };
-    let shown = Operator { terms: operator.terms.iter().map(|term| opened(graph, term)).collect(), ..operator.clone() };
+    let shown = Operator {
+        terms: operator.terms.iter().map(|term| opened(graph, term)).collect(),
+        ..operator.clone()
+    };
     Ok(Residual { operator, merged, shown })
 }
 
@@ -66,7 +67,8 @@ fn opened(graph: &Graph, term: &Term) -> Term {
         let Node::Reduce(Reduction::Mean, over, data) = graph.node(term.factors[i].expr) else { continue };
         let outer = term.domain.iter().chain(&term.codomain);
         let meets = term.factors[i].at.iter().filter(|index| outer.clone().any(|other| other.1 == index.1));
-        let one_sided = meets.clone().all(|index| !(term.domain.contains(index) && term.codomain.contains(index)));
+        let one_sided =
+            meets.clone().all(|index| !(term.domain.contains(index) && term.codomain.contains(index)));
         if over[..] != [BATCH] || !one_sided || meets.count() == 0 {
             continue;
         }
@@ -159,7 +161,12 @@ const MOST_TERMS: usize = 8;
 
 impl Writer<'_, '_, '_> {
     /// A Hessian as a product of operators around what its terms do not share, or as a sum of such products.
-    fn operator(&mut self, graph: &Graph, operator: &Operator, derived: &Derived) -> Result<Formula, TooLong> {
+    fn operator(
+        &mut self,
+        graph: &Graph,
+        operator: &Operator,
+        derived: &Derived,
+    ) -> Result<Formula, TooLong> {
         let too_long = TooLong { terms: operator.terms.len() };
         if operator.terms.is_empty() {
             return Ok(Formula::Number(0.0));
@@ -246,7 +253,9 @@ fn any_lift(shape: &Shape) -> bool {
 fn grouped(graph: &Graph, operator: &Operator) -> Vec<Operator> {
     let ends = |term: &Term| {
         let links = chain(graph, term).links;
-        let keep = |link: Option<&Link>| link.filter(|link| matches!(link, Link::Matrix { .. } | Link::Lift(_))).cloned();
+        let keep = |link: Option<&Link>| {
+            link.filter(|link| matches!(link, Link::Matrix { .. } | Link::Lift(_))).cloned()
+        };
         (keep(links.first()), keep(links.last()))
     };
     let mut groups: Vec<(_, Operator)> = Vec::new();

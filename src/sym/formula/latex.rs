@@ -1,7 +1,7 @@
 //! Formulas for LaTeX's mathematics mode, with nothing beyond amsmath and amssymb.
 
-use super::{Accent, Big, Formula, Letter, Level, Name};
 use super::text::text;
+use super::{Accent, Big, Formula, Letter, Level, Name};
 use crate::sym::letters::decimal;
 
 /// The formula as LaTeX, without dollar signs.
@@ -377,6 +377,7 @@ fn reduced(big: Big, over: &[Letter], inside: &Formula) -> String {
     match big {
         Big::Sum => format!(r"\sum{index} {}", at_least(inside, Level::Product)),
         Big::DirectSum => format!(r"\bigoplus{index} {}", at_least(inside, Level::Product)),
+        Big::Product => format!(r"\prod{index} {}", at_least(inside, Level::Product)),
         Big::Mean => format!(r"\operatorname*{{mean}}{index} {}", parenthesized(inside)),
         Big::Max => format!(r"\operatorname*{{max}}{index} {}", parenthesized(inside)),
     }

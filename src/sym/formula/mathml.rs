@@ -101,7 +101,9 @@ fn sup(base: &str, power: &str) -> String {
 }
 
 fn between(open: &str, inside: &str, close: &str) -> String {
-    let fence = |sign: &str, form: &str| format!(r#"<mo fence="true" form="{form}" lspace="0" rspace="0">{}</mo>"#, escaped(sign));
+    let fence = |sign: &str, form: &str| {
+        format!(r#"<mo fence="true" form="{form}" lspace="0" rspace="0">{}</mo>"#, escaped(sign))
+    };
     row(&[fence(open, "prefix"), inside.into(), fence(close, "postfix")])
 }
 
@@ -251,6 +253,7 @@ fn reduced(big: Big, over: &[Letter], inside: &Formula) -> String {
     match big {
         Big::Sum => row(&[under(operator("∑")), at_least(inside, Level::Product)]),
         Big::DirectSum => row(&[under(operator("⨁")), at_least(inside, Level::Product)]),
+        Big::Product => row(&[under(operator("∏")), at_least(inside, Level::Product)]),
         Big::Mean => row(&[hang("<mo>mean</mo>", over), between("(", &mathml(inside), ")")]),
         Big::Max => row(&[hang("<mo>max</mo>", over), between("(", &mathml(inside), ")")]),
     }

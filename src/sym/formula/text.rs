@@ -107,6 +107,7 @@ fn reduced(big: Big, letters: &str, inside: &Formula) -> String {
     match big {
         Big::Sum => format!("Σ{letters} {body}"),
         Big::DirectSum => format!("⊕{letters} {body}"),
+        Big::Product => format!("∏{letters} {body}"),
         Big::Mean => format!("mean{letters}({})", text(inside)),
         Big::Max => format!("max{letters}({})", text(inside)),
     }
