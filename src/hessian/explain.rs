@@ -8,6 +8,9 @@ pub mod page;
 pub mod text;
 
 use super::exact::Cotangent;
+use std::collections::HashMap;
+
+use super::alike;
 use super::factors::{Factors, factors};
 use super::facts::Step;
 use super::jacobian::TooManyTerms;
@@ -181,12 +184,21 @@ pub fn explain(
     let mut graph = plan.graph.clone();
     graph.current_tag = None;
     let mut blocks: Vec<Section> = Vec::new();
+    let mut known: HashMap<(Option<String>, alike::Key), String> = HashMap::new();
     for (index, block) in plan.blocks.iter().enumerate() {
         if !options.blocks.is_empty() && !options.blocks.contains(&block.name) {
             continue;
         }
+        let source = network.blocks.get(index).and_then(|block| written(sources, block.span));
+        let key = (source.clone(), alike::key(&plan.graph, block));
+        if let Some(first) = known.get(&key) {
+            let content = Content::As(String::clone(first));
+            blocks.push(Section { name: block.name.clone(), position: index + 1, content });
+            continue;
+        }
+        known.insert(key, block.name.clone());
         let mut own = explain_block(&mut graph, block, options);
-        own.written = network.blocks.get(index).and_then(|block| written(sources, block.span));
+        own.written = source;
         let alike =
             |section: &&Section| matches!(&section.content, Content::Own(other) if other.reads_as(&own));
         let content = match blocks.iter().find(alike) {
@@ -324,7 +336,8 @@ fn write(graph: &Graph, block: &BlockExprs, derivation: Derivation, options: &Op
     let derived: Vec<&Derived> = jacobians.iter().filter_map(|(_, derived)| derived.as_ref().ok()).collect();
     let mut operators: Vec<&Operator> = derived.iter().map(|derived| &derived.operator).collect();
     operators.extend(&curvature);
-    operators.extend(residuals.iter().flatten().flatten().map(|residual| &residual.operator));
+    let shown = residuals.iter().flatten().flatten().map(|residual| &residual.operator);
+    operators.extend(shown.filter(|operator| operator.terms.len() <= exact::MOST_TERMS));
     local::name_shared(graph, &mut printer, block, &operators);
     // In the order of the page, so that names are defined in the order of their first use.
     let map = printer.definition(block.output);

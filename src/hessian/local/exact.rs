@@ -96,7 +96,15 @@ fn merged(graph: &mut Graph, jacobian: &Operator, residual: &Operator) -> Option
     (total.terms.len() == 1).then_some(total)
 }
 
-/// Second derivatives by two different parameters of the block.
+/// In a block of more pairs of parameters than this their mixed second derivatives are not derived.
+pub const MOST_PAIRS: usize = 45;
+
+/// Whether a block has few enough parameters for mixed second derivatives.
+pub fn has_few_pairs(block: &BlockExprs) -> bool {
+    block.params.len() * block.params.len().saturating_sub(1) / 2 <= MOST_PAIRS
+}
+
+/// Second derivatives by two different parameters of the block; none where there are too many pairs.
 pub fn crosses(
     graph: &mut Graph,
     block: &BlockExprs,
@@ -104,11 +112,15 @@ pub fn crosses(
     letter: &dyn Fn(&Graph, crate::axes::Axis) -> Letter,
 ) -> Result<Vec<Cross>, TooManyTerms> {
     let mut found = Vec::new();
+    if !has_few_pairs(block) {
+        return Ok(found);
+    }
     for (row, first) in block.params.iter().enumerate() {
         for (column, second) in block.params.iter().enumerate().skip(row + 1) {
             let operator = cotangent.residual(graph, block, first.value, second.value)?;
             if !operator.terms.is_empty() {
-                let entries = operator.terms.iter().map(|term| entry(graph, term, letter)).collect();
+                let few = &operator.terms[..if operator.terms.len() > MOST_ENTRIES { 0 } else { operator.terms.len() }];
+                let entries = few.iter().map(|term| entry(graph, term, letter)).collect();
                 found.push(Cross { row, column, operator, entries });
             }
         }
@@ -144,6 +156,9 @@ pub fn formulas<'g>(
     Ok((writer.operator(graph, &residual.shown, derived)?, whole))
 }
 
+/// A mixed second derivative of more terms than this is not written out.
+const MOST_ENTRIES: usize = 3;
+
 /// Why a formula is not written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TooLong {
@@ -157,7 +172,7 @@ impl std::fmt::Display for TooLong {
 }
 
 /// A residual of more terms than this is not written out.
-const MOST_TERMS: usize = 8;
+pub const MOST_TERMS: usize = 8;
 
 impl Writer<'_, '_, '_> {
     /// A Hessian as a product of operators around what its terms do not share, or as a sum of such products.
@@ -271,6 +286,11 @@ fn grouped(graph: &Graph, operator: &Operator) -> Vec<Operator> {
 
 /// The entries of a mixed second derivative.
 pub fn cross_statement<'g>(graph: &'g Graph, printer: &mut Printer<'g>, cross: &Cross) -> Statement {
+    if cross.entries.is_empty() {
+        let reason = TooLong { terms: cross.operator.terms.len() };
+        let formula = Formula::from("…");
+        return Statement { formula, remark: vec![Span::Words(reason.to_string())] };
+    }
     let mut terms: Vec<Formula> = Vec::new();
     let mut equal: Vec<&(Letter, Letter)> = Vec::new();
     for entry in &cross.entries {
