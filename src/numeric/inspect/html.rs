@@ -60,7 +60,10 @@ fn verdict_section(report: &Report) -> String {
     };
     let first = report.blocks.iter().find(|block| block.index == 0);
     let first = first.map_or(String::new(), |block| {
-        format!("<p class=\"note\">{} is the first block: no parameter lies below it.</p>", escape(&block.name))
+        format!(
+            "<p class=\"note\">{} is the first block: no parameter lies below it.</p>",
+            escape(&block.name)
+        )
     });
     format!(
         "<section>\n<h2>What hinders the backward flow most</h2>\n<p class=\"note\">In decades (powers of ten): <span \
@@ -72,8 +75,7 @@ fn verdict_section(report: &Report) -> String {
 
 /// The three measures as parts of one bar; the longest bar is the whole width.
 fn stacked(grade: &Grade, most: f64) -> String {
-    let parts =
-        [("conditioning", grade.conditioning), ("rank", grade.rank), ("scale", grade.scale)];
+    let parts = [("conditioning", grade.conditioning), ("rank", grade.rank), ("scale", grade.scale)];
     let part = |(class, decades): (&str, f64)| {
         let share = 100.0 * decades / most.max(1.0);
         format!("<span class=\"{class}\" style=\"width:{share:.2}%\"></span>")
@@ -154,7 +156,12 @@ fn marchenko_figure(found: &MarchenkoPastur) -> String {
     let top = densities.iter().copied().fold(f64::MIN_POSITIVE, f64::max) * 1.15;
     let label = format!("Eigenvalues of WᵀW of {} with the Marchenko–Pastur density", found.weight);
     let line = path(&curve, top);
-    let plot = svg(&label, &bars(&densities, top / densities.iter().copied().fold(f64::MIN_POSITIVE, f64::max)), &line, &["0".into(), number(last)]);
+    let plot = svg(
+        &label,
+        &bars(&densities, top / densities.iter().copied().fold(f64::MIN_POSITIVE, f64::max)),
+        &line,
+        &["0".into(), number(last)],
+    );
     let text = format!(
         "WᵀW of {} and the Marchenko–Pastur law: edges [{}, {}], {} below, {} above, Kolmogorov–Smirnov {}",
         found.weight,

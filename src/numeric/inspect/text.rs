@@ -58,7 +58,8 @@ fn extents(shape: &[usize]) -> String {
     shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
 }
 
-const COLUMNS: [&str; 9] = ["", "rows", "trace", "mean", "min", "max", "condition", "of nonzero", "rank (effective)"];
+const COLUMNS: [&str; 9] =
+    ["", "rows", "trace", "mean", "min", "max", "condition", "of nonzero", "rank (effective)"];
 
 /// The numbers of every spectrum, the names of the columns first.
 pub(super) fn rows(block: &BlockReport) -> Vec<Vec<String>> {
@@ -91,7 +92,11 @@ fn remarks(block: &BlockReport) -> Vec<String> {
 
 /// What was found beyond the spectra, as paragraphs.
 fn findings(block: &BlockReport) -> String {
-    let parts = [block.marchenko.as_ref().map(marchenko), block.skip.as_ref().map(skip), block.global.as_ref().map(global)];
+    let parts = [
+        block.marchenko.as_ref().map(marchenko),
+        block.skip.as_ref().map(skip),
+        block.global.as_ref().map(global),
+    ];
     parts.into_iter().flatten().collect()
 }
 
@@ -276,7 +281,10 @@ fn closing(report: &Report) -> String {
     let grades = verdict::ranking(report);
     let mut text = match grades.is_empty() {
         true => String::new(),
-        false => "\nverdict: what hinders the backward flow most, in decades (powers of ten; docs/inspect.md)\n".to_string(),
+        false => {
+            "\nverdict: what hinders the backward flow most, in decades (powers of ten; docs/inspect.md)\n"
+                .to_string()
+        }
     };
     for (i, grade) in grades.iter().enumerate() {
         text += &format!("  {}. {}\n", i + 1, sentence(grade));
