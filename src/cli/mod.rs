@@ -14,6 +14,7 @@ mod new;
 mod output;
 mod summary;
 mod train;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,7 @@ enum Verb {
     Summary(summary::Args),
     Explain(explain::Args),
     Inspect(inspect::Args),
+    Verify(verify::Args),
     Train(train::Args),
     Build(build::Args),
     Bench(bench::Args),
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
         Verb::Summary(args) => summary::run(args),
         Verb::Explain(args) => explain::run(args),
         Verb::Inspect(args) => inspect::run(args),
+        Verb::Verify(args) => verify::run(args),
         Verb::Train(args) => train::run(args),
         Verb::Build(args) => build::run(args),
         Verb::Bench(args) => bench::run(args),
