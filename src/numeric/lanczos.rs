@@ -50,7 +50,8 @@ pub struct Estimate {
     pub trace: Bounded,
     /// ‖H‖²_F, likewise.
     pub square: Bounded,
-    /// Quadrature of the density: values and weights that sum to one, by value.
+    /// Quadrature of the density: values and weights that sum to one, by value. Values within their residual of zero are
+    /// zero.
     pub nodes: Vec<(f64, f64)>,
 }
 
@@ -150,8 +151,10 @@ fn summary(dim: usize, steps: usize, runs: &[Run]) -> Estimate {
     let n = dim as f64;
     let first = |of: fn(&Run) -> f64| mean(&runs.iter().map(|run| n * of(run)).collect::<Vec<f64>>());
     let share = 1.0 / runs.len() as f64;
-    let mut nodes: Vec<(f64, f64)> =
-        all.iter().flatten().map(|&(value, weight, _)| (value, weight * share)).collect();
+    // What cannot be told from zero counts as zero.
+    let resolved = |value: f64, error: f64| if value.abs() > error { value } else { 0.0 };
+    let node = |&(value, weight, error): &(f64, f64, f64)| (resolved(value, error), weight * share);
+    let mut nodes: Vec<(f64, f64)> = all.iter().flatten().map(node).collect();
     nodes.sort_by(|a, b| a.0.total_cmp(&b.0));
     Estimate {
         dim,
