@@ -269,6 +269,7 @@ mod tests {
         let text = verdict(&report);
         let expected = "FAILED  block h1, Jacobian by W: worst at z_b[0, 1] by W[2, 3], 5.000000000e-1 by the formula, 2.500000000e-1 by differences";
         assert!(text.contains(expected) && text.ends_with("1 of 2 formulas do not hold\n"), "{text}");
-        assert_eq!(table(&report.blocks[0]), "\nh1      Jacobian\nW        5.0e-1\nb       1.0e-12\n");
+        let rows: Vec<String> = table(&report.blocks[0]).lines().map(|line| line.replace("  ", "")).collect();
+        assert_eq!(rows, ["", "h1Jacobian", "W 5.0e-1", "b1.0e-12"]);
     }
 }
