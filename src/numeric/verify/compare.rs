@@ -1,5 +1,6 @@
 //! One block: its formulas and the differences, direction by direction.
 
+use crate::sym::formula::text::text;
 use ndarray::{Array2, ArrayView1};
 
 use super::Options;
@@ -55,7 +56,8 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let mut comparison =
             Comparison { reference, derived, block, options, arguments: vec![], output, cotangent, losses };
         let names = crate::hessian::local::display_names(comparison.derived.block());
-        let params = names.into_iter().enumerate().map(|(place, name)| (Argument::Param(place), name));
+        let shown = names.into_iter().map(|name| text(&name.into()));
+        let params = shown.enumerate().map(|(place, name)| (Argument::Param(place), name));
         let both = [(Argument::Input, "z".to_string())].into_iter().chain(params);
         let all: Vec<_> = both.chain([(Argument::Output, "z_b".to_string())]).collect();
         for (argument, name) in all {
