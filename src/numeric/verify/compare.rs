@@ -130,7 +130,7 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let along = |direction: &Direction| ArrayView1::from(&direction.entries).dot(&gradient);
         let usual = self.mean_loss();
         let all = self.arguments[place].directions.list.iter().map(along);
-        let scale = all.fold(NOTHING * usual, |scale: f64, slope| scale.max(slope.abs()));
+        let scale = believable(all.fold(0.0, |scale: f64, slope| scale.max(slope.abs())), usual);
         for nth in 0..self.arguments[place].directions.list.len() {
             let estimate =
                 self.with_redraws(place, nth, |this, direction| this.loss_slope(place, direction, scale))?;
@@ -210,7 +210,7 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let argument = self.arguments[place].argument;
         let images = self.derived.jacobian(argument, &self.matrix(place));
         let usual = largest(self.output.iter());
-        let scale = largest(images.iter()).max(NOTHING * usual);
+        let scale = believable(largest(images.iter()), usual);
         for nth in 0..self.arguments[place].directions.list.len() {
             let estimate =
                 self.with_redraws(place, nth, |this, direction| this.output_slope(place, direction, scale))?;
@@ -246,7 +246,7 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let forms = self.derived.loss_hessian(&directions).dot(&directions.t());
         let pairs = self.arguments[place].directions.pairs(&self.arguments[place].directions, true);
         let usual = self.mean_loss();
-        let scale = largest(forms.iter()).max(NOTHING * usual);
+        let scale = believable(largest(forms.iter()), usual);
         let mut numbers = Some(vec![]);
         for (row, column) in pairs {
             let [u, v] = [row, column].map(|nth| &self.arguments[place].directions.list[nth].entries[..]);
@@ -280,7 +280,7 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let residual = self.derived.residual(arguments.0, arguments.1, &columns).dot(&rows.t());
         let usual = self.usual();
         let scales = [largest(product.iter()), largest(residual.iter())];
-        let scales = [0, 1].map(|i: usize| scales[i].max(NOTHING * usual[i]));
+        let scales = [0, 1].map(|i: usize| believable(scales[i], usual[i]));
         let mut numbers = [const { Some(vec![]) }; 3];
         let pairs = self.arguments[row].directions.pairs(&self.arguments[column].directions, row == column);
         let sampled =
@@ -539,6 +539,13 @@ fn mixed(
         }
     }
     (value, rounding)
+}
+
+/// The magnitude by which differences are measured: the derived one, unless that is out of all proportion to what is
+/// usual. Differences on far too wide a step agree well enough with each other to be measured by such a number.
+fn believable(derived: f64, usual: f64) -> f64 {
+    const OUT_OF_PROPORTION: f64 = 1e3;
+    derived.clamp(NOTHING * usual, OUT_OF_PROPORTION * usual)
 }
 
 fn largest<'v>(values: impl Iterator<Item = &'v f64>) -> f64 {
