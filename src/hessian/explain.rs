@@ -196,7 +196,6 @@ pub fn explain(
             blocks.push(Section { name: block.name.clone(), position: index + 1, content });
             continue;
         }
-        known.insert(key, block.name.clone());
         let mut own = explain_block(&mut graph, block, options);
         own.written = source;
         let alike =
@@ -205,6 +204,11 @@ pub fn explain(
             Some(section) => Content::As(section.name.clone()),
             None => Content::Own(Box::new(own)),
         };
+        let first = match &content {
+            Content::As(other) => other.clone(),
+            Content::Own(_) => block.name.clone(),
+        };
+        known.insert(key, first);
         blocks.push(Section { name: block.name.clone(), position: index + 1, content });
     }
     let mut sizes: Vec<String> =

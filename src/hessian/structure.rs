@@ -241,9 +241,8 @@ impl<'g, 'b> Finder<'g, 'b> {
                 (false, true) => row(&derived.wrt),
                 _ => Formula::call("vec", vec![name.clone()]),
             };
-            let index = if rows { vec!["i".to_string()] } else { vec![] };
             let matrix = match rows {
-                true => h(name.clone()).indexed(index),
+                true => h(Formula::List(vec![name.clone(), "i".into()])),
                 false => h(name.clone()),
             };
             let mut text: Vec<Span> = vec![zero(vec![matrix, vector]).into()];

@@ -100,8 +100,8 @@ fn merged(graph: &mut Graph, jacobian: &Operator, residual: &Operator) -> Option
 pub const MOST_PAIRS: usize = 45;
 
 /// Whether a block has few enough parameters for mixed second derivatives.
-pub fn has_few_pairs(block: &BlockExprs) -> bool {
-    block.params.len() * block.params.len().saturating_sub(1) / 2 <= MOST_PAIRS
+pub fn has_few_pairs(parameters: usize) -> bool {
+    parameters * parameters.saturating_sub(1) / 2 <= MOST_PAIRS
 }
 
 /// Second derivatives by two different parameters of the block; none where there are too many pairs.
@@ -112,14 +112,15 @@ pub fn crosses(
     letter: &dyn Fn(&Graph, crate::axes::Axis) -> Letter,
 ) -> Result<Vec<Cross>, TooManyTerms> {
     let mut found = Vec::new();
-    if !has_few_pairs(block) {
+    if !has_few_pairs(block.params.len()) {
         return Ok(found);
     }
     for (row, first) in block.params.iter().enumerate() {
         for (column, second) in block.params.iter().enumerate().skip(row + 1) {
             let operator = cotangent.residual(graph, block, first.value, second.value)?;
             if !operator.terms.is_empty() {
-                let few = &operator.terms[..if operator.terms.len() > MOST_ENTRIES { 0 } else { operator.terms.len() }];
+                let few = &operator.terms
+                    [..if operator.terms.len() > MOST_ENTRIES { 0 } else { operator.terms.len() }];
                 let entries = few.iter().map(|term| entry(graph, term, letter)).collect();
                 found.push(Cross { row, column, operator, entries });
             }

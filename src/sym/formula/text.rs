@@ -64,6 +64,7 @@ fn named(name: &Name) -> String {
 fn indexable(inner: &Formula) -> String {
     match inner {
         Formula::Name(name) if name.number > 0 => format!("({})", named(name)),
+        Formula::Of(..) => format!("({})", text(inner)),
         _ => at_least(inner, Level::Atom),
     }
 }
