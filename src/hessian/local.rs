@@ -3,9 +3,9 @@
 pub mod exact;
 
 use super::BlockExprs;
-use super::factors::{WEIGHT_ROLE, matrix_of};
-use super::facts::{Normalized, Step, normalized_by, power_of};
+use super::facts::{Step, power_of};
 use super::jacobian::{TooManyTerms, hessian, jacobian_with_steps};
+use super::paper::standardized;
 use crate::axes::BATCH;
 use crate::sym::formula::{Accent, Big, Formula, Letter, Name, text::text};
 use crate::sym::graph::{Expr, Graph, Node, Reduction};
@@ -427,28 +427,23 @@ pub fn loss_hessian_formula<'g>(graph: &'g Graph, printer: &mut Printer<'g>, ope
 
 /// The paper's form of a block whose normalization directly follows its one weight: statistics held constant, ε and
 /// γ left out, activations ignored. (H_z, H_W of row i); `None` where the paper gives none.
-pub fn paper_form(graph: &Graph, block: &BlockExprs) -> Option<PaperForm> {
-    let weights: Vec<_> = block.params.iter().filter(|param| param.role == WEIGHT_ROLE).collect();
-    let [weight] = weights[..] else { return None };
-    matrix_of(graph, block, weight.value)?;
-    let linear = graph.between(&[block.output], &[weight.value]);
-    let contraction =
-        linear.iter().copied().find(|&expr| matches!(graph.node(expr), Node::Contract { .. }))?;
-    let standardized = linear.iter().any(|&expr| standardizes(graph, expr, contraction));
-    standardized.then(|| PaperForm::of_rows(&pretty_name(&weight.name)))
+pub fn paper_form(graph: &Graph, block: &BlockExprs) -> Option<PaperFormulas> {
+    let weight = standardized(graph, block)?.weight;
+    let param = block.params.iter().find(|param| param.value == weight)?;
+    Some(PaperFormulas::of_rows(&pretty_name(&param.name)))
 }
 
 /// The Hessians as the paper prints them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PaperForm {
+pub struct PaperFormulas {
     pub of_z: Formula,
     /// Of every row i of the weight.
     pub of_w: Statement,
 }
 
-impl PaperForm {
+impl PaperFormulas {
     /// H̃_z = Σᵢ wᵢ wᵢᵀ/Varᵢ and, for each row, H̃_W = Σⱼ zⱼ zⱼᵀ/(m·Varᵢ).
-    fn of_rows(weight: &Name) -> PaperForm {
+    fn of_rows(weight: &Name) -> PaperFormulas {
         let variance = Formula::from("Var").indexed(vec!["i".to_string()]);
         let row = Formula::from(Name::new(weight.base.to_lowercase())).indexed(vec!["i".to_string()]);
         let data = Formula::from("z").indexed(sample());
@@ -456,7 +451,7 @@ impl PaperForm {
         let over = |above, below| Formula::Fraction(vec![above], below);
         let of_z = over(outer(row), vec![variance.clone()]);
         let of_w = over(outer(data), vec!["m".into(), variance]);
-        PaperForm {
+        PaperFormulas {
             of_z: Formula::big(Big::Sum, vec!["i".to_string()], of_z),
             of_w: Statement {
                 formula: Formula::big(Big::Sum, sample(), of_w),
@@ -464,15 +459,4 @@ impl PaperForm {
             },
         }
     }
-}
-
-/// Whether `expr` is the mean square, over the batch, of `value` less its mean.
-fn standardizes(graph: &Graph, expr: Expr, value: Expr) -> bool {
-    let Node::Reduce(Reduction::Mean, over, square) = graph.node(expr) else { return false };
-    let Node::Pow(centred, _) = graph.node(*square) else { return false };
-    let Node::Add(terms) = graph.node(*centred) else { return false };
-    let directly = terms.contains(&value);
-    directly
-        && over.contains(&BATCH)
-        && normalized_by(graph, *centred, expr) == Some(Normalized::Standardized)
 }

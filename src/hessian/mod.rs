@@ -9,6 +9,7 @@ pub mod facts;
 pub mod jacobian;
 pub mod local;
 pub mod moments;
+pub mod paper;
 pub mod program;
 pub mod rules;
 pub mod structure;

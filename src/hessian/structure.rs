@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::facts::power_of;
 use super::jacobian::hessian;
-use super::local::{Derived, PaperForm, Span, loss_curvature};
+use super::local::{Derived, PaperFormulas, Span, loss_curvature};
 use super::moments::GUARD;
 use super::{BlockExprs, BlockParam};
 use crate::axes::{Axis, BATCH};
@@ -48,7 +48,7 @@ pub fn notes(
     graph: &mut Graph,
     block: &BlockExprs,
     derived: &[Option<&Derived>],
-    paper: Option<&PaperForm>,
+    paper: Option<&PaperFormulas>,
 ) -> Vec<Note> {
     let mut finder = Finder::new(graph, block);
     let mut notes = finder.ranks(derived);
@@ -291,7 +291,7 @@ impl<'g, 'b> Finder<'g, 'b> {
         )]
     }
 
-    fn claims(&self, derived: &[Option<&Derived>], paper: Option<&PaperForm>) -> Vec<Note> {
+    fn claims(&self, derived: &[Option<&Derived>], paper: Option<&PaperFormulas>) -> Vec<Note> {
         let mut notes = Vec::new();
         let weights: Vec<&BlockParam> =
             self.block.params.iter().filter(|param| param.role == super::factors::WEIGHT_ROLE).collect();

@@ -166,9 +166,11 @@ fn explain_writes_every_format() {
     let user = User::new();
     let exact = user.blkc("explain net.blk --form exact").good().stdout;
     assert!(exact.contains("R_z"), "{exact}");
-    let begins = [("latex", "\\documentclass"), ("html", "<!DOCTYPE html>"), ("json", "{"), ("text", "network ")];
+    let begins =
+        [("latex", "\\documentclass"), ("html", "<!DOCTYPE html>"), ("json", "{"), ("text", "network ")];
     for (format, begin) in begins {
-        let page = user.blkc(&format!("explain net.blk --form exact --steps --format {format}")).good().stdout;
+        let page =
+            user.blkc(&format!("explain net.blk --form exact --steps --format {format}")).good().stdout;
         assert!(page.starts_with(begin), "{format}: {page}");
     }
 }

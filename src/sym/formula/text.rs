@@ -142,3 +142,15 @@ fn at_least(formula: &Formula, level: Level) -> String {
         false => text(formula),
     }
 }
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(&named(self))
+    }
+}
+
+impl std::fmt::Display for Formula {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(&text(self))
+    }
+}
