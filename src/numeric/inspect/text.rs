@@ -82,7 +82,10 @@ fn is_repeated(hessians: &Hessians, form: Form) -> bool {
 fn remarks(block: &BlockReport) -> Vec<String> {
     let mut remarks = Vec::new();
     if block.of_input.forms.is_empty() {
-        remarks.push("the paper gives no form for this block (a batch norm right behind its one weight has one)".into());
+        remarks.push(
+            "the paper gives no form for this block (a batch norm right behind its one weight has one)"
+                .into(),
+        );
     }
     for (letter, hessians) in block.hessians() {
         for (form, spectrum) in &hessians.forms {
@@ -274,7 +277,11 @@ fn global(found: &Global) -> String {
     if let Some(exact) = &found.identities {
         text += &format!(
             "    spec⁺(G_b) = spec⁺(Ĥ_b A_b A_bᵀ) to {}; h_(b−1) = {} = h_b m_z + tr(Ĥ°K°)/N_(b−1) = {} {} {}\n",
-            if exact.spectra_differ < ROUNDING { "rounding".into() } else { scientific(exact.spectra_differ) },
+            if exact.spectra_differ < ROUNDING {
+                "rounding".into()
+            } else {
+                scientific(exact.spectra_differ)
+            },
             number(exact.below),
             number(exact.product),
             if exact.correlation < 0.0 { "−" } else { "+" },
