@@ -51,7 +51,8 @@ fn estimates_agree_with_full_spectra() {
     let network = network(NORMALIZED, 16);
     let full = report(&network, &Options::new(&network));
     let effort = Effort { probes: 24, ..Effort::default() };
-    let estimated = report(&network, &Options { largest_block: 0, effort, seed: 3, ..Options::new(&network) });
+    let estimated =
+        report(&network, &Options { largest_block: 0, effort, seed: 3, ..Options::new(&network) });
     for (full, estimated) in full.blocks.iter().zip(&estimated.blocks) {
         for ((letter, full), (_, estimated)) in full.hessians().into_iter().zip(estimated.hessians()) {
             for form in [Form::GaussNewton, Form::Exact] {
@@ -63,7 +64,8 @@ fn estimates_agree_with_full_spectra() {
 }
 
 fn estimate_agrees(what: &str, full: &Spectrum, found: &Spectrum) {
-    let (Known::Full { eigenvalues, .. }, Known::Estimated { estimate, trace_is_exact }) = (&full.known, &found.known)
+    let (Known::Full { eigenvalues, .. }, Known::Estimated { estimate, trace_is_exact }) =
+        (&full.known, &found.known)
     else {
         panic!("{what}: {full:?} {found:?}");
     };
@@ -92,7 +94,8 @@ fn lanczos_finds_both_ends_of_an_indefinite_matrix() {
     let mut random = SplitMix64::new(4);
     let reflector = Array1::from_shape_fn(n, |_| random.gaussian());
     let reflector = &reflector / reflector.dot(&reflector).sqrt();
-    let values = Array1::from_shape_fn(n, |i| if i == 0 { -3.0 } else { 1.0 + 4.0 * (i as f64 / n as f64).powi(8) });
+    let values =
+        Array1::from_shape_fn(n, |i| if i == 0 { -3.0 } else { 1.0 + 4.0 * (i as f64 / n as f64).powi(8) });
     // H = Q diag(values) Q with the reflection Q = I − 2 r rᵀ.
     let reflect = |v: Array1<f64>| {
         let along = 2.0 * reflector.dot(&v);
@@ -109,7 +112,12 @@ fn lanczos_finds_both_ends_of_an_indefinite_matrix() {
     let found = estimate(n, &mut apply, 7, Effort { most: 120, ..Effort::default() });
     assert!(near(found.min.value, -3.0, 1e-8), "{:?}", found.min);
     assert!(near(found.max.value, values[n - 1], found.max.error + 1e-8), "{:?}", found.max);
-    assert!(near(found.trace.value, values.sum(), 5.0 * found.trace.error), "{:?} {}", found.trace, values.sum());
+    assert!(
+        near(found.trace.value, values.sum(), 5.0 * found.trace.error),
+        "{:?} {}",
+        found.trace,
+        values.sum()
+    );
     assert_eq!(found, estimate(n, &mut apply, 7, Effort { most: 120, ..Effort::default() }));
 }
 
@@ -225,7 +233,9 @@ fn shortcuts_are_found_by_structure() {
     assert_eq!(shape("residual(dense(4) |> relu |> dense(4))"), Some((true, true)));
     assert_eq!(shape("residual(dense(4) |> batch_norm) |> relu"), Some((true, false)));
     assert_eq!(shape("residual(dense(6) |> tanh |> dense(2), shortcut = dense(2))"), Some((false, true)));
-    for plain in ["dense(4, bias = true)", "dense(4) |> batch_norm |> relu", "layer_norm", "tanh", "dense(4) |> gelu"] {
+    for plain in
+        ["dense(4, bias = true)", "dense(4) |> batch_norm |> relu", "layer_norm", "tanh", "dense(4) |> gelu"]
+    {
         assert_eq!(shape(plain), None, "{plain}");
     }
 }

@@ -57,10 +57,7 @@ impl Spectrum {
             condition: if full { largest / smallest } else { f64::INFINITY },
             condition_nonzero: (!nonzero.is_empty()).then(|| largest / smallest),
             rank: nonzero.len() as f64,
-            effective_rank: participation(
-                nonzero.iter().sum(),
-                nonzero.iter().map(|size| size * size).sum(),
-            ),
+            effective_rank: participation(nonzero.iter().sum(), nonzero.iter().map(|size| size * size).sum()),
             known: Known::Full { eigenvalues, blocks },
         }
     }
@@ -96,6 +93,14 @@ impl Spectrum {
     /// tr H / dim, the mean eigenvalue.
     pub fn mean(&self) -> f64 {
         if self.dim == 0 { 0.0 } else { self.trace / self.dim as f64 }
+    }
+
+    /// Of the positive eigenvalues that do not count as zero.
+    pub fn geometric_mean(&self) -> f64 {
+        let positive = self.density().into_iter().filter(|node| node.0 > RANK_TOLERANCE * self.max);
+        let (logarithms, mass) = positive
+            .fold((0.0, 0.0), |(sum, mass), (value, weight)| (sum + weight * value.ln(), mass + weight));
+        if mass > 0.0 { (logarithms / mass).exp() } else { 0.0 }
     }
 
     /// The density as values and weights that sum to one: the eigenvalues themselves, or the quadrature's nodes.
@@ -159,11 +164,7 @@ pub fn spectrum(point: &mut Point, products: &Products, request: Request) -> Res
         if good { images } else { ndarray::Array2::zeros(images.raw_dim()) }
     };
     let estimate = lanczos::estimate(products.dim(), &mut apply, request.seed, request.effort);
-    if finite {
-        Ok(Spectrum::estimated(estimate, request.trace, request.rank_bound))
-    } else {
-        Err(NotFinite)
-    }
+    if finite { Ok(Spectrum::estimated(estimate, request.trace, request.rank_bound)) } else { Err(NotFinite) }
 }
 
 /// Entries of a Hessian overflow.

@@ -133,7 +133,9 @@ impl Evaluator<'_> {
             Node::Symbol(symbol) => self.symbol(*symbol),
             Node::Add(args) => self.folded(&axes, args, |sum, entry| *sum += entry),
             Node::Mul(args) => self.folded(&axes, args, |product, entry| *product *= entry),
-            Node::Pow(base, exponent) => self.folded(&axes, &[*base, *exponent], power(self.single(*exponent))),
+            Node::Pow(base, exponent) => {
+                self.folded(&axes, &[*base, *exponent], power(self.single(*exponent)))
+            }
             Node::Apply(function, args) => self.entrywise(&axes, args, |entries| function.0.eval(entries)),
             Node::Reduce(how, over, arg) => self.reduce(*how, over, *arg),
             Node::Contract { left, right, over } => self.contract(&axes, *left, *right, over),

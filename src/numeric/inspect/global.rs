@@ -101,7 +101,9 @@ pub fn inspect(
 /// m_W ∏_{k>b} m_z in mode `trace`, over all parameters of the block. Both carry the 1/m of Hess(l) and the sum over
 /// samples that the normalized factors leave out: they cancel.
 fn heuristic(point: &Point, block: usize, factors: &[ModeFactors]) -> f64 {
-    let Some(exact) = factors.iter().find(|factors| factors.mode == ScaleMode::Trace) else { return f64::NAN };
+    let Some(exact) = factors.iter().find(|factors| factors.mode == ScaleMode::Trace) else {
+        return f64::NAN;
+    };
     let sizes = point.blocks[block].params.iter().map(|param| point.size(param.value) as f64);
     let weighted: f64 = sizes.clone().zip(&exact.m_w).map(|(size, m_w)| size * m_w).sum();
     exact.m * weighted / sizes.sum::<f64>()
@@ -133,7 +135,9 @@ fn identities(point: &mut Point, block: usize, above: &Array2<f64>, found: &Spec
 /// Eigenvalues of Ĥ A Aᵀ through the symmetric R A Aᵀ R, R = Ĥ^½: the same but for zeros.
 fn co_gram(above: &Array2<f64>, a: &Array2<f64>) -> Vec<f64> {
     let (values, vectors) = eigen::symmetric(above);
-    let root = Array2::from_diag(&values.iter().map(|value| value.max(0.0).sqrt()).collect::<ndarray::Array1<f64>>());
+    let root = Array2::from_diag(
+        &values.iter().map(|value| value.max(0.0).sqrt()).collect::<ndarray::Array1<f64>>(),
+    );
     let half = root.dot(&vectors.t().dot(a));
     eigen::eigenvalues(&half.dot(&half.t()))
 }

@@ -122,6 +122,7 @@ pub fn compare(name: &str, matrix: &Array2<f64>) -> Option<MarchenkoPastur> {
 /// sup |F_n − F| for the values F(x₁) ≤ F(x₂) ≤ … of a sample.
 fn distance(shares: &[f64]) -> f64 {
     let n = shares.len() as f64;
-    let at = |(i, share): (usize, &f64)| (share - i as f64 / n).abs().max((share - (i as f64 + 1.0) / n).abs());
+    let at =
+        |(i, share): (usize, &f64)| (share - i as f64 / n).abs().max((share - (i as f64 + 1.0) / n).abs());
     shares.iter().enumerate().map(at).fold(0.0, f64::max)
 }

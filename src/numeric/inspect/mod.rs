@@ -193,7 +193,9 @@ fn finite_loss(point: &mut Point) -> Result<f64, String> {
 }
 
 fn overflow(what: &str) -> String {
-    format!("{what} is not finite at these weights and samples: the evaluation in f64 overflows or divides by zero")
+    format!(
+        "{what} is not finite at these weights and samples: the evaluation in f64 overflows or divides by zero"
+    )
 }
 
 /// The factors of every block in every mode.
@@ -375,17 +377,13 @@ fn kernel_matrices(point: &mut Point, kernel: &Kernel) -> Vec<Array2<f64>> {
     let size = point.graph.axes.size(&kernel.rows);
     let axes = [&kernel.shared[..], &kernel.rows, &kernel.columns].concat();
     let entries = point.entries_along(kernel.expr, &axes);
-    let matrix = |part: &[f64]| {
-        Array2::from_shape_vec((size, size), part.to_vec()).expect("rows times columns")
-    };
+    let matrix =
+        |part: &[f64]| Array2::from_shape_vec((size, size), part.to_vec()).expect("rows times columns");
     entries.chunks(size * size).map(matrix).collect()
 }
 
 /// The paper's form of one block with its values: H̃_z, and H̃_W per row.
-pub fn paper_matrices(
-    point: &mut Point,
-    block: usize,
-) -> Option<(Array2<f64>, Vec<Array2<f64>>)> {
+pub fn paper_matrices(point: &mut Point, block: usize) -> Option<(Array2<f64>, Vec<Array2<f64>>)> {
     let block = point.blocks[block].clone();
     let PaperForm { of_input, of_weight } = paper_form(&mut point.graph, &block)?;
     Some((kernel_matrices(point, &of_input).remove(0), kernel_matrices(point, &of_weight)))

@@ -7,6 +7,7 @@
 
 use ndarray::{Array2, Axis as Dim, Slice};
 
+use crate::axes::BATCH;
 use crate::hessian::BlockExprs;
 use crate::hessian::jacobian::jacobian;
 use crate::numeric::eigen;
@@ -15,7 +16,6 @@ use crate::sym::differentiate::arguments;
 use crate::sym::graph::Node;
 use crate::sym::operator::{Operator, Term, index_of};
 use crate::sym::{Expr, Graph, dense};
-use crate::axes::BATCH;
 
 /// Entries of the largest Jacobian that is written out.
 const MOST_ENTRIES: usize = 1 << 20;
@@ -135,7 +135,8 @@ pub fn inspect(point: &mut Point, block: usize) -> Option<Skip> {
     }
     let whole = blocks(point, &whole, per_sample);
     let straight = blocks(point, &straight, per_sample);
-    skip.jacobians = whole.iter().zip(&straight).map(|(whole, straight)| conditions(whole, straight)).collect();
+    skip.jacobians =
+        whole.iter().zip(&straight).map(|(whole, straight)| conditions(whole, straight)).collect();
     Some(skip)
 }
 

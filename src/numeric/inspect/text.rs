@@ -60,7 +60,8 @@ fn extents(shape: &[usize]) -> String {
     shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
 }
 
-const COLUMNS: [&str; 9] = ["", "rows", "trace", "mean", "min", "max", "condition", "of nonzero", "rank (effective)"];
+const COLUMNS: [&str; 9] =
+    ["", "rows", "trace", "mean", "min", "max", "condition", "of nonzero", "rank (effective)"];
 
 /// The numbers of every spectrum, the names of the columns first.
 pub(super) fn rows(block: &BlockReport) -> Vec<Vec<String>> {
@@ -81,7 +82,10 @@ fn is_repeated(hessians: &Hessians, form: Form) -> bool {
 fn remarks(block: &BlockReport) -> Vec<String> {
     let mut remarks = Vec::new();
     if block.of_input.forms.is_empty() {
-        remarks.push("the paper gives no form for this block (a batch norm right behind its one weight has one)".into());
+        remarks.push(
+            "the paper gives no form for this block (a batch norm right behind its one weight has one)"
+                .into(),
+        );
     }
     for (letter, hessians) in block.hessians() {
         for (form, spectrum) in &hessians.forms {
@@ -96,7 +100,11 @@ fn remarks(block: &BlockReport) -> Vec<String> {
 
 /// What was found beyond the spectra, as paragraphs.
 fn findings(block: &BlockReport) -> String {
-    let parts = [block.marchenko.as_ref().map(marchenko), block.skip.as_ref().map(skip), block.global.as_ref().map(global)];
+    let parts = [
+        block.marchenko.as_ref().map(marchenko),
+        block.skip.as_ref().map(skip),
+        block.global.as_ref().map(global),
+    ];
     parts.into_iter().flatten().collect()
 }
 
@@ -269,7 +277,11 @@ fn global(found: &Global) -> String {
     if let Some(exact) = &found.identities {
         text += &format!(
             "    spec⁺(G_b) = spec⁺(Ĥ_b A_b A_bᵀ) to {}; h_(b−1) = {} = h_b m_z + tr(Ĥ°K°)/N_(b−1) = {} {} {}\n",
-            if exact.spectra_differ < ROUNDING { "rounding".into() } else { scientific(exact.spectra_differ) },
+            if exact.spectra_differ < ROUNDING {
+                "rounding".into()
+            } else {
+                scientific(exact.spectra_differ)
+            },
             number(exact.below),
             number(exact.product),
             if exact.correlation < 0.0 { "−" } else { "+" },
@@ -283,7 +295,10 @@ fn closing(report: &Report) -> String {
     let grades = verdict::ranking(report);
     let mut text = match grades.is_empty() {
         true => String::new(),
-        false => "\nverdict: what hinders the backward flow most, in decades (powers of ten; docs/inspect.md)\n".to_string(),
+        false => {
+            "\nverdict: what hinders the backward flow most, in decades (powers of ten; docs/inspect.md)\n"
+                .to_string()
+        }
     };
     for (i, grade) in grades.iter().enumerate() {
         text += &format!("  {}. {}\n", i + 1, sentence(grade));
