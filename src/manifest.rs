@@ -3,6 +3,11 @@
 use std::collections::HashMap;
 
 use blk_runtime::manifest as rt;
+use blk_runtime::program::TRAIN;
+
+mod probes;
+
+use probes::Probes;
 
 use crate::axes::Axis;
 use crate::codegen::{llvm, target::Target};
@@ -40,7 +45,7 @@ pub fn manifest(
         task: describe.task(),
         arena_bytes: lowered.program.arena_bytes,
         scratch_bytes: scratch,
-        routines: lowered.program.routines.iter().map(routine).collect(),
+        routines: lowered.program.routines.iter().map(|routine| describe.routine(routine)).collect(),
         tensors: describe.tensors(),
         scalars: describe.scalars(),
         hypers: describe.hypers(),
@@ -151,6 +156,18 @@ impl Describe<'_> {
         }
     }
 
+    fn routine(&self, routine: &loops::Routine) -> rt::Routine {
+        let probes = (routine.name == TRAIN).then(|| Probes::new(self.plan, self.lowered));
+        let level = |(index, level): (usize, &loops::Level)| rt::Level {
+            symbol: llvm::symbol(&routine.name, index),
+            serial: level.serial,
+            groups: level.groups.iter().map(group).collect(),
+            probes: probes.as_ref().map_or(vec![], |probes| probes.of(level)),
+        };
+        let levels = routine.levels.iter().enumerate().map(level).collect();
+        rt::Routine { name: routine.name.clone(), levels }
+    }
+
     fn defaults(&self) -> rt::Defaults {
         match &self.network.training {
             None => rt::Defaults { data: None, epochs: 1, seed: 0, normalize: true },
@@ -168,22 +185,26 @@ fn flops(table: &HashMap<Tag, u64>, block: usize, pass: Pass) -> u64 {
     table.get(&Tag { block: block as u32, pass }).copied().unwrap_or(0)
 }
 
-fn routine(routine: &loops::Routine) -> rt::Routine {
-    let level = |(index, level): (usize, &loops::Level)| rt::Level {
-        symbol: llvm::symbol(&routine.name, index),
-        serial: level.serial,
-        groups: level.groups.iter().map(group).collect(),
-    };
-    rt::Routine { name: routine.name.clone(), levels: routine.levels.iter().enumerate().map(level).collect() }
-}
-
 fn group(group: &loops::Group) -> rt::Group {
     let pass = match group.pass {
-        loops::Pass::Forward => "forward",
-        loops::Pass::Backward => "backward",
-        loops::Pass::Update => "update",
+        loops::Pass::Forward => Pass::Forward,
+        loops::Pass::Backward => Pass::Backward,
+        loops::Pass::Update => Pass::Update,
     };
-    rt::Group { label: group.label.clone(), tasks: group.tasks(), block: group.block, pass: pass.into() }
+    rt::Group {
+        label: group.label.clone(),
+        tasks: group.tasks(),
+        block: group.block,
+        pass: pass_name(pass).into(),
+    }
+}
+
+fn pass_name(pass: Pass) -> &'static str {
+    match pass {
+        Pass::Forward => "forward",
+        Pass::Backward => "backward",
+        Pass::Update => "update",
+    }
 }
 
 /// FNV-1a over the lines: a name for the spec, whose lines are compared where it matters.

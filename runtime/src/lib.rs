@@ -10,6 +10,7 @@ mod busy;
 pub mod checkpoint;
 mod clock;
 pub mod data;
+mod divergence;
 mod error;
 pub mod features;
 pub mod header;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub const FACTOR_RANGE: (f64, f64) = (1e-18, 1e18);
 
 /// Raised when the meaning of the manifest changes; a runtime refuses another one.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// A level function: runs task `task` of its level on the arena at `base`. `scratch` is private to the thread, 64-byte
 /// aligned, of [`Manifest::scratch_bytes`] bytes.
@@ -82,6 +82,9 @@ pub struct Level {
     pub serial: bool,
     /// Tasks of the level are numbered group after group.
     pub groups: Vec<Group>,
+    /// In `train`: the floats that the level leaves, in the order in which they are computed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<Probe>,
 }
 
 impl Level {
@@ -98,6 +101,21 @@ pub struct Group {
     pub block: Option<u32>,
     /// `forward`, `backward`, `update`.
     pub pass: String,
+}
+
+/// A value of a training step, valid at the end of its level: where a number that is not finite is looked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    /// In words: `the output`, `the gradient of h1.dense.W`.
+    pub name: String,
+    /// Index into [`Manifest::blocks`].
+    pub block: Option<u32>,
+    /// As in [`Group`].
+    pub pass: String,
+    /// Bytes from the start of the arena.
+    pub offset: usize,
+    /// f32 entries.
+    pub len: usize,
 }
 
 /// A tensor that outlives a step.

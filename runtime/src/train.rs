@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use crate::batch::{self, Evaluation};
 use crate::clock::Clock;
 use crate::data::{self, Dataset, Order, Wanted};
+use crate::divergence::{self, Source};
 use crate::manifest::{Manifest, TensorKind};
 use crate::metrics::{self, Kind, Record};
 use crate::options::{LOG_EVERY, TrainOptions};
 use crate::pool::Pool;
-use crate::program::{EVAL, INIT, Program, RoutineId, TRAIN};
+use crate::program::{EVAL, INIT, Program, RoutineId, Snapshot, TRAIN};
 use crate::report::{Epoch, Outcome, Reporter, Start, Step};
 use crate::run::{self, Description, Position, RunFolder};
 use crate::settings::Settings;
@@ -119,6 +120,8 @@ struct Session<'p> {
     /// Evaluation of the weights as they are.
     test: Option<Evaluation>,
     saved: Instant,
+    /// The last state without a number that is not finite, and its step, where there is no folder to read it from.
+    good: Option<(u64, Snapshot)>,
     /// Factors that can divide nothing were spoken of.
     warned: bool,
 }
@@ -145,6 +148,7 @@ impl<'p> Session<'p> {
             loss: None,
             test: None,
             saved: now,
+            good: None,
             warned: false,
             program,
             pool,
@@ -172,6 +176,9 @@ impl<'p> Session<'p> {
             }
             _ => None,
         };
+        if run.is_none() {
+            self.good = Some((self.position.step, self.program.snapshot()));
+        }
         self.run = run;
         Ok(())
     }
@@ -197,7 +204,7 @@ impl<'p> Session<'p> {
     fn steps(&mut self, out: &mut dyn Reporter, stop: &AtomicBool) -> Result<(), Error> {
         let mut reported = Instant::now();
         while self.position.step < self.end && !stop.load(Ordering::Relaxed) {
-            self.step()?;
+            self.step(out)?;
             if self.position.step.is_multiple_of(self.log_every) {
                 self.record(Kind::Step, self.samples_per_s())?;
             }
@@ -209,21 +216,21 @@ impl<'p> Session<'p> {
                 reported = now;
                 out.step(&self.step_report());
                 if now - self.saved >= SAVE_EVERY {
-                    self.save()?;
+                    self.save(out)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn step(&mut self) -> Result<(), Error> {
+    fn step(&mut self, out: &mut dyn Reporter) -> Result<(), Error> {
         batch::fill(self.program, &self.data.train, self.order.batch(self.position.step));
         self.clock.set(self.program, &mut self.pool, self.position.step);
         self.program.run(self.train, &mut self.pool);
         self.test = None;
         let loss = f64::from(self.program.f32_at(self.program.scalars().loss));
         if !loss.is_finite() {
-            return Err(self.not_finite(loss));
+            return Err(self.not_finite(loss, out));
         }
         self.loss = Some(loss);
         self.position.step += 1;
@@ -263,7 +270,7 @@ impl<'p> Session<'p> {
 
     /// The end of an epoch: evaluated, recorded, told, saved.
     fn epoch(&mut self, out: &mut dyn Reporter) -> Result<(), Error> {
-        self.check_finite()?;
+        self.check_finite(out)?;
         self.warn_of_factors(out);
         let samples_per_s = self.samples_per_s();
         self.evaluate();
@@ -282,7 +289,7 @@ impl<'p> Session<'p> {
         out.epoch(&report);
         self.keep_best(&report)?;
         (self.position.loss_sum, self.position.accuracy_sum) = (0.0, 0.0);
-        self.save()?;
+        self.save(out)?;
         (self.epoch_began, self.speed_before) = ((Instant::now(), self.position.step), samples_per_s);
         Ok(())
     }
@@ -354,15 +361,19 @@ impl<'p> Session<'p> {
         }
     }
 
-    fn save(&mut self) -> Result<(), Error> {
-        self.check_finite()?;
+    fn save(&mut self, out: &mut dyn Reporter) -> Result<(), Error> {
+        self.check_finite(out)?;
         self.saved = Instant::now();
-        self.run.as_mut().map_or(Ok(()), |run| run.save(self.program, &self.position))
+        match &mut self.run {
+            Some(run) => run.save(self.program, &self.position)?,
+            None => self.good = Some((self.position.step, self.program.snapshot())),
+        }
+        Ok(())
     }
 
     fn finish(mut self, out: &mut dyn Reporter, stop: &AtomicBool) -> Result<Outcome, Error> {
         let interrupted = self.position.step < self.end && stop.load(Ordering::Relaxed);
-        self.save()?;
+        self.save(out)?;
         if !interrupted {
             self.evaluate();
         }
@@ -402,26 +413,22 @@ impl<'p> Session<'p> {
     }
 
     /// The run stops here; what was saved before stays.
-    fn not_finite(&self, loss: f64) -> Error {
+    fn not_finite(&mut self, loss: f64, out: &mut dyn Reporter) -> Error {
         let step = self.position.step + 1;
-        let whose = match self.infected().as_slice() {
-            [] => "; all weights are still finite".to_string(),
-            names => format!("; not finite after it: {}", names.join(", ")),
-        };
-        self.diverged(format!("the loss of step {step} (epoch {}) is {loss}{whose}", self.epoch_of(step)))
+        let what = format!("the loss of step {step} (epoch {}) is {loss}", self.epoch_of(step));
+        self.diverged(what, step, out)
     }
 
     /// A step can have a finite loss and leave weights that are not: they are neither saved nor evaluated.
-    fn check_finite(&self) -> Result<(), Error> {
+    fn check_finite(&mut self, out: &mut dyn Reporter) -> Result<(), Error> {
         let step = self.position.step;
-        match self.infected().as_slice() {
-            [] => Ok(()),
-            names => Err(self.diverged(format!(
-                "not finite after step {step} (epoch {}): {}",
-                self.epoch_of(step),
-                names.join(", ")
-            ))),
+        let names: Vec<&str> = divergence::infected(self.program).take(4).collect();
+        if names.is_empty() {
+            return Ok(());
         }
+        let names = names.join(", ");
+        let what = format!("not finite after step {step} (epoch {}): {names}", self.epoch_of(step));
+        Err(self.diverged(what, step, out))
     }
 
     /// Epoch of a step, both counted from 1.
@@ -429,19 +436,34 @@ impl<'p> Session<'p> {
         step.saturating_sub(1) / self.order.steps_per_epoch() + 1
     }
 
-    /// Names of tensors with a number that is not finite, a few of them.
-    fn infected(&self) -> Vec<&str> {
-        let tensors = self.program.manifest().tensors.iter();
-        let infected = tensors.filter(|tensor| self.program.tensor(tensor).iter().any(|v| !v.is_finite()));
-        infected.map(|tensor| tensor.name.as_str()).take(4).collect()
-    }
-
-    fn diverged(&self, message: String) -> Error {
+    /// What happened after `step`, and where it began.
+    fn diverged(&mut self, what: String, step: u64, out: &mut dyn Reporter) -> Error {
+        let origin = self.origin(step, out).map_or(String::new(), |source| format!("; {source}"));
         let kept = match &self.run {
             Some(run) => format!("; {} keeps the last good state", run.path().display()),
             None => String::new(),
         };
-        Error::new(message).with_help(format!("try a smaller learning rate (--lr){kept}"))
+        Error::new(what + &origin).with_help(format!("try a smaller learning rate (--lr){kept}"))
+    }
+
+    /// Goes on from the last good state to `step`, to see where it went wrong.
+    fn origin(&mut self, step: u64, out: &mut dyn Reporter) -> Option<Source> {
+        let first = match (&self.run, &self.good) {
+            (Some(run), _) => run::read_state(run.path(), self.program).ok()?.step,
+            (None, Some((first, good))) => {
+                self.program.restore(good);
+                *first
+            }
+            (None, None) => return None,
+        };
+        if step > first + 1 {
+            out.warn(&format!("after step {step} not all numbers are finite; looking for the first of them from step {first} on"));
+        }
+        let (data, order, clock) = (&self.data, &mut self.order, &self.clock);
+        divergence::search(self.program, &mut self.pool, self.train, first..step, |program, pool, step| {
+            batch::fill(program, &data.train, order.batch(step));
+            clock.set(program, pool, step);
+        })
     }
 }
 
