@@ -81,6 +81,11 @@ fn aside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// Whether a file has the form of safetensors.
+pub fn is_sound(path: &Path) -> bool {
+    fs::read(path).is_ok_and(|bytes| SafeTensors::deserialize(&bytes).is_ok())
+}
+
 /// Reads the tensors of a file into the program, all or none; returns the metadata that [`save`] got.
 pub fn load(program: &mut Program, content: Content, path: &Path) -> Result<Option<String>, Error> {
     let bytes = fs::read(path).map_err(|cause| Error::file("read", path, cause))?;

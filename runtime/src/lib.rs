@@ -12,6 +12,7 @@ mod clock;
 pub mod data;
 mod divergence;
 mod error;
+mod events;
 pub mod features;
 pub mod header;
 pub mod interrupt;

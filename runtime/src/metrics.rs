@@ -1,5 +1,5 @@
-//! `metrics.jsonl`: one JSON object a line, appended as the run goes. (Other records of a run, such as event files for
-//! chart viewers, get the same [`Record`]s.)
+//! `metrics.jsonl`: one JSON object a line, appended as the run goes. (Event files for chart viewers get the same
+//! [`Record`]s.)
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -32,6 +32,8 @@ pub struct Record {
     pub test_loss: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_accuracy: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_top5: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_rmse: Option<f64>,
     /// Scale factors of every block that has some.

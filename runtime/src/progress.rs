@@ -15,6 +15,15 @@ pub struct Terminal {
     first: u64,
 }
 
+/// Takes the bar away, that what comes after a run that failed stands on a line of its own.
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 const BAR: &str = "{bar:24} {pos}/{len} {msg} ETA {eta}";
 
 impl Terminal {
@@ -106,12 +115,19 @@ impl Reporter for Terminal {
 
 fn scores(loss: f64, accuracy: Option<f64>) -> String {
     let accuracy = accuracy.map_or(String::new(), |accuracy| format!(" accuracy {accuracy:.4}"));
-    format!("loss {loss:.4}{accuracy}")
+    format!("loss {}{accuracy}", number(loss))
+}
+
+/// Four decimals, or powers of ten where those would say nothing.
+fn number(value: f64) -> String {
+    let size = value.abs();
+    if (size > 0.0 && size < 1e-3) || size >= 1e6 { format!("{value:.3e}") } else { format!("{value:.4}") }
 }
 
 fn evaluation(evaluation: &Evaluation) -> String {
-    let rmse = evaluation.rmse.map_or(String::new(), |rmse| format!(" rmse {rmse:.4}"));
-    format!("{}{rmse}", scores(evaluation.loss, evaluation.accuracy))
+    let named = |name: &str, value: Option<f64>| value.map_or(String::new(), |v| format!(" {name} {v:.4}"));
+    let more = named("top-5", evaluation.top5) + &named("rmse", evaluation.rmse);
+    scores(evaluation.loss, evaluation.accuracy) + &more
 }
 
 /// Lines for stdout; the last is `test accuracy: 0.9xxx` where classes were tested.
@@ -119,8 +135,9 @@ pub fn result_lines(outcome: &Outcome) -> Vec<String> {
     let mut lines = Vec::new();
     for (set, evaluation) in [("training", &outcome.train), ("test", &outcome.test)] {
         let Some(evaluation) = evaluation else { continue };
-        lines.push(format!("{set} loss: {:.4}", evaluation.loss));
-        lines.extend(evaluation.rmse.map(|rmse| format!("{set} rmse: {rmse:.4}")));
+        lines.push(format!("{set} loss: {}", number(evaluation.loss)));
+        lines.extend(evaluation.rmse.map(|rmse| format!("{set} rmse: {}", number(rmse))));
+        lines.extend(evaluation.top5.map(|top5| format!("{set} top-5 accuracy: {top5:.4}")));
         lines.extend(evaluation.accuracy.map(|accuracy| format!("{set} accuracy: {accuracy:.4}")));
     }
     lines

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::checkpoint::{self, Content};
+use crate::events::Events;
 use crate::manifest::{Manifest, Target};
 use crate::metrics::{Metrics, Record};
 use crate::program::Program;
@@ -93,6 +94,28 @@ impl Description {
     }
 }
 
+impl Description {
+    /// The run goes on with code for `target`; a warning where it is another one.
+    pub fn retarget(&mut self, target: &Target) -> Option<String> {
+        let before = std::mem::replace(&mut self.target, target.clone());
+        let only = |these: &Target, others: &Target| {
+            let features = these.features.iter().filter(|feature| !others.features.contains(feature));
+            features.cloned().collect::<Vec<_>>().join(", ")
+        };
+        let (gone, new) = (only(&before, target), only(target, &before));
+        let mut changes = Vec::new();
+        if before.triple != target.triple {
+            changes.push(format!("{} in place of {}", target.triple, before.triple));
+        }
+        changes.extend((!gone.is_empty()).then(|| format!("without {gone}")));
+        changes.extend((!new.is_empty()).then(|| format!("with {new}")));
+        let message = "the run goes on with code for another processor";
+        (!changes.is_empty()).then(|| {
+            format!("{message} ({}): its bits may differ from those of one that stayed", changes.join("; "))
+        })
+    }
+}
+
 fn different(folder: &Path, run: &[String], program: &[String]) -> Error {
     let only = |mark: &str, these: &[String], others: &[String]| -> Vec<String> {
         these.iter().filter(|line| !others.contains(line)).map(|line| format!("\n  {mark} {line}")).collect()
@@ -115,6 +138,7 @@ pub struct RunFolder {
     path: PathBuf,
     description: Description,
     metrics: Metrics,
+    events: Events,
 }
 
 impl RunFolder {
@@ -134,7 +158,8 @@ impl RunFolder {
             checkpoint::replace(&metrics, b"")?;
         }
         let metrics = Metrics::open(metrics, 0)?;
-        let mut run = RunFolder { path: path.to_path_buf(), description, metrics };
+        let events = Events::open(path, 0)?;
+        let mut run = RunFolder { path: path.to_path_buf(), description, metrics, events };
         run.save(program, &Position::default())?;
         Ok(run)
     }
@@ -142,7 +167,8 @@ impl RunFolder {
     /// Goes on with a run at `position`, where [`read_state`] found it.
     pub fn reopen(path: &Path, description: Description, position: &Position) -> Result<Self, Error> {
         let metrics = Metrics::open(path.join(METRICS_FILE), position.step)?;
-        Ok(RunFolder { path: path.to_path_buf(), description, metrics })
+        let events = Events::open(path, position.step)?;
+        Ok(RunFolder { path: path.to_path_buf(), description, metrics, events })
     }
 
     pub fn path(&self) -> &Path {
@@ -150,12 +176,14 @@ impl RunFolder {
     }
 
     pub fn record(&mut self, record: &Record) -> Result<(), Error> {
-        self.metrics.append(record)
+        self.metrics.append(record)?;
+        self.events.append(record)
     }
 
     /// Saves where the run is. Whatever instant ends it, a state is left that goes on exactly.
     pub fn save(&mut self, program: &Program, position: &Position) -> Result<(), Error> {
         self.metrics.flush()?;
+        self.events.flush()?;
         let spec_hash = program.manifest().spec_hash.clone();
         let header = StateHeader { spec_hash, position: position.clone(), checksum: checksum(program) };
         let header =
@@ -171,6 +199,11 @@ impl RunFolder {
     pub fn save_best(&self, program: &Program) -> Result<(), Error> {
         checkpoint::save(program, Content::Weights, None, &self.path.join(BEST_FILE))
     }
+}
+
+/// Whether the folder has weights of the best epoch that can be read.
+pub fn has_best(folder: &Path) -> bool {
+    checkpoint::is_sound(&folder.join(BEST_FILE))
 }
 
 /// Reads the tensors of a run into the program, and where the run is.

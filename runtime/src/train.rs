@@ -88,7 +88,7 @@ pub fn train_until(
     if options.eval_only {
         return session.evaluate_only(options);
     }
-    session.open(options, description)?;
+    session.open(options, description, out)?;
     session.start(out);
     session.steps(out, stop)?;
     session.finish(out, stop)
@@ -163,10 +163,22 @@ impl<'p> Session<'p> {
         })
     }
 
-    fn open(&mut self, options: &TrainOptions, description: Option<Description>) -> Result<(), Error> {
+    fn open(
+        &mut self,
+        options: &TrainOptions,
+        description: Option<Description>,
+        out: &mut dyn Reporter,
+    ) -> Result<(), Error> {
         let run = match (&options.resume, description, &options.out) {
             (Some(folder), Some(mut description), _) => {
                 description.settings = self.settings.clone();
+                if let Some(warning) = description.retarget(&self.program.manifest().target) {
+                    out.warn(&warning);
+                }
+                if self.position.best.is_some() && !run::has_best(folder) {
+                    out.warn("best.safetensors is lost or damaged: the best epoch is chosen from here on");
+                    self.position.best = None;
+                }
                 Some(RunFolder::reopen(folder, description, &self.position)?)
             }
             (_, _, Some(folder)) => {
@@ -339,6 +351,7 @@ impl<'p> Session<'p> {
             samples_per_s,
             test_loss: test.map(|test| test.loss),
             test_accuracy: test.and_then(|test| test.accuracy),
+            test_top5: test.and_then(|test| test.top5),
             test_rmse: test.and_then(|test| test.rmse),
             blocks: metrics::factors(self.program),
         };
@@ -415,20 +428,28 @@ impl<'p> Session<'p> {
     /// The run stops here; what was saved before stays.
     fn not_finite(&mut self, loss: f64, out: &mut dyn Reporter) -> Error {
         let step = self.position.step + 1;
+        let after = match self.infected().as_str() {
+            "" => "; all weights are still finite".to_string(),
+            names => format!("; not finite after it: {names}"),
+        };
         let what = format!("the loss of step {step} (epoch {}) is {loss}", self.epoch_of(step));
-        self.diverged(what, step, out)
+        self.diverged(what, &after, step, out)
     }
 
     /// A step can have a finite loss and leave weights that are not: they are neither saved nor evaluated.
     fn check_finite(&mut self, out: &mut dyn Reporter) -> Result<(), Error> {
         let step = self.position.step;
-        let names: Vec<&str> = divergence::infected(self.program).take(4).collect();
+        let names = self.infected();
         if names.is_empty() {
             return Ok(());
         }
-        let names = names.join(", ");
         let what = format!("not finite after step {step} (epoch {}): {names}", self.epoch_of(step));
-        Err(self.diverged(what, step, out))
+        Err(self.diverged(what, "", step, out))
+    }
+
+    /// Some of the tensors with a number that is not finite.
+    fn infected(&self) -> String {
+        divergence::infected(self.program).take(4).collect::<Vec<_>>().join(", ")
     }
 
     /// Epoch of a step, both counted from 1.
@@ -436,9 +457,9 @@ impl<'p> Session<'p> {
         step.saturating_sub(1) / self.order.steps_per_epoch() + 1
     }
 
-    /// What happened after `step`, and where it began.
-    fn diverged(&mut self, what: String, step: u64, out: &mut dyn Reporter) -> Error {
-        let origin = self.origin(step, out).map_or(String::new(), |source| format!("; {source}"));
+    /// What happened after `step`, and where it began, or else what is seen `after` it.
+    fn diverged(&mut self, what: String, after: &str, step: u64, out: &mut dyn Reporter) -> Error {
+        let origin = self.origin(step, out).map_or(after.to_string(), |source| format!("; {source}"));
         let kept = match &self.run {
             Some(run) => format!("; {} keeps the last good state", run.path().display()),
             None => String::new(),

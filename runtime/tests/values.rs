@@ -33,7 +33,7 @@ fn routine(name: &str, tasks: usize) -> Routine {
     let group = Group { label: name.into(), tasks, block: None, pass: "forward".into() };
     Routine {
         name: name.into(),
-        levels: vec![Level { symbol: name.into(), serial: false, groups: vec![group] }],
+        levels: vec![Level { symbol: name.into(), serial: false, groups: vec![group], probes: vec![] }],
     }
 }
 
