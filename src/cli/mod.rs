@@ -11,6 +11,7 @@ mod completions;
 mod explain;
 mod new;
 mod output;
+mod plot;
 mod summary;
 mod train;
 
@@ -38,6 +39,7 @@ enum Verb {
     Train(train::Args),
     Build(build::Args),
     Bench(bench::Args),
+    Plot(plot::Args),
     Completions(completions::Args),
 }
 
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
         Verb::Train(args) => train::run(args),
         Verb::Build(args) => build::run(args),
         Verb::Bench(args) => bench::run(args),
+        Verb::Plot(args) => plot::run(args),
         Verb::Completions(args) => completions::run(args),
     };
     match outcome {
