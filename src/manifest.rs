@@ -12,7 +12,7 @@ use probes::Probes;
 use crate::axes::Axis;
 use crate::codegen::{llvm, target::Target};
 use crate::hessian::{Plan, program::FACTOR_RANGE};
-use crate::ir::{Elem, Network, print};
+use crate::ir::{Elem, Network, print, softmax};
 use crate::loops;
 use crate::lower::Lowered;
 use crate::sym::Symbol;
@@ -43,6 +43,7 @@ pub fn manifest(
         precision: training.map_or("f32".into(), |training| training.settings.precision.clone()),
         input_shape: describe.sample_shape(&network.node(network.input).ty.axes),
         task: describe.task(),
+        softmax: softmax::reads_softmax(network),
         arena_bytes: lowered.program.arena_bytes,
         scratch_bytes: scratch,
         routines: lowered.program.routines.iter().map(|routine| describe.routine(routine)).collect(),

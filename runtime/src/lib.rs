@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod options;
 pub mod peak;
 pub mod pool;
+pub mod predict;
 pub mod program;
 pub mod progress;
 pub mod random;

@@ -39,6 +39,8 @@ pub struct Manifest {
     /// Extents of one sample.
     pub input_shape: Vec<usize>,
     pub task: Task,
+    /// The loss takes the outputs for logits: their softmax are the probabilities of the classes.
+    pub softmax: bool,
     pub arena_bytes: usize,
     pub scratch_bytes: usize,
     /// `init`, `train`, `eval`, `schedule`, those that exist.

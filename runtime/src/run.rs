@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::checkpoint::{self, Content};
+use crate::data::Normalization;
 use crate::events::Events;
 use crate::manifest::{Manifest, Target};
 use crate::metrics::{Metrics, Record};
@@ -44,6 +45,9 @@ pub struct Description {
     pub precision: String,
     pub settings: Settings,
     pub steps_per_epoch: u64,
+    /// How bytes of the data become numbers; kept with the weights.
+    #[serde(default)]
+    pub normalization: Option<Normalization>,
     pub position: Position,
 }
 
@@ -70,8 +74,15 @@ impl Description {
             precision: manifest.precision.clone(),
             settings: settings.clone(),
             steps_per_epoch,
+            normalization: None,
             position: Position::default(),
         }
+    }
+
+    /// What stands beside weights.
+    fn notes(&self) -> Option<String> {
+        let normalization = self.normalization.as_ref()?;
+        Some(serde_json::json!({ "normalization": normalization }).to_string())
     }
 
     /// Reads `run.json` of a folder and refuses the run of another program, with the difference.
@@ -189,7 +200,7 @@ impl RunFolder {
         let header =
             serde_json::to_string(&header).map_err(|cause| Error::file("write", &self.path, cause))?;
         checkpoint::save(program, Content::State, Some(header), &self.path.join(STATE_FILE))?;
-        checkpoint::save(program, Content::Weights, None, &self.path.join(LAST_FILE))?;
+        checkpoint::save(program, Content::Weights, self.description.notes(), &self.path.join(LAST_FILE))?;
         self.description.position = position.clone();
         let text = serde_json::to_vec_pretty(&self.description);
         let text = text.map_err(|cause| Error::file("write", &self.path, cause))?;
@@ -197,7 +208,7 @@ impl RunFolder {
     }
 
     pub fn save_best(&self, program: &Program) -> Result<(), Error> {
-        checkpoint::save(program, Content::Weights, None, &self.path.join(BEST_FILE))
+        checkpoint::save(program, Content::Weights, self.description.notes(), &self.path.join(BEST_FILE))
     }
 }
 

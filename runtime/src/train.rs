@@ -183,7 +183,9 @@ impl<'p> Session<'p> {
             }
             (_, _, Some(folder)) => {
                 let steps_per_epoch = self.order.steps_per_epoch();
+                let normalization = self.data.normalization.clone();
                 let description = Description::new(self.program.manifest(), &self.settings, steps_per_epoch);
+                let description = Description { normalization, ..description };
                 Some(RunFolder::create(folder, description, self.program)?)
             }
             _ => None,

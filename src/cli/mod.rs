@@ -12,6 +12,7 @@ mod explain;
 mod new;
 mod output;
 mod plot;
+mod predict;
 mod summary;
 mod train;
 
@@ -39,6 +40,7 @@ enum Verb {
     Train(train::Args),
     Build(build::Args),
     Bench(bench::Args),
+    Predict(predict::Args),
     Plot(plot::Args),
     Completions(completions::Args),
 }
@@ -83,6 +85,7 @@ pub fn main() -> ExitCode {
         Verb::Train(args) => train::run(args),
         Verb::Build(args) => build::run(args),
         Verb::Bench(args) => bench::run(args),
+        Verb::Predict(args) => predict::run(args),
         Verb::Plot(args) => plot::run(args),
         Verb::Completions(args) => completions::run(args),
     };

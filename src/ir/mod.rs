@@ -6,6 +6,7 @@
 
 pub mod evaluate;
 pub mod print;
+pub mod softmax;
 pub mod verify;
 
 use crate::axes::{Axis, AxisTable};

@@ -3,6 +3,8 @@
 mod build;
 mod data;
 mod faults;
+mod plot;
+mod predict;
 mod train;
 mod user;
 mod verbs;

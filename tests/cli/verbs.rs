@@ -2,7 +2,8 @@
 
 use crate::user::{User, finish, keys};
 
-const VERBS: [&str; 8] = ["new", "check", "summary", "explain", "train", "build", "bench", "completions"];
+const VERBS: [&str; 10] =
+    ["new", "check", "summary", "explain", "train", "build", "bench", "predict", "plot", "completions"];
 
 const TWO: &str = "\
 network a(x: f32[2]) -> class[2] { x |> block o { dense(2) } |> cross_entropy }

@@ -4,6 +4,7 @@ mod bytes;
 mod csv;
 mod digits;
 mod idx;
+mod normalization;
 mod normalize;
 mod npz;
 mod order;
@@ -11,6 +12,7 @@ mod synthetic;
 
 use std::path::PathBuf;
 
+pub use normalization::Normalization;
 pub use order::Order;
 
 use crate::Error;
@@ -38,6 +40,8 @@ pub enum Targets {
 pub struct Dataset {
     pub train: Samples,
     pub test: Option<Samples>,
+    /// How the training set's bytes became numbers, where it has bytes.
+    pub normalization: Option<Normalization>,
 }
 
 /// What a network takes.

@@ -1,12 +1,12 @@
 //! Bytes become numbers from 0 to 1, less the training set's mean, over its standard deviation, channel by channel.
 
-use super::{Dataset, Raw, Samples, Set, Values, Wanted};
+use super::{Dataset, Normalization, Raw, Samples, Set, Values, Wanted};
 
 /// Mean and standard deviation of one channel.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Moments {
-    mean: f64,
-    deviation: f64,
+pub(super) struct Moments {
+    pub mean: f64,
+    pub deviation: f64,
 }
 
 pub fn finish(raw: Raw<Set>, wanted: &Wanted) -> Dataset {
@@ -16,16 +16,18 @@ pub fn finish(raw: Raw<Set>, wanted: &Wanted) -> Dataset {
         Values::Bytes { values, full } if wanted.normalize => moments(values, *full, size, plane),
         _ => vec![Moments { mean: 0.0, deviation: 1.0 }; size / plane],
     };
+    let bytes = matches!(raw.train.values, Values::Bytes { .. });
+    let normalization = bytes.then(|| Normalization::new(&moments));
     let convert = |set: Set| Samples {
         inputs: floats(set.values, &moments, plane),
         sample_size: size,
         targets: set.targets,
     };
-    Dataset { train: convert(raw.train), test: raw.test.map(convert) }
+    Dataset { train: convert(raw.train), test: raw.test.map(convert), normalization }
 }
 
 /// Numbers per channel: images of three extents have the channel first; a vector or a matrix is one channel.
-fn plane(shape: &[usize]) -> usize {
+pub(super) fn plane(shape: &[usize]) -> usize {
     let first = if shape.len() >= 3 { 1 } else { 0 };
     shape[first..].iter().product::<usize>().max(1)
 }

@@ -164,6 +164,7 @@ pub fn manifest() -> Manifest {
         precision: "f32".into(),
         input_shape: vec![PIXELS],
         task: Task::Class { classes: CLASSES },
+        softmax: true,
         arena_bytes: ARENA,
         scratch_bytes: 4 * PIXELS,
         routines: routines(),
