@@ -306,7 +306,11 @@ fn the_first_number_that_is_not_finite_is_found() {
             &["in block `b` (forward)", "holds inf"][..],
         ),
         // The slope of a root at zero.
-        ("block a { dense(4) |> root } |> block b { dense(2) }", "", &["in step 1 in block `a` (", "holds NaN"]),
+        (
+            "block a { dense(4) |> root } |> block b { dense(2) }",
+            "",
+            &["in step 1 in block `a` (", "holds NaN"],
+        ),
         (
             "block a { dense(4) } |> block b { dense(2) }",
             "--lr 1e39",
