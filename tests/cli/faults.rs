@@ -317,10 +317,9 @@ fn the_first_number_that_is_not_finite_is_found() {
             &["in step 1 in block `", "(update)", "dense.W"],
         ),
     ] {
-        let whole =
-            format!("block h {{ dense(8, bias = true) |> tanh }} |> block out {{ dense(2, bias = true) }}");
+        let whole = "block h { dense(8, bias = true) |> tanh } |> block out { dense(2, bias = true) }";
         let program =
-            net.replace(&whole, body) + "fn power(t) = exp(200 * t)\nfn root(t) = sqrt(max(t - 100, 0))\n";
+            net.replace(whole, body) + "fn power(t) = exp(200 * t)\nfn root(t) = sqrt(max(t - 100, 0))\n";
         user.write("bad.blk", program);
         let told = user.blkc(&format!("train bad.blk --data csv:points.csv {batches}"));
         told.refused(1, parts);
