@@ -12,6 +12,7 @@ mod clock;
 pub mod data;
 mod error;
 pub mod features;
+mod feed;
 pub mod header;
 pub mod interrupt;
 #[cfg(feature = "trainer")]
