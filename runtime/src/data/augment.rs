@@ -22,6 +22,23 @@ pub enum Augmentation {
     Cutout(usize),
 }
 
+impl Augmentation {
+    /// As programs write them.
+    pub const NAMES: [&str; 3] = ["pad_crop", "flip_horizontal", "cutout"];
+
+    /// Whether an operation takes a number of pixels.
+    pub fn takes_pixels(name: &str) -> bool {
+        name != Self::NAMES[1]
+    }
+
+    /// The operation of that name; one that takes no number of pixels does not look at it.
+    pub fn named(name: &str, pixels: usize) -> Option<Self> {
+        let operations =
+            [Augmentation::PadCrop(pixels), Augmentation::FlipHorizontal, Augmentation::Cutout(pixels)];
+        Self::NAMES.iter().position(|known| *known == name).map(|at| operations[at])
+    }
+}
+
 /// Changes the samples of one run.
 #[derive(Clone, Debug)]
 pub struct Augmenter {
@@ -201,7 +218,9 @@ mod tests {
             assert_eq!(holes(&image[..20]), holes(&image[20..]));
             let square = |centre: &usize| {
                 let (y, x) = (centre / 4, centre % 4);
-                (0..20usize).map(|at| (at / 4).abs_diff(y) <= 1 && (at % 4).abs_diff(x) <= 1).collect::<Vec<_>>()
+                (0..20usize)
+                    .map(|at| (at / 4).abs_diff(y) <= 1 && (at % 4).abs_diff(x) <= 1)
+                    .collect::<Vec<_>>()
             };
             let holes = holes(&image[..20]);
             counts[(0..20).find(|centre| square(centre) == holes).expect("a square")] += 1;
@@ -245,5 +264,10 @@ mod tests {
         let json = serde_json::to_string(&all).unwrap();
         assert_eq!(json, r#"[{"pad_crop":4},"flip_horizontal",{"cutout":8}]"#);
         assert_eq!(serde_json::from_str::<Vec<Augmentation>>(&json).unwrap(), all);
+        for (name, operation) in Augmentation::NAMES.into_iter().zip(all) {
+            let pixels = if name == "pad_crop" { 4 } else { 8 };
+            assert_eq!(Augmentation::named(name, pixels), Some(operation));
+        }
+        assert_eq!(Augmentation::named("rotate", 3), None);
     }
 }
