@@ -214,7 +214,7 @@ impl Elaborator<'_> {
 
     fn misapplied(&mut self, name: &Name, what: &str) -> Option<Augmentation> {
         let example = if Augmentation::takes_pixels(&name.text) { "(4)" } else { "" };
-        self.fail_at("T020", name.span, format!("`{0}` {what} {0}{example}", name.text));
+        self.fail_at("T020", name.span, format!("`{0}` {what} `{0}{example}`", name.text));
         None
     }
 }
