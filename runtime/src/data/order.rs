@@ -23,7 +23,7 @@ impl Order {
         let samples = members.len();
         if samples < per_step || per_step == 0 {
             return Err(Error::new(format!(
-                "the training set has {samples} samples, a step takes {per_step}"
+                "the training set has {samples} samples, less than the {per_step} that a step takes"
             ))
             .with_help("compile the network with a smaller batch, or take more data"));
         }
@@ -98,7 +98,9 @@ mod tests {
 
     #[test]
     fn a_set_smaller_than_a_step_is_refused() {
-        assert!(Order::new(vec![0, 1, 2], 4, 0, true).unwrap_err().message.contains("3 samples"));
+        assert!(
+            Order::new(vec![0, 1, 2], 4, 0, true).unwrap_err().message.contains("3 samples, less than the 4")
+        );
     }
 
     #[test]
