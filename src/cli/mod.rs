@@ -9,6 +9,7 @@ mod check;
 mod common;
 mod completions;
 mod explain;
+mod inspect;
 mod new;
 mod output;
 mod summary;
@@ -35,6 +36,7 @@ enum Verb {
     Check(check::Args),
     Summary(summary::Args),
     Explain(explain::Args),
+    Inspect(inspect::Args),
     Train(train::Args),
     Build(build::Args),
     Bench(bench::Args),
@@ -78,6 +80,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(args),
         Verb::Summary(args) => summary::run(args),
         Verb::Explain(args) => explain::run(args),
+        Verb::Inspect(args) => inspect::run(args),
         Verb::Train(args) => train::run(args),
         Verb::Build(args) => build::run(args),
         Verb::Bench(args) => bench::run(args),

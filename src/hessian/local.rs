@@ -1,9 +1,9 @@
 //! Local Jacobians and Gauss–Newton Hessians of one block, written as one writes them on paper.
 
 use super::BlockExprs;
-use super::factors::{WEIGHT_ROLE, matrix_of};
-use super::facts::{Normalized, Step, normalized_by, power_of};
+use super::facts::{Step, power_of};
 use super::jacobian::{TooManyTerms, hessian, jacobian_with_steps};
+use super::paper::standardized;
 use crate::axes::BATCH;
 use crate::sym::graph::{Expr, Graph, Node, Reduction};
 use crate::sym::letters::{numbered, pretty_name};
@@ -384,26 +384,7 @@ pub fn loss_hessian_text<'g>(graph: &'g Graph, printer: &mut Printer<'g>, operat
 /// The paper's form of a block whose normalization directly follows its one weight: statistics held constant, ε and
 /// γ left out, activations ignored. (H_z, H_W of row i); `None` where the paper gives none.
 pub fn paper_form(graph: &Graph, block: &BlockExprs) -> Option<(String, String)> {
-    let weights: Vec<_> = block.params.iter().filter(|param| param.role == WEIGHT_ROLE).collect();
-    let [weight] = weights[..] else { return None };
-    matrix_of(graph, block, weight.value)?;
-    let linear = graph.between(&[block.output], &[weight.value]);
-    let contraction =
-        linear.iter().copied().find(|&expr| matches!(graph.node(expr), Node::Contract { .. }))?;
-    let standardized = linear.iter().any(|&expr| standardizes(graph, expr, contraction));
-    standardized.then(|| {
-        let w = weight.name.to_lowercase();
-        (format!("Σᵢ {w}ᵢ {w}ᵢᵀ/Varᵢ"), "Σⱼ zⱼ zⱼᵀ/(m·Varᵢ) for each row i".to_string())
-    })
-}
-
-/// Whether `expr` is the mean square, over the batch, of `value` less its mean.
-fn standardizes(graph: &Graph, expr: Expr, value: Expr) -> bool {
-    let Node::Reduce(Reduction::Mean, over, square) = graph.node(expr) else { return false };
-    let Node::Pow(centred, _) = graph.node(*square) else { return false };
-    let Node::Add(terms) = graph.node(*centred) else { return false };
-    let directly = terms.contains(&value);
-    directly
-        && over.contains(&BATCH)
-        && normalized_by(graph, *centred, expr) == Some(Normalized::Standardized)
+    let weight = standardized(graph, block)?.weight;
+    let name = block.params.iter().find(|param| param.value == weight)?.name.to_lowercase();
+    Some((format!("Σᵢ {name}ᵢ {name}ᵢᵀ/Varᵢ"), "Σⱼ zⱼ zⱼᵀ/(m·Varᵢ) for each row i".to_string()))
 }

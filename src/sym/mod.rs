@@ -3,6 +3,7 @@
 
 pub mod construct;
 pub mod contraction;
+pub mod dense;
 pub mod differentiate;
 pub mod evaluate;
 pub mod graph;
@@ -13,5 +14,5 @@ pub mod print;
 pub mod random;
 pub mod simplify;
 
-pub use evaluate::{Tensor, evaluate};
+pub use evaluate::{Tensor, Values, evaluate};
 pub use graph::{Expr, Function, Graph, Node, Reduction, Storage, Symbol, SymbolInfo};

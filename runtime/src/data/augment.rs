@@ -153,12 +153,12 @@ mod tests {
     fn window(down: isize, right: isize) -> Vec<f32> {
         let [channels, height, width] = SHAPE;
         let mut result = Vec::new();
-        for channel in 0..channels {
+        for (channel, black) in BLACK.iter().enumerate().take(channels) {
             for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
                 let (y, x) = (y as isize + down, x as isize + right);
                 let inside = (0..height as isize).contains(&y) && (0..width as isize).contains(&x);
                 let at = (channel * height) as isize * width as isize + y * width as isize + x;
-                result.push(if inside { image()[at as usize] } else { BLACK[channel] });
+                result.push(if inside { image()[at as usize] } else { *black });
             }
         }
         result

@@ -59,14 +59,18 @@ impl Samples {
         }
     }
 
-    /// All numbers, for looking at small sets.
-    #[cfg(test)]
-    pub fn floats(&self) -> Vec<f32> {
-        let mut floats = vec![0.0; self.len() * self.sample_size];
+    /// Numbers of the first `count` samples.
+    pub fn first(&self, count: usize) -> Vec<f32> {
+        let mut floats = vec![0.0; count * self.sample_size];
         for (index, into) in floats.chunks_exact_mut(self.sample_size.max(1)).enumerate() {
             self.read(index, into);
         }
         floats
+    }
+
+    #[cfg(test)]
+    pub fn floats(&self) -> Vec<f32> {
+        self.first(self.len())
     }
 }
 
