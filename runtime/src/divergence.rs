@@ -39,33 +39,35 @@ impl std::fmt::Display for Source {
     }
 }
 
-/// Takes the steps from `first` (counted from 0) to before `end` again, on the state that the program holds. `prepare`
-/// puts a step's batch and its clock in place. None where every step is sound, or where the code cannot be probed.
+/// Takes the steps from the first (counted from 0) to before the last again, on the state that the program holds, each in
+/// `parts` parts: `prepare` puts the inputs of a step's part in place, and says which routine runs on them. None where every
+/// step is sound, or where the code cannot be probed.
 pub fn search(
     program: &mut Program,
     pool: &mut Pool,
-    train: RoutineId,
     steps: std::ops::Range<u64>,
-    mut prepare: impl FnMut(&mut Program, &mut Pool, u64),
+    parts: u64,
+    mut prepare: impl FnMut(&mut Program, &mut Pool, u64, u64) -> RoutineId,
 ) -> Option<Source> {
     for step in steps {
         let before = program.snapshot();
-        prepare(program, pool, step);
-        program.run(train, pool);
-        if is_sound(program) {
+        let mut sound = true;
+        for part in 0..parts {
+            let routine = prepare(program, pool, step, part);
+            program.run(routine, pool);
+            sound &= program.f32_at(program.scalars().loss).is_finite();
+        }
+        if sound && infected(program).next().is_none() {
             continue;
         }
         program.restore(&before);
-        prepare(program, pool, step);
-        let (probe, number) = program.run_probed(train, pool)?;
-        return Some(Source::new(program.manifest(), step, &probe, number));
+        return (0..parts).find_map(|part| {
+            let routine = prepare(program, pool, step, part);
+            let (probe, number) = program.run_probed(routine, pool)?;
+            Some(Source::new(program.manifest(), step, &probe, number))
+        });
     }
     None
-}
-
-/// The loss and everything that outlives the step are finite.
-pub fn is_sound(program: &Program) -> bool {
-    program.f32_at(program.scalars().loss).is_finite() && infected(program).next().is_none()
 }
 
 /// Names of the tensors with a number that is not finite.

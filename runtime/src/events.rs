@@ -63,7 +63,11 @@ fn scalars(record: &Record, shared: bool) -> Vec<(String, f64)> {
     let mut found =
         vec![(format!("{set}/loss"), Some(record.loss)), (format!("{set}/accuracy"), record.accuracy)];
     found.extend([
-        ("test/loss".to_string(), record.test_loss),
+        ("validation/loss".to_string(), record.validation_loss),
+        ("validation/accuracy".into(), record.validation_accuracy),
+        ("validation/top5".into(), record.validation_top5),
+        ("validation/rmse".into(), record.validation_rmse),
+        ("test/loss".into(), record.test_loss),
         ("test/accuracy".into(), record.test_accuracy),
         ("test/top5".into(), record.test_top5),
         ("test/rmse".into(), record.test_rmse),
@@ -219,6 +223,10 @@ mod tests {
             accuracy: None,
             lr: Some(0.1),
             samples_per_s: 1.0,
+            validation_loss: None,
+            validation_accuracy: None,
+            validation_top5: None,
+            validation_rmse: None,
             test_loss: None,
             test_accuracy: None,
             test_top5: None,

@@ -14,6 +14,7 @@ mod divergence;
 mod error;
 mod events;
 pub mod features;
+mod feed;
 pub mod header;
 pub mod interrupt;
 #[cfg(feature = "trainer")]

@@ -12,6 +12,8 @@ use crate::pool::{Job, Pool};
 /// Names of the routines that the runtime calls.
 pub const INIT: &str = "init";
 pub const TRAIN: &str = "train";
+/// The second half of a step whose gradients are accumulated.
+pub const UPDATE: &str = "update";
 pub const EVAL: &str = "eval";
 pub const SCHEDULE: &str = "schedule";
 
@@ -71,6 +73,7 @@ impl Program {
         check_format(manifest.format)?;
         features::check(&manifest.target)?;
         check_layout(&manifest)?;
+        check_steps(&manifest)?;
         let mut find = |level: &Level| {
             let absent = || Error::new(format!("the compiled code has no function `{}`", level.symbol));
             lookup(&level.symbol).ok_or_else(absent)
@@ -109,6 +112,10 @@ impl Program {
     /// As [`Program::routine`], for those that a caller cannot do without.
     pub fn required(&self, name: &str) -> Result<RoutineId, Error> {
         self.routine(name).ok_or_else(|| Error::new(format!("this program was compiled without `{name}`")))
+    }
+
+    pub fn levels(&self, routine: RoutineId) -> &[Level] {
+        &self.manifest.routines[routine.0].levels
     }
 
     /// Runs the levels of a routine one after the other. The pool's scratch must have the manifest's size.
@@ -260,6 +267,17 @@ fn check_format(format: u32) -> Result<(), Error> {
     }
     Err(Error::new(format!("the program has format {format}, this runtime reads {FORMAT}"))
         .with_help("build the program again with this version of the compiler"))
+}
+
+/// Gradients that are accumulated are taken by `update`; others are not.
+fn check_steps(manifest: &Manifest) -> Result<(), Error> {
+    let has_update = manifest.routines.iter().any(|routine| routine.name == UPDATE);
+    match (manifest.accumulate, has_update) {
+        (1, false) | (2.., true) => Ok(()),
+        (batches, _) => Err(Error::new(format!(
+            "the program's manifest is damaged: {batches} batches a step do not fit its routines"
+        ))),
+    }
 }
 
 /// Every place that the runtime touches lies in the arena, aligned.

@@ -44,10 +44,12 @@ impl Terminal {
 
 impl Reporter for Terminal {
     fn start(&mut self, start: &Start) {
-        let test = start.test_samples.map_or(String::new(), |test| format!(" + {test} test"));
+        let part = |samples: Option<usize>, name| samples.map_or(String::new(), |n| format!(" + {n} {name}"));
+        let (validation, test) =
+            (part(start.validation_samples, "validation"), part(start.test_samples, "test"));
         let threads = crate::error::counted(start.threads, "thread");
         self.say(&format!(
-            "{}: {} parameters, {}, batch {}, {} training{test} samples, {threads}",
+            "{}: {} parameters, {}, batch {}, {} training{validation}{test} samples, {threads}",
             start.network, start.parameters, start.optimizer, start.batch, start.train_samples
         ));
         if start.first_step > 0 {
@@ -77,10 +79,13 @@ impl Reporter for Terminal {
 
     fn epoch(&mut self, epoch: &Epoch) {
         let width = epoch.epochs.to_string().len();
-        let test = epoch.test.map_or(String::new(), |test| format!(" | test {}", evaluation(&test)));
+        let part = |result: Option<Evaluation>, name| {
+            result.map_or(String::new(), |result| format!(" | {name} {}", evaluation(&result)))
+        };
+        let (validation, test) = (part(epoch.validation, "validation"), part(epoch.test, "test"));
         let rate = epoch.lr.map_or(String::new(), |lr| format!(" | lr {lr:.3e}"));
         self.say(&format!(
-            "epoch {:>width$}/{} {}{test}{rate} | {:.0} samples/s",
+            "epoch {:>width$}/{} {}{validation}{test}{rate} | {:.0} samples/s",
             epoch.epoch,
             epoch.epochs,
             scores(epoch.loss, epoch.accuracy),
@@ -95,6 +100,10 @@ impl Reporter for Terminal {
     fn end(&mut self, outcome: &Outcome) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
+        }
+        if let Some(epochs) = outcome.stopped_early {
+            let epochs = crate::error::counted(epochs as usize, "epoch");
+            self.say(&format!("stopped early: the validation loss has not fallen for {epochs}"));
         }
         let steps = outcome.steps.saturating_sub(self.first);
         if !outcome.interrupted {
@@ -133,7 +142,8 @@ fn evaluation(evaluation: &Evaluation) -> String {
 /// Lines for stdout; the last is `test accuracy: 0.9xxx` where classes were tested.
 pub fn result_lines(outcome: &Outcome) -> Vec<String> {
     let mut lines = Vec::new();
-    for (set, evaluation) in [("training", &outcome.train), ("test", &outcome.test)] {
+    let sets = [("training", &outcome.train), ("validation", &outcome.validation), ("test", &outcome.test)];
+    for (set, evaluation) in sets {
         let Some(evaluation) = evaluation else { continue };
         lines.push(format!("{set} loss: {}", number(evaluation.loss)));
         lines.extend(evaluation.rmse.map(|rmse| format!("{set} rmse: {}", number(rmse))));

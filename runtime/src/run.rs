@@ -10,7 +10,7 @@ use crate::Error;
 use crate::checkpoint::{self, Content};
 use crate::data::Normalization;
 use crate::events::Events;
-use crate::manifest::{Manifest, Target};
+use crate::manifest::{Manifest, Outline, Target};
 use crate::metrics::{Metrics, Record};
 use crate::program::Program;
 use crate::settings::Settings;
@@ -29,6 +29,31 @@ pub struct Position {
     pub accuracy_sum: f64,
     /// Best score of an epoch so far; higher is better.
     pub best: Option<f64>,
+    /// Smallest validation loss of an epoch so far, and epochs since then.
+    #[serde(default)]
+    pub least_validation_loss: Option<f64>,
+    #[serde(default)]
+    pub waited: u32,
+}
+
+impl Position {
+    /// Takes the score of an epoch; whether it is the best so far.
+    pub fn rate(&mut self, score: f64) -> bool {
+        let better = self.best.is_none_or(|best| score > best);
+        if better {
+            self.best = Some(score);
+        }
+        better
+    }
+
+    /// Takes the validation loss of an epoch.
+    pub fn wait(&mut self, loss: f64) {
+        if self.least_validation_loss.is_none_or(|least| loss < least) {
+            (self.least_validation_loss, self.waited) = (Some(loss), 0);
+        } else {
+            self.waited += 1;
+        }
+    }
 }
 
 /// What stands in `run.json`.
@@ -86,7 +111,7 @@ impl Description {
     }
 
     /// Reads `run.json` of a folder and refuses the run of another program, with the difference.
-    pub fn read(folder: &Path, manifest: &Manifest) -> Result<Self, Error> {
+    pub fn read(folder: &Path, outline: &Outline) -> Result<Self, Error> {
         let path = folder.join(RUN_FILE);
         let text = fs::read(&path).map_err(|cause| {
             Error::file("read", &path, cause).with_help("--resume takes the folder that --out wrote")
@@ -98,8 +123,8 @@ impl Description {
                 format!("{} has format {}, this runtime reads {FORMAT}", path.display(), description.format);
             return Err(Error::new(message));
         }
-        if description.spec_hash != manifest.spec_hash {
-            return Err(different(folder, &description.spec, &manifest.spec));
+        if description.spec_hash != outline.spec_hash {
+            return Err(different(folder, &description.spec, &outline.spec));
         }
         Ok(description)
     }

@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::Error;
 use crate::bench::{BenchOptions, Known, bench};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Outline};
 use crate::options::TrainOptions;
 use crate::predict::{Meaning, PredictOptions, predict};
 use crate::program::Program;
@@ -165,7 +165,7 @@ fn read_and_train(
     load: impl FnOnce(Manifest) -> Result<Program, Error>,
     options: &TrainOptions,
 ) -> Result<u8, Error> {
-    let inputs = Inputs::read(&manifest, options)?;
+    let inputs = Inputs::read(&Outline::from(&manifest), options)?;
     train_and_print(&mut load(manifest)?, inputs, options)
 }
 

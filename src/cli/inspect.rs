@@ -100,7 +100,9 @@ pub fn run(args: &Args) -> Outcome {
         dump::write(&network, &mut point, &options, folder)?;
         folder.scalars(&json::report(&report))?;
         for name in &folder.left_out {
-            output::note(format_args!("note: {name} is too large to be written; take fewer samples with --batch"));
+            output::note(format_args!(
+                "note: {name} is too large to be written; take fewer samples with --batch"
+            ));
         }
     }
     match args.format {

@@ -51,7 +51,7 @@ pub struct Lowered {
     pub symbol_offsets: HashMap<Symbol, usize>,
     /// Floating-point operations of contractions in one run of `train`, by block and pass.
     pub flops: HashMap<Tag, u64>,
-    /// What the buffers that `train` writes hold.
+    /// What the buffers that a step writes hold.
     pub origins: HashMap<BufferId, Origin>,
 }
 
@@ -65,6 +65,8 @@ pub struct Origin {
 
 /// The routine whose contractions are counted: one optimizer step.
 const STEP_ROUTINE: &str = "train";
+/// The rest of a step that accumulates gradients.
+const UPDATE_ROUTINE: &str = "update";
 
 /// Lowers every routine of the plan. Fails on expressions that have no machine form (an elementwise function that
 /// the registry does not lower), in words for the user.
@@ -77,7 +79,10 @@ pub fn lower(plan: &Plan, options: &Options) -> Result<Lowered, String> {
     for routine in &plan.routines {
         let lowered = routine::lower(&plan.graph, routine, &symbols, &mut buffers, options)?;
         if routine.name == STEP_ROUTINE {
-            (flops, origins) = (lowered.flops, lowered.origins);
+            flops = lowered.flops;
+        }
+        if [STEP_ROUTINE, UPDATE_ROUTINE].contains(&routine.name) {
+            origins.extend(lowered.origins);
         }
         lives.push(memory::lives(&lowered.routine, buffers.len()));
         routines.push(lowered.routine);

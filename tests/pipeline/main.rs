@@ -9,5 +9,6 @@ mod oracle;
 mod own;
 mod random;
 mod reference;
+mod steps;
 mod traces;
 mod trainer;

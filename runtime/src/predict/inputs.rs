@@ -9,7 +9,7 @@ use ndarray_npy::{ReadNpyError, ReadNpyExt, ReadableElement};
 use crate::Error;
 use crate::data::{self, Normalization, Samples, Wanted};
 use crate::error::{counted, shape_text};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Outline};
 
 pub struct Inputs {
     source: Source,
@@ -56,7 +56,7 @@ impl Inputs {
 
     pub fn read_into(&self, index: usize, into: &mut [f32]) {
         match &self.source {
-            Source::Set(samples) => into.copy_from_slice(samples.input(index)),
+            Source::Set(samples) => samples.read(index, into),
             Source::Values(values) => into.copy_from_slice(&values[index * self.size..][..self.size]),
         }
     }
@@ -64,7 +64,7 @@ impl Inputs {
 
 /// The test set, or the training set of data that have no other.
 fn set(manifest: &Manifest, spec: &str) -> Result<Inputs, Error> {
-    let data = data::load(spec, &Wanted::by(manifest))?;
+    let data = data::load(spec, &Wanted::by(&Outline::from(manifest)))?;
     let samples = data.test.unwrap_or(data.train);
     Ok(Inputs { size: samples.sample_size, source: Source::Set(samples), names: None })
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::checkpoint::{self, Content};
-use crate::manifest::{Manifest, Task};
+use crate::manifest::{Manifest, Outline, Task};
 use crate::pool::Pool;
 use crate::program::{EVAL, Program};
 use crate::settings::Settings;
@@ -73,7 +73,7 @@ pub fn predict(program: &mut Program, options: &PredictOptions) -> Result<Predic
         None => Pool::available(),
     };
     let mut pool = Pool::new(threads, program.manifest().scratch_bytes)?;
-    let settings = Settings::resolve(program.manifest(), &TrainOptions::default())?;
+    let settings = Settings::resolve(&Outline::from(program.manifest()), &TrainOptions::default())?;
     train::initialize(program, &settings, &mut pool)?;
     let notes = checkpoint::load(program, Content::Weights, &options.weights)?;
     let inputs = Inputs::read(program.manifest(), &options.data, notes.as_deref())?;

@@ -161,6 +161,7 @@ pub fn manifest() -> Manifest {
         spec: vec!["network softmax".into(), "batch 32".into()],
         target: Target { triple: format!("{}-unknown-linux-gnu", std::env::consts::ARCH), features: vec![] },
         batch: BATCH,
+        accumulate: 1,
         precision: "f32".into(),
         input_shape: vec![PIXELS],
         task: Task::Class { classes: CLASSES },
@@ -200,7 +201,16 @@ pub fn manifest() -> Manifest {
             flops_backward: 40_960,
         }],
         optimizer: "momentum".into(),
-        defaults: Defaults { data: Some("digits".into()), epochs: 4, seed: 7, normalize: true },
+        defaults: Defaults {
+            data: Some("digits".into()),
+            epochs: 4,
+            seed: 7,
+            normalize: true,
+            augment: vec![],
+            validation: None,
+            patience: None,
+            checkpoint: None,
+        },
     }
 }
 

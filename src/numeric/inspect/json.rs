@@ -28,7 +28,12 @@ pub fn number(value: f64) -> Value {
 fn block(block: &BlockReport) -> Value {
     let parameter = |p: &super::Parameter| json!({"name": p.name, "shape": p.shape, "offset": p.offset});
     let by_mode = |pick: &dyn Fn(&super::ModeFactors) -> f64| -> Value {
-        block.factors.iter().map(|f| (f.mode.name().to_string(), number(pick(f)))).collect::<Map<_, _>>().into()
+        block
+            .factors
+            .iter()
+            .map(|f| (f.mode.name().to_string(), number(pick(f))))
+            .collect::<Map<_, _>>()
+            .into()
     };
     let of_parameter = |(i, p): (usize, &super::Parameter)| (p.name.clone(), by_mode(&|f| f.m_w[i]));
     json!({

@@ -138,7 +138,9 @@ fn finite_loss(point: &mut Point) -> Result<f64, String> {
 }
 
 fn overflow(what: &str) -> String {
-    format!("{what} is not finite at these weights and samples: the evaluation in f64 overflows or divides by zero")
+    format!(
+        "{what} is not finite at these weights and samples: the evaluation in f64 overflows or divides by zero"
+    )
 }
 
 /// The factors of every block in every mode.
@@ -172,7 +174,8 @@ fn inspect_block(
     };
     let work = Work { options, index, factors: &factors };
     let failed = |_: NotFinite| overflow(&format!("a Hessian of block `{}`", block.name));
-    let of_input = work.hessians(point, &[block.input], work.trace_z(point), paper.as_ref().map(|p| &p.of_input));
+    let of_input =
+        work.hessians(point, &[block.input], work.trace_z(point), paper.as_ref().map(|p| &p.of_input));
     let wrt = point.parameters_of(index);
     let of_weights = match wrt.is_empty() {
         true => Ok(Hessians { exact_is_gauss_newton: true, ..Hessians::default() }),
