@@ -56,10 +56,7 @@ impl Spectrum {
             condition: if full { largest / smallest } else { f64::INFINITY },
             condition_nonzero: (!nonzero.is_empty()).then(|| largest / smallest),
             rank: nonzero.len() as f64,
-            effective_rank: participation(
-                nonzero.iter().sum(),
-                nonzero.iter().map(|size| size * size).sum(),
-            ),
+            effective_rank: participation(nonzero.iter().sum(), nonzero.iter().map(|size| size * size).sum()),
             known: Known::Full { eigenvalues, blocks },
         }
     }
@@ -152,11 +149,7 @@ pub fn spectrum(point: &mut Point, products: &Products, request: Request) -> Res
         if good { images } else { ndarray::Array2::zeros(images.raw_dim()) }
     };
     let estimate = lanczos::estimate(products.dim(), &mut apply, request.seed, request.effort);
-    if finite {
-        Ok(Spectrum::estimated(estimate, request.trace, request.rank_bound))
-    } else {
-        Err(NotFinite)
-    }
+    if finite { Ok(Spectrum::estimated(estimate, request.trace, request.rank_bound)) } else { Err(NotFinite) }
 }
 
 /// Entries of a Hessian overflow.
