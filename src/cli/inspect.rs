@@ -10,7 +10,7 @@ use crate::hessian::{Plan, program};
 use crate::ir::Network;
 use crate::numeric::batch::{Batch, Npy};
 use crate::numeric::inspect::dump::{self, Folder};
-use crate::numeric::inspect::{Options, inspect, json};
+use crate::numeric::inspect::{Options, Origin, html, inspect, json, text};
 use crate::numeric::point::{Parameters, Point, initial_parameters};
 use crate::numeric::products::Form;
 use crate::numeric::weights;
@@ -95,7 +95,8 @@ pub fn run(args: &Args) -> Outcome {
     let plan = program::derive(&network);
     let parameters = args.parameters(&network, &plan, seed)?;
     let mut point = Point::new(&network, plan, &parameters, seed, &batch);
-    let report = inspect(&network, &mut point, &options)?;
+    let origin = Origin { weights: args.weights_in_words(seed), data: batch.source.clone() };
+    let report = inspect(&network, &mut point, origin, &options)?;
     if let Some(folder) = &mut folder {
         dump::write(&network, &mut point, &options, folder)?;
         folder.scalars(&json::report(&report))?;
@@ -107,7 +108,8 @@ pub fn run(args: &Args) -> Outcome {
     }
     match args.format {
         Written::Json => output::result(format_args!("{:#}\n", json::report(&report))),
-        _ => output::result(format_args!("{report:#?}\n")),
+        Written::Text => output::result(text::report(&report)),
+        Written::Html => output::result(html::report(&report)),
     }
 }
 
@@ -171,6 +173,13 @@ impl Args {
         match &self.weights {
             Some(path) => weights::read(network, path),
             None => Ok(initial_parameters(plan, seed)),
+        }
+    }
+
+    fn weights_in_words(&self, seed: u64) -> String {
+        match &self.weights {
+            Some(path) => path.display().to_string(),
+            None => format!("initial ones, seed {seed}"),
         }
     }
 }

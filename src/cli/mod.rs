@@ -16,6 +16,7 @@ mod plot;
 mod predict;
 mod summary;
 mod train;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,7 @@ enum Verb {
     Summary(summary::Args),
     Explain(explain::Args),
     Inspect(inspect::Args),
+    Verify(verify::Args),
     Train(train::Args),
     Build(build::Args),
     Bench(bench::Args),
@@ -85,6 +87,7 @@ pub fn main() -> ExitCode {
         Verb::Summary(args) => summary::run(args),
         Verb::Explain(args) => explain::run(args),
         Verb::Inspect(args) => inspect::run(args),
+        Verb::Verify(args) => verify::run(args),
         Verb::Train(args) => train::run(args),
         Verb::Build(args) => build::run(args),
         Verb::Bench(args) => bench::run(args),

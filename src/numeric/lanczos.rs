@@ -25,7 +25,7 @@ pub struct Effort {
 
 impl Default for Effort {
     fn default() -> Self {
-        Effort { probes: 12, least: 40, most: 96, tolerance: 1e-9 }
+        Effort { probes: 8, least: 32, most: 80, tolerance: 1e-9 }
     }
 }
 
@@ -65,7 +65,8 @@ pub fn estimate(dim: usize, apply: &mut Apply, seed: u64, effort: Effort) -> Est
     let mut steps = 0;
     while steps < effort.most.min(dim) {
         let live: Vec<usize> = (0..probes).filter(|&i| !runs[i].ended).collect();
-        if live.is_empty() || (steps >= effort.least && converged(&runs, effort.tolerance)) {
+        if live.is_empty() || (steps >= effort.least && steps % 8 == 0 && converged(&runs, effort.tolerance))
+        {
             break;
         }
         let vectors = Array2::from_shape_fn((live.len(), dim), |(i, j)| runs[live[i]].last()[j]);

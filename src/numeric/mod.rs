@@ -9,4 +9,5 @@ pub mod local;
 pub mod point;
 pub mod products;
 pub mod spectrum;
+pub mod verify;
 pub mod weights;

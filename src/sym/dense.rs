@@ -101,3 +101,16 @@ pub fn jacobian_matrix(graph: &mut Graph, values: &mut Values, output: Expr, wrt
     });
     map.matrix(graph, values)
 }
+
+/// The blocks of an operator that is the identity along `axis`, the first of its domain and codomain, one under the other:
+/// |codomain| × (|domain|/extent). Every direction is the same along the axis, so that its image has a column of each block.
+pub fn stacked(graph: &mut Graph, values: &mut Values, operator: &Operator, axis: Axis) -> Array2<f64> {
+    let domain: Vec<Axis> = operator.domain.iter().copied().filter(|&other| other != axis).collect();
+    let codomain = operator.codomain.clone();
+    let directions = directions_for(graph, &domain, &codomain);
+    let map = LinearMap::new(graph, &domain, &codomain, directions, |graph, argument| {
+        let everywhere = graph.spread(argument, &[axis]);
+        operator.apply_each(graph, everywhere)
+    });
+    map.matrix(graph, values)
+}

@@ -9,6 +9,7 @@ mod oracle;
 mod own;
 mod random;
 mod reference;
+mod rounding;
 mod steps;
 mod traces;
 mod trainer;

@@ -2,6 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
+use super::global::{Global, Identities};
+use super::marchenko::MarchenkoPastur;
+use super::skip::{Conditions, Skip};
+use super::verdict::{Grade, ranking};
 use super::{BlockReport, Hessians, Report};
 use crate::numeric::spectrum::{Known, Spectrum};
 
@@ -10,8 +14,11 @@ pub fn report(report: &Report) -> Value {
         "network": report.network,
         "batch": report.samples,
         "seed": report.seed,
+        "weights": report.weights,
+        "data": report.data,
         "loss": number(report.loss),
         "blocks": report.blocks.iter().map(block).collect::<Vec<_>>(),
+        "verdict": ranking(report).iter().map(grade).collect::<Vec<_>>(),
     })
 }
 
@@ -46,6 +53,79 @@ fn block(block: &BlockReport) -> Value {
         "m_z": by_mode(&|f| f.m_z),
         "m_W": block.parameters.iter().enumerate().map(of_parameter).collect::<Map<_, _>>(),
         "m": by_mode(&|f| f.m),
+        "marchenko_pastur": block.marchenko.as_ref().map_or(Value::Null, marchenko),
+        "skip": block.skip.as_ref().map_or(Value::Null, skip),
+        "global": block.global.as_ref().map_or(Value::Null, global),
+    })
+}
+
+fn marchenko(found: &MarchenkoPastur) -> Value {
+    let (low, high) = found.law.edges();
+    json!({
+        "weight": found.weight,
+        "rows": found.law.outputs,
+        "columns": found.law.inputs,
+        "variance": number(found.law.variance),
+        "mean_over_deviation": number(found.mean_over_deviation),
+        "edges": [number(low), number(high)],
+        "slack": number(found.slack),
+        "below": found.below,
+        "above": found.above,
+        "kolmogorov_smirnov": number(found.distance),
+        "eigenvalues": found.eigenvalues.iter().map(|&value| number(value)).collect::<Vec<_>>(),
+    })
+}
+
+fn skip(found: &Skip) -> Value {
+    let conditions = |c: &Conditions| {
+        json!({
+            "sigma_max": number(c.sigma),
+            "condition_branch": number(c.branch),
+            "condition": number(c.whole),
+            "bound": number(c.bound()),
+            "paper_conditions": c.printed(),
+            "corrected_conditions": c.corrected(),
+            "improves": c.improves(),
+        })
+    };
+    json!({
+        "shortcut": if found.identity { "identity" } else { "projection" },
+        "per_sample": found.per_sample,
+        "jacobians": found.jacobians.iter().map(conditions).collect::<Vec<_>>(),
+    })
+}
+
+fn global(found: &Global) -> Value {
+    let identities = |exact: &Identities| {
+        json!({
+            "spectra_differ": number(exact.spectra_differ),
+            "h_above": number(exact.above),
+            "h_below": number(exact.below),
+            "h_above_times_m_z": number(exact.product),
+            "correlation": number(exact.correlation),
+        })
+    };
+    json!({
+        "G": spectrum(&found.spectrum),
+        "mean": number(found.mean),
+        "heuristic": number(found.heuristic),
+        "ratio": number(found.mean / found.heuristic),
+        "identities": found.identities.as_ref().map_or(Value::Null, identities),
+    })
+}
+
+fn grade(grade: &Grade) -> Value {
+    json!({
+        "block": grade.block,
+        "hinders": grade.word(),
+        "decades": number(grade.total()),
+        "conditioning": number(grade.conditioning),
+        "rank": number(grade.rank),
+        "scale": number(grade.scale),
+        "spread": number(grade.spread),
+        "directions": [number(grade.directions.0), grade.directions.1],
+        "gain": number(grade.factors.0),
+        "gain_of_neighbours": number(grade.factors.1),
     })
 }
 

@@ -1,16 +1,30 @@
 //! `inspect`: what the local Hessians of a network are at one point, in numbers.
 
 pub mod dump;
+pub mod global;
+pub mod histogram;
+pub mod html;
 pub mod json;
+pub mod marchenko;
+pub mod skip;
+pub mod text;
+pub mod verdict;
 
 use std::collections::HashMap;
 
+use ndarray::Array2;
+
+use self::global::Global;
+use self::marchenko::MarchenkoPastur;
+use self::skip::Skip;
+
+use super::eigen;
 use super::lanczos::Effort;
 use super::point::Point;
 use super::products::{Form, Products};
 use super::spectrum::{LARGEST_BLOCK, NotFinite, Request, Spectrum, spectrum};
 use crate::axes::{Axis, BATCH};
-use crate::hessian::factors::factors;
+use crate::hessian::factors::{WEIGHT_ROLE, factors, matrix_of};
 use crate::hessian::paper::{Kernel, PaperForm, paper_form};
 use crate::ir::{Network, ScaleMode};
 use crate::sym::Expr;
@@ -47,7 +61,13 @@ pub struct Report {
     pub seed: u64,
     /// Blocks of the whole network, B.
     pub chain: usize,
+    /// Where weights and samples came from, in words.
+    pub weights: String,
+    pub data: String,
     pub loss: f64,
+    /// ‖J_z‖²_F/N_{b−1} of every block of the chain.
+    pub gains: Vec<f64>,
+    /// Those that were asked for.
     pub blocks: Vec<BlockReport>,
 }
 
@@ -63,6 +83,25 @@ pub struct BlockReport {
     pub of_input: Hessians,
     pub of_weights: Hessians,
     pub factors: Vec<ModeFactors>,
+    /// Where the block has one weight that is a matrix on its input.
+    pub marchenko: Option<MarchenkoPastur>,
+    /// Where the block has a shortcut.
+    pub skip: Option<Skip>,
+    /// Where the block has parameters.
+    pub global: Option<Global>,
+}
+
+impl BlockReport {
+    /// H_z and H_W under their names.
+    pub fn hessians(&self) -> [(&'static str, &Hessians); 2] {
+        [("H_z", &self.of_input), ("H_W", &self.of_weights)]
+    }
+
+    /// A parameter's path without the block's name.
+    pub fn within<'a>(&self, parameter: &'a Parameter) -> &'a str {
+        let rest = parameter.name.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('.'));
+        rest.unwrap_or(&parameter.name)
+    }
 }
 
 /// A parameter as part of vec(W_b).
@@ -102,19 +141,35 @@ pub struct ModeFactors {
     pub closed: bool,
 }
 
+/// Where a point came from, in words.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub weights: String,
+    pub data: String,
+}
+
 /// Inspects the chosen blocks. Errors say where a number is not finite.
-pub fn inspect(network: &Network, point: &mut Point, options: &Options) -> Result<Report, String> {
+pub fn inspect(
+    network: &Network,
+    point: &mut Point,
+    origin: Origin,
+    options: &Options,
+) -> Result<Report, String> {
     let loss = finite_loss(point)?;
     let mut factors = scale_factors(point);
+    let gains = verdict::gains(point);
+    let curvatures = global::curvatures(point);
     let mut blocks = Vec::new();
     for &index in &options.blocks {
         let factors = factors.remove(&index).unwrap_or_default();
-        blocks.push(inspect_block(network, point, options, index, factors)?);
+        let work = Work { options, index, factors: &factors, above: curvatures[index].as_ref() };
+        blocks.push(work.report(network, point)?);
         // Vectors pushed through one block are of no use to the next.
         point.values.forget();
     }
-    let (samples, chain) = (point.samples(), point.blocks.len());
-    Ok(Report { network: network.name.clone(), samples, seed: options.seed, chain, loss, blocks })
+    let (samples, chain, seed) = (point.samples(), point.blocks.len(), options.seed);
+    let Origin { weights, data } = origin;
+    Ok(Report { network: network.name.clone(), samples, seed, chain, weights, data, loss, gains, blocks })
 }
 
 /// The loss, after all values and gradients turned out finite.
@@ -160,39 +215,6 @@ fn scale_factors(point: &mut Point) -> HashMap<usize, Vec<ModeFactors>> {
     all
 }
 
-fn inspect_block(
-    network: &Network,
-    point: &mut Point,
-    options: &Options,
-    index: usize,
-    factors: Vec<ModeFactors>,
-) -> Result<BlockReport, String> {
-    let block = point.blocks[index].clone();
-    let paper = match options.forms.contains(&Form::Paper) {
-        true => paper_form(&mut point.graph, &block),
-        false => None,
-    };
-    let work = Work { options, index, factors: &factors };
-    let failed = |_: NotFinite| overflow(&format!("a Hessian of block `{}`", block.name));
-    let of_input =
-        work.hessians(point, &[block.input], work.trace_z(point), paper.as_ref().map(|p| &p.of_input));
-    let wrt = point.parameters_of(index);
-    let of_weights = match wrt.is_empty() {
-        true => Ok(Hessians { exact_is_gauss_newton: true, ..Hessians::default() }),
-        false => work.hessians(point, &wrt, work.trace_w(point), paper.as_ref().map(|p| &p.of_weight)),
-    };
-    Ok(BlockReport {
-        index,
-        name: block.name.clone(),
-        input_size: point.size(block.input) / point.samples(),
-        output_size: point.size(block.output) / point.samples(),
-        parameters: parameters(network, index),
-        of_input: of_input.map_err(failed)?,
-        of_weights: of_weights.map_err(failed)?,
-        factors,
-    })
-}
-
 fn parameters(network: &Network, block: usize) -> Vec<Parameter> {
     let mut offset = 0;
     let describe = |&id: &crate::ir::ParamId| {
@@ -204,14 +226,57 @@ fn parameters(network: &Network, block: usize) -> Vec<Parameter> {
     network.blocks[block].params.iter().map(describe).collect()
 }
 
-/// The Hessians of one block.
+/// One block at work.
 struct Work<'a> {
     options: &'a Options,
     index: usize,
     factors: &'a [ModeFactors],
+    /// Ĥ_b, where it fits.
+    above: Option<&'a Array2<f64>>,
 }
 
 impl Work<'_> {
+    fn report(&self, network: &Network, point: &mut Point) -> Result<BlockReport, String> {
+        let block = point.blocks[self.index].clone();
+        let failed = |_: NotFinite| overflow(&format!("a Hessian of block `{}`", block.name));
+        let (of_input, of_weights) = self.both(point).map_err(failed)?;
+        Ok(BlockReport {
+            index: self.index,
+            name: block.name.clone(),
+            input_size: point.size(block.input) / point.samples(),
+            output_size: point.size(block.output) / point.samples(),
+            parameters: parameters(network, self.index),
+            of_input,
+            of_weights,
+            factors: self.factors.to_vec(),
+            marchenko: marchenko(network, point, self.index),
+            skip: skip::inspect(point, self.index),
+            global: global::inspect(point, self.index, self.above, &self.setting()).map_err(failed)?,
+        })
+    }
+
+    fn setting(&self) -> global::Setting<'_> {
+        let Options { largest_block, effort, seed, .. } = *self.options;
+        global::Setting { factors: self.factors, largest_block, effort, seed }
+    }
+
+    /// H_z and H_W.
+    fn both(&self, point: &mut Point) -> Result<(Hessians, Hessians), NotFinite> {
+        let block = point.blocks[self.index].clone();
+        let paper = match self.options.forms.contains(&Form::Paper) {
+            true => paper_form(&mut point.graph, &block),
+            false => None,
+        };
+        let (trace_z, trace_w) = (self.trace_z(point), self.trace_w(point));
+        let of_input = self.hessians(point, &[block.input], trace_z, paper.as_ref().map(|p| &p.of_input))?;
+        let wrt = point.parameters_of(self.index);
+        if wrt.is_empty() {
+            return Ok((of_input, Hessians { forms: vec![], exact_is_gauss_newton: true }));
+        }
+        let of_weights = self.hessians(point, &wrt, trace_w, paper.as_ref().map(|p| &p.of_weight))?;
+        Ok((of_input, of_weights))
+    }
+
     fn exact_factors(&self) -> Option<&ModeFactors> {
         self.factors.iter().find(|factors| factors.mode == ScaleMode::Trace && factors.closed)
     }
@@ -283,6 +348,21 @@ impl Work<'_> {
     }
 }
 
+/// WᵀW of the block's one weight against the law, where W acts on the block's whole input.
+fn marchenko(network: &Network, point: &mut Point, index: usize) -> Option<MarchenkoPastur> {
+    let block = point.blocks[index].clone();
+    let weights: Vec<_> = block.params.iter().filter(|param| param.role == WEIGHT_ROLE).collect();
+    let [weight] = weights[..] else { return None };
+    let matrix = matrix_of(&point.graph, &block, weight.value)?;
+    let [rows, columns] = [&matrix.rows, &matrix.columns].map(|axes| point.graph.axes.size(axes));
+    if columns * point.samples() != point.size(block.input) {
+        return None;
+    }
+    let entries = point.entries_along(weight.value, &[&matrix.rows[..], &matrix.columns].concat());
+    let matrix = Array2::from_shape_vec((rows, columns), entries).expect("rows times columns");
+    marchenko::compare(&network.param(weight.id).name, &matrix)
+}
+
 /// The eigenvalues of all matrices of a kernel.
 fn kernel_spectrum(point: &mut Point, kernel: &Kernel) -> Result<Spectrum, NotFinite> {
     let matrices = kernel_matrices(point, kernel);
@@ -290,24 +370,20 @@ fn kernel_spectrum(point: &mut Point, kernel: &Kernel) -> Result<Spectrum, NotFi
         return Err(NotFinite);
     }
     let count = matrices.len();
-    Ok(Spectrum::of_eigenvalues(matrices.iter().flat_map(super::eigen::eigenvalues).collect(), count))
+    Ok(Spectrum::of_eigenvalues(matrices.iter().flat_map(eigen::eigenvalues).collect(), count))
 }
 
-fn kernel_matrices(point: &mut Point, kernel: &Kernel) -> Vec<ndarray::Array2<f64>> {
+fn kernel_matrices(point: &mut Point, kernel: &Kernel) -> Vec<Array2<f64>> {
     let size = point.graph.axes.size(&kernel.rows);
     let axes = [&kernel.shared[..], &kernel.rows, &kernel.columns].concat();
     let entries = point.entries_along(kernel.expr, &axes);
-    let matrix = |part: &[f64]| {
-        ndarray::Array2::from_shape_vec((size, size), part.to_vec()).expect("rows times columns")
-    };
+    let matrix =
+        |part: &[f64]| Array2::from_shape_vec((size, size), part.to_vec()).expect("rows times columns");
     entries.chunks(size * size).map(matrix).collect()
 }
 
 /// The paper's form of one block with its values: H̃_z, and H̃_W per row.
-pub fn paper_matrices(
-    point: &mut Point,
-    block: usize,
-) -> Option<(ndarray::Array2<f64>, Vec<ndarray::Array2<f64>>)> {
+pub fn paper_matrices(point: &mut Point, block: usize) -> Option<(Array2<f64>, Vec<Array2<f64>>)> {
     let block = point.blocks[block].clone();
     let PaperForm { of_input, of_weight } = paper_form(&mut point.graph, &block)?;
     Some((kernel_matrices(point, &of_input).remove(0), kernel_matrices(point, &of_weight)))
