@@ -2,8 +2,20 @@
 
 use crate::user::{User, finish, keys};
 
-const VERBS: [&str; 10] =
-    ["new", "check", "summary", "explain", "inspect", "verify", "train", "build", "bench", "completions"];
+const VERBS: [&str; 12] = [
+    "new",
+    "check",
+    "summary",
+    "explain",
+    "inspect",
+    "verify",
+    "train",
+    "predict",
+    "plot",
+    "build",
+    "bench",
+    "completions",
+];
 
 const TWO: &str = "\
 network a(x: f32[2]) -> class[2] { x |> block o { dense(2) } |> cross_entropy }
