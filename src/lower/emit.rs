@@ -10,7 +10,7 @@ use crate::axes::Axis;
 use crate::intrinsics::{self, pow};
 use crate::loops::build::ScalarBuilder;
 use crate::loops::{Affine, Binary, Buffer, Elem, LoopVar, Reg, Scalars, Ty, Unary};
-use crate::sym::{Expr, Node};
+use crate::sym::{Expr, Node, Window};
 
 /// The loop that runs along each axis, by the name that the expression at hand gives the axis.
 pub(super) type Env = Vec<(Axis, LoopVar)>;
@@ -132,8 +132,24 @@ impl<'a> Emitter<'a> {
                 let counters = counters.collect::<Result<Vec<Reg>, String>>()?;
                 Ok(random::uniform(&mut self.builder, *stream, &counters, position))
             }
-            Node::Reduce(..) | Node::Contract { .. } => Err("a reduction was not given its own loops".into()),
+            Node::Window(window) => self.fits(window, env),
+            Node::Reduce(..) | Node::Contract { .. } | Node::ArgMax(..) => {
+                Err("a reduction was not given its own loops".into())
+            }
         }
+    }
+
+    /// Whether the positions fit together in the window, as 1 or 0.
+    fn fits(&mut self, window: &Window, env: &Env) -> Result<Reg, String> {
+        let mut position = self.builder.int(window.offset as i32);
+        for &(axis, step) in &window.by {
+            let (at, step) = (self.builder.position(loop_along(env, axis)?), self.builder.int(step as i32));
+            let by = self.builder.mul(at, step);
+            position = self.builder.add(position, by);
+        }
+        let own = self.builder.position(loop_along(env, window.axis)?);
+        let fits = self.builder.binary(Binary::Eq, own, position);
+        Ok(self.as_float(fits))
     }
 
     fn load_view(&mut self, view: &View, env: &Env) -> Result<Reg, String> {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use crate::axes::Axis;
+use crate::intrinsics::{Eq, Lt, Where};
 use crate::sym::{Expr, Graph, Node, Reduction};
 
 /// A result with fewer entries than this offers nothing to cut into chunks.
@@ -44,6 +45,7 @@ fn rewrite(graph: &mut Graph, expr: Expr, done: &HashMap<Expr, Expr>) -> Expr {
             None => split_reduction(graph, how, over, arg),
         },
         Node::Contract { left, right, over } => split_contraction(graph, left, right, over),
+        Node::ArgMax(over, arg) => first_largest(graph, &over, arg),
         other => graph.intern(other),
     };
     if let Some(name) = graph.name_of(expr).map(str::to_owned) {
@@ -55,7 +57,8 @@ fn rewrite(graph: &mut Graph, expr: Expr, done: &HashMap<Expr, Expr>) -> Expr {
 fn with_children(node: Node, done: &HashMap<Expr, Expr>) -> Node {
     let all = |args: Vec<Expr>| args.into_iter().map(|arg| done[&arg]).collect();
     match node {
-        Node::Number(_) | Node::Symbol(_) | Node::Index(_) => node,
+        Node::Number(_) | Node::Symbol(_) | Node::Index(_) | Node::Window(_) => node,
+        Node::ArgMax(over, arg) => Node::ArgMax(over, done[&arg]),
         Node::Add(args) => Node::Add(all(args)),
         Node::Mul(args) => Node::Mul(all(args)),
         Node::Apply(function, args) => Node::Apply(function, all(args)),
@@ -96,6 +99,27 @@ fn grouped_product(graph: &mut Graph, factors: Vec<Expr>) -> Expr {
         }
     }
     graph.intern(Node::Mul(grouped))
+}
+
+/// The first largest entry, by two maxima: of the entries, and of ranks that count down among those not below it.
+fn first_largest(graph: &mut Graph, over: &[Axis], arg: Expr) -> Expr {
+    let mut rank = graph.number(graph.axes.size(over) as f64);
+    let mut step = 1;
+    for &axis in over.iter().rev() {
+        let (position, step_by) = (graph.index(axis), graph.number(-f64::from(step)));
+        let down = graph.mul(&[step_by, position]);
+        rank = graph.add(&[rank, down]);
+        step *= graph.axes.extent(axis) as u32;
+    }
+    let [zero, one] = [0.0, 1.0].map(|number| graph.number(number));
+    let largest = graph.reduce(Reduction::Max, over, arg);
+    let below = graph.apply(&Lt, &[arg, largest]);
+    let ranks = graph.apply(&Where, &[below, zero, rank]);
+    let best = graph.reduce(Reduction::Max, over, ranks);
+    let chosen = graph.apply(&Eq, &[ranks, best]);
+    let chosen = graph.apply(&Where, &[chosen, one, zero]);
+    let axes = graph.axes_of(arg).to_vec();
+    graph.spread(chosen, &axes)
 }
 
 /// mean(x + y) → mean(x) where mean(y) = 0, as for deviations from the mean: their sum is one pass less.

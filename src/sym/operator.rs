@@ -483,7 +483,12 @@ impl Term {
         self.counts.clear();
         let mut open = self.variables();
         self.split(graph);
-        while let Some(var) = self.summable(graph) {
+        loop {
+            while let Some((same, gone)) = self.determined(graph) {
+                self.identify(same, gone);
+                open.retain(|&other| other != same.max(gone));
+            }
+            let Some(var) = self.summable(graph) else { break };
             self.sum_out(graph, var);
             self.split(graph);
             open.retain(|&other| other != var);
@@ -508,6 +513,20 @@ impl Term {
                 _ => self.factors.push(factor),
             }
         }
+    }
+
+    /// Two variables of which windows say that they are the same: of the positions that fit together in a window,
+    /// all but one determine the last, S\[h, i, k\] S\[h, i, l\] = S\[h, i, k\] δ\[k, l\].
+    fn determined(&self, graph: &Graph) -> Option<(Var, Var)> {
+        let windows: Vec<&Factor> =
+            self.factors.iter().filter(|f| matches!(graph.visible(f.expr), Node::Window(_))).collect();
+        let pairs =
+            windows.iter().enumerate().flat_map(|(i, one)| windows[..i].iter().map(move |two| (one, two)));
+        pairs.filter(|(one, two)| one.expr == two.expr).find_map(|(one, two)| {
+            let mut differing = one.at.iter().zip(&two.at).filter(|(a, b)| a.1 != b.1);
+            let (a, b) = differing.next()?;
+            differing.next().is_none().then_some((a.1, b.1))
+        })
     }
 
     /// An internal variable whose factors together lie over the variables of one of them: its sum is no larger. Of

@@ -279,6 +279,8 @@ impl<'a> Printer<'a> {
             }
             Node::Reshape { arg, .. } | Node::Spread(arg, _) => self.piece(arg),
             Node::Index(axis) => (self.letter(axis), Level::Atom),
+            Node::Window(_) => (self.indexed("S", expr), Level::Atom),
+            Node::ArgMax(..) => (self.indexed("D", expr), Level::Atom),
             Node::Random { .. } => ("U(0,1)".into(), Level::Atom),
             Node::Orthonormal(arg) => (format!("orthonormal({})", self.formula(arg)), Level::Atom),
         }
