@@ -16,6 +16,7 @@ pub mod ir;
 pub mod loops;
 pub mod lower;
 pub mod manifest;
+pub mod numeric;
 pub mod resolve;
 pub mod shape;
 pub mod source;

@@ -1,6 +1,7 @@
 //! Per block: back-matching loss, Jacobians, local Hessians and scale factors, as symbolic expressions; and the
 //! whole training program as a list of routines over one expression graph.
 
+pub mod exact;
 pub mod explain;
 pub mod factors;
 pub mod facts;

@@ -114,12 +114,14 @@ impl Intrinsic for Conv2d {
         if call.groups == 1 {
             let x = graph.reshape(x, &[call.channels], &[e]);
             let patches = patches(graph, x, call.plane, [*h, *w], [kh, kw], call.geometry);
-            return graph.contract(weight, patches, &over);
+            let product = graph.contract(weight, patches, &over);
+            return graph.spread(product, &out.axes);
         }
         let (weight, x, channels) = call.grouped(graph, weight, x);
         let patches = patches(graph, x, call.plane, [*h, *w], [kh, kw], call.geometry);
         let product = graph.contract(weight, patches, &over);
-        graph.reshape(product, &channels, &[c])
+        let product = graph.reshape(product, &channels, &[c]);
+        graph.spread(product, &out.axes)
     }
 
     fn reference(&self, axes: &AxisTable, args: &[Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {

@@ -95,7 +95,8 @@ impl Intrinsic for Pool {
         };
         let taps = ["k", "l"].map(|name| graph.axes.fresh(name, geometry.kernel));
         let x = graph.spread(args[0], &types[0].axes);
-        self.meaning.formula(graph, x, &Call { plane, windows: [h, w], taps, geometry })
+        let value = self.meaning.formula(graph, x, &Call { plane, windows: [h, w], taps, geometry });
+        graph.spread(value, &out.axes)
     }
 
     fn reference(&self, axes: &AxisTable, args: &[Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {

@@ -62,7 +62,8 @@ impl Intrinsic for Slice {
         let mut axes = types[0].axes.iter().zip(&out.axes);
         let Some((&axis, &shorter)) = axes.find(|pair| pair.0 != pair.1) else { return args[0] };
         let value = graph.spread(args[0], &types[0].axes);
-        graph.unfold(value, Window { axis, offset: start as i64, by: vec![(shorter, 1)] })
+        let value = graph.unfold(value, Window { axis, offset: start as i64, by: vec![(shorter, 1)] });
+        graph.spread(value, &out.axes)
     }
 
     fn reference(&self, axes: &AxisTable, args: &[Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {

@@ -112,6 +112,19 @@ impl Local {
         }
     }
 
+    /// The Jacobian applied to `tangent`, which is over (some of) the argument's axes, and perhaps over axes of its own
+    /// that number directions; likewise the value over the result's axes.
+    pub fn push_forward(&self, graph: &mut Graph, result: Expr, tangent: Expr) -> Expr {
+        match &self.how {
+            Move::Share => {
+                let over = difference(graph.axes_of(self.arg), graph.axes_of(result));
+                self.weigh(graph, tangent, &over)
+            }
+            Move::Rename(pairs) => rename_present(graph, tangent, pairs),
+            Move::Reshape { from, to } => reshape_present(graph, tangent, from, to),
+        }
+    }
+
     fn weigh(&self, graph: &mut Graph, value: Expr, over: &[Axis]) -> Expr {
         let mut factors = vec![value];
         factors.extend(&self.factors);
@@ -204,6 +217,27 @@ impl Graph {
             }
         }
         wrt.iter().map(|&expr| (expr, self.whole(expr, gradients.get(&expr).copied()))).collect()
+    }
+
+    /// The Jacobian–vector product ∂output/∂wrt · tangent in forward order, over (some of) the output's axes. Axes of the
+    /// tangent that `wrt` lacks number directions: they are carried along, and each gives a product of its own.
+    pub fn jvp(&mut self, output: Expr, wrt: Expr, tangent: Expr) -> Expr {
+        let zero = self.number(0.0);
+        let mut tangents = HashMap::from([(wrt, tangent)]);
+        for expr in self.between(&[output], &[wrt]) {
+            if expr == wrt {
+                continue;
+            }
+            let mut parts = Vec::new();
+            for local in local_jacobians(self, expr) {
+                if let Some(&tangent) = tangents.get(&local.arg) {
+                    parts.push(local.push_forward(self, expr, tangent));
+                }
+            }
+            let total = self.add(&parts);
+            tangents.insert(expr, total);
+        }
+        tangents.get(&output).copied().unwrap_or(zero)
     }
 
     /// A (co)tangent over all axes of its expression; zero when there is none.

@@ -1,7 +1,7 @@
 //! Expressions as f64 arrays: the meaning that compiled code is checked against.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ndarray::{Array3, ArrayD, Axis as Dim, IxDyn};
 
@@ -55,36 +55,75 @@ fn shape(table: &AxisTable, axes: &[Axis]) -> IxDyn {
 /// The values of `roots`, each over the axes of its expression in storage order. `values` gives every symbol that
 /// they read. Panics where a symbol has no value.
 pub fn evaluate(graph: &Graph, values: &HashMap<Symbol, Tensor>, roots: &[Expr]) -> Vec<Tensor> {
-    let mut evaluator = Evaluator { graph, symbols: values, done: HashMap::new() };
-    for expr in evaluator.needed(roots) {
-        let value = evaluator.node(expr);
-        evaluator.done.insert(expr, value);
-    }
-    roots.iter().map(|root| evaluator.done[root].clone()).collect()
+    let mut known = Values::new(values.clone());
+    roots.iter().map(|&root| known.of(graph, root)).collect()
 }
 
-struct Evaluator<'a> {
-    graph: &'a Graph,
-    symbols: &'a HashMap<Symbol, Tensor>,
+/// Expressions at one point: everything is computed once and kept, until a symbol that it reads gets another value.
+#[derive(Clone, Debug, Default)]
+pub struct Values {
+    symbols: HashMap<Symbol, Tensor>,
     done: HashMap<Expr, Tensor>,
 }
 
-impl Evaluator<'_> {
-    /// What the roots are made of, arguments first: an expression is younger than its arguments.
-    fn needed(&self, roots: &[Expr]) -> Vec<Expr> {
+impl Values {
+    pub fn new(symbols: HashMap<Symbol, Tensor>) -> Self {
+        Values { symbols, done: HashMap::new() }
+    }
+
+    /// Gives a symbol its value and forgets what was computed from an earlier one.
+    pub fn set(&mut self, graph: &Graph, symbol: Symbol, value: Tensor) {
+        if self.symbols.insert(symbol, value).is_none() {
+            return;
+        }
+        let Some(leaf) = graph.known(&Node::Symbol(symbol)) else { return };
+        let roots: Vec<Expr> = self.done.keys().copied().collect();
+        for stale in graph.between(&roots, &[leaf]) {
+            self.done.remove(&stale);
+        }
+    }
+
+    pub fn symbol(&self, symbol: Symbol) -> Option<&Tensor> {
+        self.symbols.get(&symbol)
+    }
+
+    /// The value of `expr` over its axes in storage order. Panics where a symbol that it reads has no value.
+    pub fn of(&mut self, graph: &Graph, expr: Expr) -> Tensor {
+        for part in self.needed(graph, expr) {
+            let value = Evaluator { graph, symbols: &self.symbols, done: &self.done }.node(part);
+            self.done.insert(part, value);
+        }
+        self.done[&expr].clone()
+    }
+
+    /// Forgets intermediate values; those of the symbols stay.
+    pub fn forget(&mut self) {
+        self.done.clear();
+    }
+
+    /// What is not yet known of what the root is made of, arguments first: an expression is younger than its arguments.
+    fn needed(&self, graph: &Graph, root: Expr) -> Vec<Expr> {
         let mut needed: Vec<Expr> = Vec::new();
-        let mut seen = std::collections::HashSet::new();
-        let mut open = roots.to_vec();
+        let mut seen = HashSet::new();
+        let mut open = vec![root];
         while let Some(expr) = open.pop() {
-            if seen.insert(expr) {
+            if !self.done.contains_key(&expr) && seen.insert(expr) {
                 needed.push(expr);
-                open.extend(self.graph.node(expr).args());
+                open.extend(graph.node(expr).args());
             }
         }
         needed.sort_unstable();
         needed
     }
+}
 
+struct Evaluator<'a> {
+    graph: &'a Graph,
+    symbols: &'a HashMap<Symbol, Tensor>,
+    done: &'a HashMap<Expr, Tensor>,
+}
+
+impl Evaluator<'_> {
     fn node(&self, expr: Expr) -> Tensor {
         let axes = self.graph.axes_of(expr).to_vec();
         let values = match self.graph.node(expr) {

@@ -3,6 +3,7 @@
 
 pub mod construct;
 pub mod contraction;
+pub mod dense;
 pub mod differentiate;
 pub mod evaluate;
 pub mod graph;
@@ -14,6 +15,6 @@ pub mod random;
 pub mod simplify;
 pub mod window;
 
-pub use evaluate::{Tensor, evaluate};
+pub use evaluate::{Tensor, Values, evaluate};
 pub use graph::{Expr, Function, Graph, Node, Reduction, Storage, Symbol, SymbolInfo};
 pub use window::Window;

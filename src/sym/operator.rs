@@ -380,9 +380,15 @@ impl Operator {
 
     /// The operator applied to a tensor over the domain.
     pub fn apply(&self, graph: &mut Graph, argument: Expr) -> Expr {
-        let parts: Vec<Expr> = self.terms.iter().map(|term| term.apply(graph, argument)).collect();
-        let total = graph.add(&parts);
+        let total = self.apply_each(graph, argument);
         graph.spread(total, &self.codomain)
+    }
+
+    /// The operator applied to tensors over the domain, numbered along axes of the argument that the domain lacks; over
+    /// those and (some of) the codomain.
+    pub fn apply_each(&self, graph: &mut Graph, argument: Expr) -> Expr {
+        let parts: Vec<Expr> = self.terms.iter().map(|term| term.apply(graph, argument)).collect();
+        graph.add(&parts)
     }
 
     /// diag(u) A + diag(v) A = diag(u + v) A: terms that differ only in factors over the variables of one factor become

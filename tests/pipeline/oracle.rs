@@ -30,20 +30,14 @@ impl Case {
         Case { name: name.into(), pipeline, json }
     }
 
-    /// The oracle's name of each parameter, by `ParamId`: both sides list a block's parameters as they are declared,
-    /// except that the fixture puts a shortcut's last and we go by the order of evaluation.
+    /// The oracle's name of each parameter, by `ParamId`: both sides list a block's parameters as they are declared.
     pub fn param_names(&self) -> Vec<String> {
         let mut names = vec![String::new(); self.pipeline.network.params.len()];
         for (block, described) in self.pipeline.network.blocks.iter().zip(list(&self.json["blocks"])) {
-            let mut theirs: Vec<&str> = list(&described["params"])
+            let theirs: Vec<&str> = list(&described["params"])
                 .iter()
                 .map(|param| param["name"].as_str().expect("a name"))
                 .collect();
-            let shortcut =
-                |param: &blkc::ir::ParamId| self.pipeline.network.param(*param).name.contains("shortcut");
-            if block.params.first().is_some_and(shortcut) {
-                theirs.sort_by_key(|name| !name.contains("shortcut"));
-            }
             assert_eq!(block.params.len(), theirs.len(), "{}: parameters of {}", self.name, block.name);
             for (id, name) in block.params.iter().zip(theirs) {
                 names[id.index()] = name.to_string();
