@@ -96,7 +96,7 @@ fn run_scale_amended(mode: ScaleMode, name: &str) {
             }
         }
     }
-    assert_eq!(ran, 2, "both optimizer cases carry {name}");
+    assert_eq!(ran, 3, "every optimizer case carries {name}");
 }
 
 #[test]

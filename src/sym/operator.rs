@@ -205,6 +205,15 @@ impl Term {
                 }
             }
         }
+        // A reshape there and back says nothing more than the one there.
+        let mut known: Vec<(Vec<Var>, Vec<Var>)> = Vec::new();
+        for (from, to) in std::mem::take(&mut self.reshapes) {
+            let same = |(a, b): &(Vec<Var>, Vec<Var>)| (a, b) == (&from, &to) || (b, a) == (&from, &to);
+            if from != to && !known.iter().any(same) {
+                known.push((from, to));
+            }
+        }
+        self.reshapes = known;
     }
 
     /// The trace: every axis of the domain identified with itself in the codomain, leaving a number.
@@ -487,12 +496,15 @@ impl Term {
     pub fn normalize(mut self, graph: &mut Graph) -> Term {
         self.coefficient *= graph.axes.size(&self.counts) as f64;
         self.counts.clear();
+        self.identify_equal_reshapes();
         let mut open = self.variables();
         self.split(graph);
         loop {
-            while let Some((same, gone)) = self.determined(graph) {
-                self.identify(same, gone);
-                open.retain(|&other| other != same.max(gone));
+            while let Some((one, other)) = self.determined(graph) {
+                // What becomes one with another is not lost.
+                self.count_lost(&open);
+                self.identify(one, other);
+                open = self.variables();
             }
             let Some(var) = self.summable(graph) else { break };
             self.sum_out(graph, var);
