@@ -19,7 +19,7 @@ use super::level::Chunk;
 use super::pack;
 use super::scalars::{Frame, Instance, Site};
 use crate::codegen::target::Target;
-use crate::loops::{BufferId, Gemm, Group, LoopVar, Operand, Program, Range, Stmt, Ty};
+use crate::loops::{BufferId, Gemm, Group, LoopVar, Operand, Outer, Program, Range, Stmt, Ty};
 
 /// Products per block of k: a panel of B of that length stays in the second-level cache.
 const MAX_K: u64 = 2048;
@@ -195,7 +195,7 @@ pub fn emit<'ctx>(
     let at = |entries: u64| emitter.offset(scratch, entries as usize * 4);
     let b_start = plan.a_entries().next_multiple_of(LINE);
     let c_start = b_start + plan.b_entries().next_multiple_of(LINE);
-    let builder = GemmEmitter {
+    let mut builder = GemmEmitter {
         emitter,
         gemm,
         tables: Tables::new(emitter, &plan.blocks),
@@ -207,8 +207,9 @@ pub fn emit<'ctx>(
         m0,
         n0,
         k0,
+        outer: vec![],
     };
-    builder.run();
+    builder.outer_loops(chunk);
 }
 
 struct GemmEmitter<'e, 'ctx> {
@@ -224,9 +225,27 @@ struct GemmEmitter<'e, 'ctx> {
     packed_a: PointerValue<'ctx>,
     packed_b: PointerValue<'ctx>,
     c: PointerValue<'ctx>,
+    /// Positions of the outer loops that are open.
+    outer: Vec<IntValue<'ctx>>,
 }
 
 impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
+    /// The outer loops that are not open yet, around the product.
+    fn outer_loops(&mut self, chunk: Chunk<'ctx>) {
+        let Some(outer) = self.gemm.outer.get(self.outer.len()) else { return self.run() };
+        let start = match outer.range {
+            Range::Full(_) => self.i64(0),
+            Range::Chunk => chunk.start,
+        };
+        let count = self.i64(chunk.length(outer.range));
+        let emitter = self.emitter;
+        emitter.repeat(count, |position| {
+            self.outer.push(emitter.add(position, start));
+            self.outer_loops(chunk);
+            self.outer.pop();
+        });
+    }
+
     fn run(&self) {
         if self.plan.a == Source::Packed {
             self.pack_a();
@@ -295,16 +314,23 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         self.entry(start, index)
     }
 
+    /// An offset at the positions of the outer loops.
+    fn at_outer(&self, offset: IntValue<'ctx>, stride: fn(&Outer) -> usize) -> IntValue<'ctx> {
+        self.gemm.outer.iter().zip(&self.outer).fold(offset, |sum, (outer, &position)| {
+            self.emitter.add(self.emitter.scale(position, stride(outer) as i64), sum)
+        })
+    }
+
     /// A from row `row` of this task on, in block `block`.
     fn a(&self, block: IntValue<'ctx>, row: IntValue<'ctx>) -> PointerValue<'ctx> {
         let row = self.emitter.add(row, self.m0);
-        let offset = self.tables.a(self.emitter, block);
+        let offset = self.at_outer(self.tables.a(self.emitter, block), |outer| outer.strides.0);
         self.operand(self.gemm.a, offset, [(row, self.gemm.a.strides.0), (self.k0, self.gemm.a.strides.1)])
     }
 
     fn b(&self, block: IntValue<'ctx>, column: IntValue<'ctx>) -> PointerValue<'ctx> {
         let column = self.emitter.add(column, self.n0);
-        let offset = self.tables.b(self.emitter, block);
+        let offset = self.at_outer(self.tables.b(self.emitter, block), |outer| outer.strides.1);
         self.operand(self.gemm.b, offset, [(self.k0, self.gemm.b.strides.0), (column, self.gemm.b.strides.1)])
     }
 
@@ -436,9 +462,12 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         let written = |buffer: BufferId| scalars.stores.iter().any(|store| store.buffer == buffer);
         let mut site = self.site.clone();
         (site.vector, site.lanes) = (Some(COLUMN), self.emitter.target.lanes());
-        let mut frame = Frame::new(scalars, types, site.vector, &[2, 1], true, &written);
+        // The row is the innermost loop, the column the one around it; all others are open already.
+        let opened: Vec<usize> = [2, 1].into_iter().chain(self.outer.iter().map(|_| 0)).collect();
+        let mut frame = Frame::new(scalars, types, site.vector, &opened, true, &written);
         let row = self.emitter.add(self.emitter.scale(tile, self.plan.rows as i64), self.m0);
         site.loops = vec![row, self.emitter.add(column, self.n0)];
+        site.loops.extend(&self.outer);
         let instances = self.instances(columns);
         frame.emit(self.emitter, &site, 0, &instances, &[]);
         frame.emit(self.emitter, &site, 1, &instances, &[]);
@@ -548,6 +577,7 @@ mod tests {
         let range = |extent| Range::Full(extent as usize);
         let operand = |strides| Operand { buffer: BufferId(0), strides };
         let gemm = Gemm {
+            outer: vec![],
             m: range(m),
             n: range(n),
             k: range(k),
