@@ -105,7 +105,9 @@ fn mark(graph: &Graph, layouts: &mut Layouts, windows: &Windows, expr: Expr) {
 
 /// What is finished only when its loops are, and what windows slide over. Patches are not kept: they are views.
 fn keep_results(graph: &Graph, choice: &mut Choice, (preferred, windows): (&Layouts, &Windows), expr: Expr) {
-    if windows.is_base(expr) {
+    // A repetition along no axis asks for a place of its own.
+    let copy = matches!(graph.node(expr), Node::Spread(_, along) if along.is_empty());
+    if copy || windows.is_base(expr) {
         return mark(graph, &mut choice.layouts, windows, expr);
     }
     let results = matches!(graph.node(expr), Node::Contract { .. } | Node::Reduce(..) | Node::Orthonormal(_));
