@@ -212,6 +212,7 @@ impl Nests<'_> {
 
 /// Chooses the vector loop, puts it innermost among its kind, and merges loops that walk memory as one.
 fn arrange(mut nest: Nest, mut loops: Vec<Loop>) -> Nest {
+    sort_reduced(&mut nest, &mut loops);
     let mut vector = vector_loop(&nest, &loops);
     if let Some(chosen) = vector {
         let last = if chosen < nest.kept { nest.kept - 1 } else { loops.len() - 1 };
@@ -241,6 +242,19 @@ fn arrange(mut nest: Nest, mut loops: Vec<Loop>) -> Nest {
     nest.loops = loops.iter().map(|one| one.range).collect();
     nest.vector = vector.map(|chosen| LoopVar(chosen as u32));
     nest
+}
+
+/// Walks memory in order: of the reduced loops those with the longest strides come first.
+fn sort_reduced(nest: &mut Nest, loops: &mut Vec<Loop>) {
+    let stride = |index: usize| -> i64 { loads(&nest.body).map(|load| coefficient(load, index).abs()).sum() };
+    let mut order: Vec<usize> = (0..loops.len()).collect();
+    order[nest.kept..].sort_by_key(|&index| std::cmp::Reverse(stride(index)));
+    let mut place = vec![0; order.len()];
+    for (new, &old) in order.iter().enumerate() {
+        place[old] = new;
+    }
+    *loops = order.iter().map(|&old| loops[old]).collect();
+    renumber(nest, |index| place[index]);
 }
 
 /// The loop along which memory is walked best in steps of one entry.

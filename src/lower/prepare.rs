@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::view::Shift;
+use super::window::Windows;
 use crate::axes::Axis;
 use crate::intrinsics::{Eq, Lt, Where};
 use crate::sym::window::Windowed;
@@ -18,10 +19,10 @@ const MANY_ENTRIES: usize = 1 << 13;
 pub(super) fn prepare(graph: &mut Graph, roots: &[Expr]) -> Vec<Expr> {
     let mut done = HashMap::new();
     let order = reachable(graph, roots);
-    let windowed = order.iter().any(|&expr| matches!(graph.node(expr), Node::Window(_)));
+    let windows = Windows::of(graph, &order);
     for expr in order {
         let renewed = rewrite(graph, expr, &done);
-        let renewed = if windowed { arranged(graph, renewed) } else { renewed };
+        let renewed = if windows.is_empty() { renewed } else { arranged(graph, &windows, renewed) };
         done.insert(expr, renewed);
     }
     graph.current_tag = None;
@@ -129,10 +130,14 @@ fn first_largest(graph: &mut Graph, over: &[Axis], arg: Expr) -> Expr {
 
 /// Copies in front of windows and matrix products where the operand lies as somebody else wants it: parameters and
 /// inputs, what is reshaped, and what needs zeros between its entries.
-fn arranged(graph: &mut Graph, expr: Expr) -> Expr {
+fn arranged(graph: &mut Graph, windows: &Windows, expr: Expr) -> Expr {
     match graph.node(expr).clone() {
         // Entries of images do not lie in the order in which they are numbered.
-        Node::Reshape { arg, from, to } if from.len() > 1 && !matches!(graph.node(arg), Node::Symbol(_)) => {
+        Node::Reshape { arg, from, to }
+            if !from.iter().all(|&axis| windows.is_spatial(axis))
+                && from.len() > 1
+                && !matches!(graph.node(arg), Node::Symbol(_)) =>
+        {
             let arg = copy(graph, arg);
             graph.intern(Node::Reshape { arg, from, to })
         }

@@ -1,7 +1,7 @@
 //! What windows ask of the memory behind them: zeros around the values that they slide over, and positions outermost,
 //! so that a window over all samples and channels is one contiguous piece.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::layout::{Layout, Room};
 use super::view::Shift;
@@ -12,8 +12,9 @@ use crate::sym::{Expr, Graph, Node};
 /// What the windows of a routine ask for.
 #[derive(Default)]
 pub(super) struct Windows {
-    /// Axes of positions: those of windows, and what they are renamed or cut to.
-    spatial: HashSet<Axis>,
+    /// Axes of positions: those of windows, and what they are renamed or cut to. The path to an axis that was cut out of
+    /// another: that one, and the how manieth part of it.
+    spatial: HashMap<Axis, Vec<u32>>,
     /// Room along axes of the values behind windows.
     room: HashMap<Expr, Vec<(Axis, Room)>>,
 }
@@ -23,7 +24,7 @@ impl Windows {
         let mut windows = Windows::default();
         for &expr in order {
             if let Node::Window(window) = graph.node(expr) {
-                windows.spatial.extend(window.axes());
+                windows.spatial.extend(window.axes().into_iter().map(|axis| (axis, vec![axis.0])));
             }
         }
         while order.iter().any(|&expr| windows.spread(graph, expr)) {}
@@ -33,23 +34,50 @@ impl Windows {
         windows
     }
 
-    /// Whether renaming or cutting made further axes of positions.
+    /// Whether renaming or cutting made further axes of positions, or brought parts of one axis together.
     fn spread(&mut self, graph: &Graph, expr: Expr) -> bool {
-        let alike: Vec<Vec<Axis>> = match graph.node(expr) {
-            Node::Rename(_, pairs) => pairs.iter().map(|pair| vec![pair.0, pair.1]).collect(),
-            Node::Reshape { from, to, .. } if from.len() == 1 || to.len() == 1 => {
-                let whole = if from.len() == 1 { from } else { to };
-                let known = self.spatial.contains(&whole[0]);
-                if known { vec![[&from[..], to].concat()] } else { vec![] }
-            }
-            _ => vec![],
-        };
         let mut more = false;
-        for group in alike {
-            if group.iter().any(|axis| self.spatial.contains(axis)) {
-                for axis in group {
-                    more |= self.spatial.insert(axis);
+        match graph.node(expr) {
+            Node::Rename(_, pairs) => {
+                for &(old, new) in pairs {
+                    more |= self.alike(old, new) || self.alike(new, old);
                 }
+            }
+            Node::Reshape { from, to, .. } => {
+                for (whole, parts) in [(from, to), (to, from)] {
+                    if let [whole] = whole[..] {
+                        more |= self.cut(whole, parts);
+                    }
+                }
+            }
+            _ => (),
+        }
+        more
+    }
+
+    fn alike(&mut self, known: Axis, other: Axis) -> bool {
+        let fresh = self.is_spatial(known) && !self.is_spatial(other);
+        if fresh {
+            self.spatial.insert(other, vec![other.0]);
+        }
+        fresh
+    }
+
+    /// Parts of an axis lie one in the other, in its place.
+    fn cut(&mut self, whole: Axis, parts: &[Axis]) -> bool {
+        let known = parts.iter().any(|&part| self.is_spatial(part));
+        let path = match self.spatial.get(&whole) {
+            Some(path) => path.clone(),
+            None if known => vec![whole.0],
+            None => return false,
+        };
+        let mut more = self.spatial.insert(whole, path.clone()).is_none();
+        for (number, &part) in parts.iter().enumerate().filter(|_| parts.len() > 1) {
+            let path = [&path[..], &[number as u32]].concat();
+            // An axis may be cut out of several others; the first one says where it lies.
+            let placed = self.spatial.get(&part).is_some_and(|known| known.len() > 1);
+            if !placed {
+                more |= self.spatial.insert(part, path.clone()) != Some(path);
             }
         }
         more
@@ -73,23 +101,26 @@ impl Windows {
         }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.spatial.is_empty()
+    }
+
     /// Whether windows slide over this very value.
     pub fn is_base(&self, expr: Expr) -> bool {
         self.room.contains_key(&expr)
     }
 
     pub fn is_spatial(&self, axis: Axis) -> bool {
-        self.spatial.contains(&axis)
+        self.spatial.contains_key(&axis)
     }
 
     /// How a value should lie: positions, samples, then the other axes in their order.
     pub fn layout(&self, graph: &Graph, expr: Expr) -> Layout {
         let mut axes = graph.axes_of(expr).to_vec();
         if axes.iter().any(|&axis| self.is_spatial(axis)) {
-            let rank = |&axis: &Axis| match axis {
-                _ if self.is_spatial(axis) => (0, axis),
-                _ if axis == BATCH => (1, BATCH),
-                _ => (2, BATCH),
+            let rank = |&axis: &Axis| match self.spatial.get(&axis) {
+                Some(path) => (0, path.clone()),
+                None => (if axis == BATCH { 1 } else { 2 }, vec![]),
             };
             axes.sort_by_key(rank);
         }
