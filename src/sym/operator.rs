@@ -500,12 +500,10 @@ impl Term {
         let mut open = self.variables();
         self.split(graph);
         loop {
-            while let Some((one, other)) = self.determined(graph) {
-                // What becomes one with another is not lost.
-                self.count_lost(&open);
-                self.identify(one, other);
-                open = self.variables();
-            }
+            // What becomes one with another is not lost.
+            self.count_lost(&open);
+            self.identify_by_windows(graph);
+            open = self.variables();
             let Some(var) = self.summable(graph) else { break };
             self.sum_out(graph, var);
             self.split(graph);
@@ -531,6 +529,21 @@ impl Term {
                 _ => self.factors.push(factor),
             }
         }
+    }
+
+    /// Makes one of all variables of which windows say that they are the same.
+    pub fn identify_by_windows(&mut self, graph: &Graph) {
+        while let Some((one, other)) = self.determined(graph) {
+            self.identify(one, other);
+        }
+        // A window twice is that window.
+        let mut known: Vec<Factor> = Vec::new();
+        self.factors.retain(|factor| {
+            let window = matches!(graph.visible(factor.expr), Node::Window(_));
+            let again = window && known.contains(factor);
+            known.extend((window && !again).then(|| factor.clone()));
+            !again
+        });
     }
 
     /// Two variables of which windows say that they are the same: of the positions that fit together in a window,

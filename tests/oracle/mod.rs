@@ -307,6 +307,10 @@ impl Case {
         tensor.along(&self.graph.axes, &self.order(expr)).iter().copied().collect()
     }
 
+    pub fn batch(&self) -> usize {
+        self.graph.axes.extent(BATCH)
+    }
+
     pub fn number(&self, expr: Expr) -> f64 {
         self.evaluate(expr)[0]
     }
