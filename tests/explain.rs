@@ -4,7 +4,7 @@
 
 use blkc::axes::BATCH;
 use blkc::driver::{Front, FrontOptions, front};
-use blkc::hessian::explain::{Form, Options, block_text, text};
+use blkc::hessian::explain::{self, Form, Options, explain_block};
 use blkc::hessian::factors::factors;
 use blkc::hessian::program::derive;
 use blkc::ir::ScaleMode;
@@ -18,11 +18,16 @@ fn program(source: &str) -> Front {
     front
 }
 
+fn text(front: &Front, options: &Options) -> String {
+    let network = &front.networks[0];
+    let explanation = explain::explain(network, &derive(network), &front.sources, options).unwrap();
+    explain::text::render(&explanation)
+}
+
 /// The page without the opening that all networks share.
 fn page(source: &str, options: &Options) -> String {
     let front = program(source);
-    let network = &front.networks[0];
-    let text = text(network, &derive(network), &front.sources, options).unwrap();
+    let text = text(&front, options);
     let start = text.find("\nblock").unwrap();
     text[start..].to_string()
 }
@@ -38,8 +43,7 @@ const NORMALIZED: &str = "network n(x: f32[12]) -> class[4] {
 #[test]
 fn the_opening_states_the_objective_and_the_targets() {
     let front = program(NORMALIZED);
-    let network = &front.networks[0];
-    let text = text(network, &derive(network), &front.sources, &Options::default()).unwrap();
+    let text = text(&front, &Options::default());
     insta::assert_snapshot!("opening", text.split("\nblock").next().unwrap());
 }
 
@@ -194,5 +198,6 @@ fn a_block_of_thirty_layers_stays_readable() {
     let mut plan = derive(&front.networks[0]);
     assert!(plan.graph.axes_of(plan.blocks[0].output).contains(&BATCH));
     let block = plan.blocks[0].clone();
-    assert!(block_text(&mut plan.graph, &block, &mode(ScaleMode::Paper)).contains("m_W₃₀"));
+    let explained = explain_block(&mut plan.graph, &block, &mode(ScaleMode::Paper));
+    assert!(explain::text::block(&explained).contains("m_W₃₀"));
 }

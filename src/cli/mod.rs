@@ -9,10 +9,12 @@ mod check;
 mod common;
 mod completions;
 mod explain;
+mod inspect;
 mod new;
 mod output;
 mod summary;
 mod train;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -35,6 +37,8 @@ enum Verb {
     Check(check::Args),
     Summary(summary::Args),
     Explain(explain::Args),
+    Inspect(inspect::Args),
+    Verify(verify::Args),
     Train(train::Args),
     Build(build::Args),
     Bench(bench::Args),
@@ -78,6 +82,8 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(args),
         Verb::Summary(args) => summary::run(args),
         Verb::Explain(args) => explain::run(args),
+        Verb::Inspect(args) => inspect::run(args),
+        Verb::Verify(args) => verify::run(args),
         Verb::Train(args) => train::run(args),
         Verb::Build(args) => build::run(args),
         Verb::Bench(args) => bench::run(args),

@@ -1,6 +1,7 @@
 //! Per block: back-matching loss, Jacobians, local Hessians and scale factors, as symbolic expressions; and the
 //! whole training program as a list of routines over one expression graph.
 
+pub mod alike;
 pub mod exact;
 pub mod explain;
 pub mod factors;
@@ -8,7 +9,10 @@ pub mod facts;
 pub mod jacobian;
 pub mod local;
 pub mod moments;
+pub mod paper;
 pub mod program;
+pub mod rules;
+pub mod structure;
 mod symbols;
 pub mod trace;
 

@@ -48,7 +48,7 @@ pub fn pairs(graph: &mut Graph, jacobian: &Operator, hessian: Option<&Operator>)
 }
 
 /// 1 where two positions agree, else 0.
-fn delta(graph: &mut Graph, a: Axis, b: Axis) -> Expr {
+pub(super) fn delta(graph: &mut Graph, a: Axis, b: Axis) -> Expr {
     let (a, b) = (graph.index(a), graph.index(b));
     let agree = graph.apply(&Eq, &[a, b]);
     let (one, zero) = (graph.number(1.0), graph.number(0.0));

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::axes::{Axis, AxisTable, BATCH};
 use crate::ir::Type;
+use crate::ir::evaluate::Counters;
 use crate::sym::{Expr, Graph, Storage, Symbol};
 
 /// Random numbers as an intrinsic: a function of two uniform ones.
@@ -59,15 +60,27 @@ impl Intrinsic for Draw {
     }
 
     fn reference(&self, axes: &AxisTable, _args: &[Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
-        let over = axes_attr(attrs, "over");
-        reference::tabulate(axes, &out.axes, |place| {
-            let position = position(axes, over, place);
-            self.meaning.of([0, 1].map(|substream| recipe(attrs, substream, position)))
-        })
+        self.table(axes, attrs, out, &Counters::default())
+    }
+
+    fn drawn(&self, axes: &AxisTable, attrs: &Attrs, out: &Type, counters: &Counters) -> Option<ArrayD<f64>> {
+        Some(self.table(axes, attrs, out, counters))
     }
 
     fn problems(&self) -> Vec<Problem> {
         problems()
+    }
+}
+
+impl Draw {
+    fn table(&self, axes: &AxisTable, attrs: &Attrs, out: &Type, counters: &Counters) -> ArrayD<f64> {
+        let over = axes_attr(attrs, "over");
+        let step: &[u32] = if self.each_step { &counters.step } else { &[] };
+        let counters = [&counters.seed[..], step].concat();
+        reference::tabulate(axes, &out.axes, |place| {
+            let position = position(axes, over, place);
+            self.meaning.of([0, 1].map(|substream| recipe(attrs, substream, &counters, position)))
+        })
     }
 }
 
@@ -89,10 +102,10 @@ fn uniform(graph: &mut Graph, attrs: &Attrs, substream: u32, each_step: bool) ->
     graph.random(stream, &counters, axes_attr(attrs, "over"))
 }
 
-/// The numbers of [`uniform`] in a graph without counters, by the documented recipe.
-fn recipe(attrs: &Attrs, substream: u32, position: usize) -> f64 {
+/// The numbers of [`uniform`] by the documented recipe; in a graph without counters, without.
+fn recipe(attrs: &Attrs, substream: u32, counters: &[u32], position: usize) -> f64 {
     let stream = stream(attrs).wrapping_mul(2).wrapping_add(substream);
-    crate::sym::random::uniform(stream, &[], position as u32)
+    crate::sym::random::uniform(stream, counters, position as u32)
 }
 
 fn problems() -> Vec<Problem> {

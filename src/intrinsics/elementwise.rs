@@ -25,6 +25,8 @@ pub(super) trait Elementwise: Sync {
     /// Range from which the suite draws arguments, and points that it adds.
     const RANGE: (f64, f64) = (-3.0, 3.0);
     const POINTS: &'static [f64] = &[];
+    /// See [`Intrinsic::is_held`].
+    const IS_HELD: bool = false;
 
     fn function(&self) -> Option<&'static dyn Scalar> {
         None
@@ -95,6 +97,10 @@ impl<T: Elementwise> Intrinsic for T {
 
     fn scalar(&self) -> Option<&'static dyn Scalar> {
         self.function()
+    }
+
+    fn is_held(&self) -> bool {
+        T::IS_HELD
     }
 }
 

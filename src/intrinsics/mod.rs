@@ -69,6 +69,7 @@ use ndarray::ArrayD;
 
 use crate::axes::{Axis, AxisTable};
 use crate::ir::Type;
+use crate::ir::evaluate::Counters;
 use crate::loops::Reg;
 use crate::loops::build::ScalarBuilder;
 use crate::sym;
@@ -103,6 +104,22 @@ pub trait Intrinsic: Sync {
 
     /// Independent evaluation in f64, written by hand from the definition: never from `express`.
     fn reference(&self, axes: &AxisTable, args: &[Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64>;
+
+    /// As [`Intrinsic::reference`], of what draws random numbers: the draw that is counted so. `None` of all others.
+    fn drawn(
+        &self,
+        _axes: &AxisTable,
+        _attrs: &Attrs,
+        _out: &Type,
+        _counters: &Counters,
+    ) -> Option<ArrayD<f64>> {
+        None
+    }
+
+    /// Whether derivatives take the value as a constant although it varies.
+    fn is_held(&self) -> bool {
+        false
+    }
 
     /// Problems for the intrinsics suite: shapes (1, odd, no multiple of a vector) and values, kinks among them.
     fn problems(&self) -> Vec<Problem>;

@@ -18,8 +18,12 @@ pub(super) fn tabulate(table: &AxisTable, axes: &[Axis], mut f: impl FnMut(Place
 
 /// The entry of a tensor; axes that the tensor lacks do not matter.
 pub(super) fn entry(tensor: &Tensor, place: Place) -> f64 {
-    let index: Vec<usize> = tensor.axes.iter().map(|&axis| place(axis)).collect();
-    tensor.values[IxDyn(&index)]
+    let along = tensor.axes.iter().zip(tensor.values.shape());
+    let flat = along.fold(0, |flat, (&axis, extent)| flat * extent + place(axis));
+    match tensor.values.as_slice() {
+        Some(entries) => entries[flat],
+        None => tensor.values[IxDyn(&tensor.axes.iter().map(|&axis| place(axis)).collect::<Vec<usize>>())],
+    }
 }
 
 /// Calls `f` with every place along `over`, the other axes as in `place`.

@@ -13,6 +13,7 @@ impl Elementwise for Stop {
     const NAME: &'static str = "stop";
     const ARGS: &'static [&'static str] = &["x"];
     const TAKES: &'static [Kind] = &[Kind::Number];
+    const IS_HELD: bool = true;
 
     fn function(&self) -> Option<&'static dyn Scalar> {
         Some(&Stop)

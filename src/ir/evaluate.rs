@@ -17,6 +17,23 @@ pub enum Mode<'a> {
     Evaluation(&'a dyn Fn(super::StatId) -> Option<Tensor>),
 }
 
+/// What random draws are counted by, as in the compiled program: the words of the seed, and the step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub seed: Vec<u32>,
+    pub step: Vec<u32>,
+}
+
+/// What an evaluation starts from.
+pub struct Given<'a> {
+    /// Parameters, input, target, gradients, … over their axes.
+    pub leaves: &'a dyn Fn(Leaf) -> Option<Tensor>,
+    pub mode: Mode<'a>,
+    pub counters: Counters,
+    /// Nodes that are taken as given rather than computed.
+    pub known: HashMap<NodeId, Tensor>,
+}
+
 /// The values of `roots`. `leaves` gives parameters, input, target, gradients, … over their axes.
 ///
 /// # Errors
@@ -27,7 +44,19 @@ pub fn evaluate(
     mode: Mode,
     roots: &[NodeId],
 ) -> Result<Vec<Tensor>, String> {
-    let mut values: HashMap<NodeId, Tensor> = HashMap::new();
+    evaluate_given(
+        network,
+        Given { leaves, mode, counters: Counters::default(), known: HashMap::new() },
+        roots,
+    )
+}
+
+/// The values of `roots`, in part from what is given.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_given(network: &Network, given: Given, roots: &[NodeId]) -> Result<Vec<Tensor>, String> {
+    let Given { leaves, mode, counters, known: mut values } = given;
     for &root in roots {
         let mut stack = vec![(root, false)];
         while let Some((id, ready)) = stack.pop() {
@@ -36,7 +65,7 @@ pub fn evaluate(
             }
             let averaged = matches!((&network.node(id).op, mode), (Op::Statistic(_), Mode::Evaluation(_)));
             if ready || averaged {
-                let value = node(network, id, leaves, mode, &values)?;
+                let value = node(network, id, leaves, mode, &counters, &values)?;
                 values.insert(id, value);
             } else {
                 stack.push((id, true));
@@ -52,6 +81,7 @@ fn node(
     id: NodeId,
     leaves: &dyn Fn(Leaf) -> Option<Tensor>,
     mode: Mode,
+    counters: &Counters,
     values: &HashMap<NodeId, Tensor>,
 ) -> Result<Tensor, String> {
     let node = network.node(id);
@@ -68,7 +98,8 @@ fn node(
         },
         Op::Apply { intrinsic, attrs } => {
             let args: Vec<Tensor> = (0..node.inputs.len()).map(input).collect();
-            let values = intrinsic.reference(&network.axes, &args, attrs, &node.ty);
+            let drawn = intrinsic.drawn(&network.axes, attrs, &node.ty, counters);
+            let values = drawn.unwrap_or_else(|| intrinsic.reference(&network.axes, &args, attrs, &node.ty));
             Ok(Tensor { axes: node.ty.axes.clone(), values })
         }
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use blk_runtime::data::{self, Wanted};
 use blk_runtime::manifest::Task;
+use blk_runtime::random::SplitMix64;
 use ndarray::{ArrayD, IxDyn, OwnedRepr};
 use ndarray_npy::{ReadNpyError, ReadableElement};
 
@@ -133,6 +134,21 @@ impl Batch {
             }
         };
         Ok(Batch { inputs, targets, source: format!("the first {samples} training samples of {spec}") })
+    }
+
+    /// Standard normal samples with random targets.
+    pub fn standard_normal(network: &Network, seed: u64) -> Batch {
+        let mut random = SplitMix64::stream(seed, 0);
+        let samples = network.axes.extent(BATCH);
+        let size: usize = sample_shape(network).iter().product();
+        let inputs = (0..samples * size).map(|_| random.gaussian()).collect();
+        let targets = match task(network) {
+            Task::Class { classes } => {
+                Targets::Class((0..samples).map(|_| random.below(classes.max(1) as u64) as i64).collect())
+            }
+            Task::Float { size } => Targets::Float((0..samples * size).map(|_| random.gaussian()).collect()),
+        };
+        Batch { inputs, targets, source: format!("{samples} standard normal samples, seed {seed}") }
     }
 }
 

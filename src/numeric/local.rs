@@ -73,6 +73,17 @@ impl Point {
         matrix
     }
 
+    /// Whether Σᵢ gᵢ ∇²Fᵢ is zero for every g, so that the exact Hessian is the Gauss–Newton one.
+    pub fn residual_vanishes(&mut self, block: usize, wrt: &[Expr]) -> bool {
+        let cotangent = self.cotangent(block);
+        let block = self.blocks[block].clone();
+        let mut pairs = wrt.iter().flat_map(|&row| wrt.iter().map(move |&column| (row, column)));
+        pairs.all(|(row, column)| {
+            let part = cotangent.residual(&mut self.graph, &block, row, column);
+            part.is_ok_and(|operator| operator.terms.is_empty())
+        })
+    }
+
     fn residual_part(&mut self, block: usize, g: &Cotangent, row: Expr, column: Expr) -> Array2<f64> {
         let block = self.blocks[block].clone();
         match g.residual(&mut self.graph, &block, row, column) {

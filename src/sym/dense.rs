@@ -60,6 +60,18 @@ impl LinearMap {
         all.slice(s![..rows, ..]).to_owned()
     }
 
+    /// As [`LinearMap::apply`], of any number of rows.
+    pub fn apply_all(&self, graph: &Graph, values: &mut Values, directions: &Array2<f64>) -> Array2<f64> {
+        let (count, step) = (directions.nrows(), graph.axes.extent(self.directions));
+        let mut images = Array2::zeros((count, graph.axes.size(&self.codomain)));
+        for first in (0..count).step_by(step) {
+            let rows = s![first..count.min(first + step), ..];
+            let image = self.apply(graph, values, &directions.slice(rows).to_owned());
+            images.slice_mut(rows).assign(&image);
+        }
+        images
+    }
+
     /// The whole matrix, |codomain| × |domain|, both in the storage order of their axes.
     pub fn matrix(&self, graph: &Graph, values: &mut Values) -> Array2<f64> {
         let (height, width) = (graph.axes.size(&self.codomain), graph.axes.size(&self.domain));
@@ -98,6 +110,19 @@ pub fn jacobian_matrix(graph: &mut Graph, values: &mut Values, output: Expr, wrt
     let directions = directions_for(graph, &domain, &codomain);
     let map = LinearMap::new(graph, &domain, &codomain, directions, |graph, tangent| {
         graph.jvp(output, wrt, tangent)
+    });
+    map.matrix(graph, values)
+}
+
+/// The blocks of an operator that is the identity along `axis`, the first of its domain and codomain, one under the other:
+/// |codomain| × (|domain|/extent). Every direction is the same along the axis, so that its image has a column of each block.
+pub fn stacked(graph: &mut Graph, values: &mut Values, operator: &Operator, axis: Axis) -> Array2<f64> {
+    let domain: Vec<Axis> = operator.domain.iter().copied().filter(|&other| other != axis).collect();
+    let codomain = operator.codomain.clone();
+    let directions = directions_for(graph, &domain, &codomain);
+    let map = LinearMap::new(graph, &domain, &codomain, directions, |graph, argument| {
+        let everywhere = graph.spread(argument, &[axis]);
+        operator.apply_each(graph, everywhere)
     });
     map.matrix(graph, values)
 }

@@ -3,6 +3,7 @@
 mod build;
 mod data;
 mod faults;
+mod inspect;
 mod train;
 mod user;
 mod verbs;

@@ -145,13 +145,16 @@ impl Pipeline {
         self.agree_but(what, actual, expected, tolerance, &Values::new());
     }
 
-    /// As [`Pipeline::agree`], and each symbol may be off by `slack` of it besides.
+    /// As [`Pipeline::agree`], and each entry may be off by its `slack` besides.
     pub fn agree_but(&self, what: &str, actual: &Values, expected: &Values, tolerance: f64, slack: &Values) {
         let floor = expected.values().map(largest).fold(0.0, f64::max) / 20.0;
         for (symbol, expected) in expected {
-            let allowed = tolerance * largest(expected).max(floor) + slack.get(symbol).map_or(0.0, largest);
+            let allowed = tolerance * largest(expected).max(floor);
             let name = &self.plan.graph.symbol_info(*symbol).name;
+            let slack: Option<Vec<f64>> =
+                slack.get(symbol).map(|slack| slack.values.iter().copied().collect());
             for (place, (have, want)) in actual[symbol].values.iter().zip(&expected.values).enumerate() {
+                let allowed = allowed + slack.as_ref().map_or(0.0, |slack| slack[place]);
                 assert!(
                     (have - want).abs() <= allowed,
                     "{what}: {name}[{place}]: {have:e} is not {want:e} ± {allowed:e}"

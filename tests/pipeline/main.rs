@@ -9,5 +9,6 @@ mod oracle;
 mod own;
 mod random;
 mod reference;
+mod rounding;
 mod traces;
 mod trainer;

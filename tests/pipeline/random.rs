@@ -1,6 +1,8 @@
 //! Random small programs: whatever well-formed pipeline is written, it goes through every stage, its loops compute
 //! what its expressions mean, and its gradients are the slopes of its loss.
 
+use blkc::hessian::program;
+use blkc::numeric::verify::{Options, generic_parameters, random_batch, verify};
 use blkc::sym::Tensor;
 use proptest::prelude::*;
 
@@ -110,7 +112,7 @@ fn check(text: &str, batch: usize, continuous: bool) {
     let engines = [Engine::Interpreter, Engine::jit(&pipeline.lowered.program)];
     for routine in [PROBE, "train", "eval"] {
         let expected = pipeline.evaluate(routine, &values);
-        let slack = pipeline.conditioning(routine, &values, &expected);
+        let slack = pipeline.rounding(routine, &values);
         for engine in &engines {
             let found = pipeline.run(engine, routine, &values);
             let what = format!("{routine} by {} of\n{text}", engine.name());
@@ -135,6 +137,35 @@ fn check(text: &str, batch: usize, continuous: bool) {
             (near - far).abs() > allowed || (near - expected).abs() < 4.0 * allowed,
             "{name}: {near} is not {expected}\n{text}"
         );
+    }
+}
+
+/// Every derived formula against differences of the references.
+fn check_formulas(text: &str, batch: usize, seed: u64) {
+    let network = network(text, Some(batch));
+    let plan = program::derive(&network);
+    let (parameters, batch) = (generic_parameters(&plan, seed), random_batch(&network, seed));
+    let options = Options { seed, ..Options::default() };
+    let report = verify(&network, &plan, &parameters, &batch, options).expect("finite");
+    let bad: Vec<String> = report
+        .failures()
+        .chain(report.undecided())
+        .map(|(block, check)| format!("{}: {check:?}", block.name))
+        .collect();
+    assert!(bad.is_empty(), "{bad:#?} of\n{text}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 20, ..ProptestConfig::default() })]
+    #[test]
+    fn any_pipeline_verifies(
+        inputs in 1usize..6,
+        batch in 2usize..5,
+        blocks in prop::collection::vec(prop::collection::vec((0u8..14, 1usize..7), 1..5), 1..3),
+        classes: bool,
+        seed in 0u64..1000,
+    ) {
+        check_formulas(&program(inputs, &blocks, classes, "sgd(lr = 0.1)"), batch, seed);
     }
 }
 
