@@ -373,6 +373,15 @@ impl Operator {
         Operator { domain: axes.to_vec(), codomain: axes.to_vec(), terms: vec![Term::identity(axes)] }
     }
 
+    /// Lists the axes of the codomain in this order.
+    pub fn order_codomain(&mut self, axes: &[Axis]) {
+        let place = |axis: &Axis| axes.iter().position(|own| own == axis);
+        self.codomain.sort_by_key(place);
+        for term in &mut self.terms {
+            term.codomain.sort_by_key(|index| place(&index.0));
+        }
+    }
+
     pub fn transpose(&self) -> Operator {
         Operator {
             domain: self.codomain.clone(),
