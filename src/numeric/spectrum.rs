@@ -95,6 +95,14 @@ impl Spectrum {
         if self.dim == 0 { 0.0 } else { self.trace / self.dim as f64 }
     }
 
+    /// Of the positive eigenvalues that do not count as zero.
+    pub fn geometric_mean(&self) -> f64 {
+        let positive = self.density().into_iter().filter(|node| node.0 > RANK_TOLERANCE * self.max);
+        let (logarithms, mass) = positive
+            .fold((0.0, 0.0), |(sum, mass), (value, weight)| (sum + weight * value.ln(), mass + weight));
+        if mass > 0.0 { (logarithms / mass).exp() } else { 0.0 }
+    }
+
     /// The density as values and weights that sum to one: the eigenvalues themselves, or the quadrature's nodes.
     pub fn density(&self) -> Vec<(f64, f64)> {
         match &self.known {

@@ -184,7 +184,7 @@ fn verify_compares_every_formula_of_every_block() {
         "small · batch 4 · seed 1",
         "Jacobian",
         "Gauss-Newton",
-        "residual",
+        "second-order",
         "exact",
         "trace factor",
         "W, b",

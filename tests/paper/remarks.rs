@@ -97,7 +97,8 @@ fn remark_2() {
 /// changes, and by much.
 #[test]
 fn remark_2_outside_of_its_conditions() {
-    let cases: [(&str, &str, fn(usize) -> f64); 4] = [
+    type ByRow = fn(usize) -> f64;
+    let cases: [(&str, &str, ByRow); 4] = [
         ("dense(5, bias = true) |> relu", "a.dense.W", |_| ALPHA),
         ("dense(5) |> tanh", "a.dense.W", |_| ALPHA),
         ("dense(5) |> relu", "a.dense.W", |row| 1.0 + row as f64),
