@@ -4,12 +4,13 @@
 mod oracle;
 
 use blkc::axes::BATCH;
-use blkc::hessian::explain::{Form, Options, block_text};
+use blkc::hessian::explain::{Form, Options, explain_block, text};
 use blkc::hessian::factors::{Factors, factors};
 use blkc::hessian::jacobian::{hessian, jacobian};
 use blkc::hessian::trace::gauss_newton_trace;
 use blkc::ir::ScaleMode;
 use blkc::sym::Expr;
+use blkc::sym::formula;
 use blkc::sym::print::Printer;
 use oracle::{Case, cases, close};
 
@@ -149,7 +150,7 @@ fn explained(name: &str, index: usize, options: &Options) -> String {
     for param in &mut block.params {
         param.name = param.name.rsplit('.').next().unwrap().to_string();
     }
-    block_text(&mut case.graph, &block, options)
+    text::block(&explain_block(&mut case.graph, &block, options))
 }
 
 fn has(text: &str, label: &str, formula: &str) {
@@ -215,7 +216,7 @@ fn analytic_factors_read_the_weights_alone() {
             let measured = found.assumptions.iter().any(|text| text.contains("measured"));
             for factor in found.m_w.iter().chain([&found.m_z]) {
                 let reads_data = !case.graph.between(&[*factor], &[block.input]).is_empty();
-                let formula = Printer::new(&case.graph).formula(*factor);
+                let formula = formula::text::text(&Printer::new(&case.graph).formula(*factor));
                 assert!(measured || !reads_data, "{} {}: {formula}", case.name, block.name);
                 let value = case.number(*factor);
                 assert!(value.is_finite() && value >= 0.0, "{} {}: {value}", case.name, block.name);

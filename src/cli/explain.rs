@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use super::common::Source;
-use super::{Failure, Outcome, output};
+use super::{Outcome, output};
 use crate::hessian::explain::{self, Form};
 use crate::hessian::program;
 use crate::ir::ScaleMode;
@@ -68,37 +68,33 @@ impl From<ModeName> for ScaleMode {
     }
 }
 
-impl FormName {
-    fn form(self) -> Result<Form, Failure> {
-        match self {
-            FormName::GaussNewton => Ok(Form::GaussNewton),
-            FormName::Paper => Ok(Form::Paper),
-            FormName::Exact => Err(later("--form exact", "--form gauss-newton or --form paper")),
+impl From<FormName> for Form {
+    fn from(name: FormName) -> Self {
+        match name {
+            FormName::GaussNewton => Form::GaussNewton,
+            FormName::Exact => Form::Exact,
+            FormName::Paper => Form::Paper,
         }
     }
 }
 
-/// The answer to what the command line has a place for and the compiler has not yet.
-fn later(asked: &str, instead: &str) -> Failure {
-    Failure::Usage(format!("{asked} is not there yet: this version explains with {instead}"))
-}
-
 pub fn run(args: &Args) -> Outcome {
-    let form = args.form.form()?;
-    if args.format != Written::Text {
-        let name =
-            args.format.to_possible_value().map_or(String::new(), |value| value.get_name().to_string());
-        return Err(later(&format!("--format {name}"), "--format text"));
-    }
     let (network, sources) = args.source.network_with_sources()?;
     let plan = program::derive(&network);
     let trained_by = network.training.as_ref().and_then(|training| training.scale).map(|scale| scale.mode);
     let options = explain::Options {
         blocks: args.block.clone(),
         wrt: args.wrt.clone(),
-        form,
+        form: args.form.into(),
         mode: args.mode.map(ScaleMode::from).or(trained_by).unwrap_or(ScaleMode::Measured),
         steps: args.steps,
+        complete: args.format == Written::Json,
     };
-    output::result(explain::text(&network, &plan, &sources, &options)?)
+    let explanation = explain::explain(&network, &plan, &sources, &options)?;
+    output::result(match args.format {
+        Written::Text => explain::text::render(&explanation),
+        Written::Latex => explain::latex::render(&explanation),
+        Written::Html => explain::html::render(&explanation),
+        Written::Json => explain::json::render(&explanation),
+    })
 }

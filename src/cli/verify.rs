@@ -57,10 +57,13 @@ pub struct Args {
     format: Format,
 }
 
+/// Below, second differences resolve nothing.
+const LEAST_TOLERANCE: f64 = 1e-9;
+
 fn tolerance(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(value) if value > 0.0 && value < 1.0 => Ok(value),
-        _ => Err("a number between 0 and 1, such as 1e-6".into()),
+        Ok(value) if (LEAST_TOLERANCE..1.0).contains(&value) => Ok(value),
+        _ => Err(format!("a number from {LEAST_TOLERANCE:e} to 1, such as 1e-6")),
     }
 }
 
@@ -242,4 +245,31 @@ fn as_json(point: &Point, report: &Report) -> Value {
         "notes": report.notes,
         "blocks": report.blocks.iter().map(block).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numeric::verify::Worst;
+
+    #[test]
+    fn a_failure_names_block_formula_and_place() {
+        let worst = Worst { place: "z_b[0, 1] by W[2, 3]".into(), derived: 0.5, differences: 0.25 };
+        let check = Check {
+            formula: Formula::Jacobian,
+            wrt: "W".into(),
+            compared: 12,
+            sampled: false,
+            error: Some(0.5),
+            worst: Some(worst),
+        };
+        let fine = Check { error: Some(1e-12), wrt: "b".into(), ..check.clone() };
+        let blocks = vec![BlockReport { name: "h1".into(), checks: vec![check, fine] }];
+        let report = Report { tolerance: 1e-6, blocks, notes: vec![] };
+        let text = verdict(&report);
+        let expected = "FAILED  block h1, Jacobian by W: worst at z_b[0, 1] by W[2, 3], 5.000000000e-1 by the formula, 2.500000000e-1 by differences";
+        assert!(text.contains(expected) && text.ends_with("1 of 2 formulas do not hold\n"), "{text}");
+        let rows: Vec<String> = table(&report.blocks[0]).lines().map(|line| line.replace("  ", "")).collect();
+        assert_eq!(rows, ["", "h1Jacobian", "W 5.0e-1", "b1.0e-12"]);
+    }
 }

@@ -5,11 +5,14 @@ use super::facts::Step;
 use super::jacobian::{TooManyTerms, hessian, jacobian, jacobian_of};
 use super::local::display_names;
 use super::moments::Moments;
+use super::rules::{self, Rule};
 use super::trace::{Pair, contract_closed, gauss_newton_trace, is_cheap, pairs};
 use super::{BlockExprs, BlockParam};
 use crate::axes::{Axis, BATCH};
 use crate::ir::ScaleMode;
+use crate::sym::formula::Formula;
 use crate::sym::graph::{Expr, Graph, Node};
+use crate::sym::letters::pretty_name;
 use crate::sym::operator::{Operator, Term, index_of};
 
 /// What a parameter must be declared `as` to be amended by default.
@@ -23,8 +26,8 @@ pub struct Factors {
     /// m_W = tr H_W / (m p_W), in the order of the block's parameters.
     pub m_w: Vec<Expr>,
     /// m_z as derived, where numbers cancel in `m_z` itself.
-    pub text_z: Option<String>,
-    pub text_w: Vec<Option<String>>,
+    pub text_z: Option<Formula>,
+    pub text_w: Vec<Option<Formula>>,
     /// Under which the factors are these, in the order of their use.
     pub assumptions: Vec<String>,
     pub steps: Vec<Step>,
@@ -51,8 +54,8 @@ struct Derivation {
     assumptions: Vec<String>,
     steps: Vec<Step>,
     mode: ScaleMode,
-    text_z: Option<String>,
-    text_w: Vec<Option<String>>,
+    text_z: Option<Formula>,
+    text_w: Vec<Option<Formula>>,
 }
 
 impl Derivation {
@@ -63,7 +66,7 @@ impl Derivation {
         }
     }
 
-    fn step(&mut self, rule: &'static str, detail: impl Into<String>) {
+    fn step(&mut self, rule: &'static Rule, detail: impl Into<String>) {
         let step = Step { rule, detail: detail.into() };
         if !self.steps.contains(&step) {
             self.steps.push(step);
@@ -111,11 +114,8 @@ impl Derivation {
     fn trace(&mut self, graph: &mut Graph, block: &BlockExprs, wrt: Expr) -> Result<Expr, TooManyTerms> {
         let curvature = scaled_loss_hessian(graph, block)?;
         match curvature {
-            Some(_) => self.step(
-                "trace",
-                "tr(Jᵀ Hess(l) J), a sum of closed products over the terms of J and of Hess(l)",
-            ),
-            None => self.step("trace", "tr(JᵀJ) = ‖J‖²_F, a sum of closed products over pairs of terms of J"),
+            Some(_) => self.step(&rules::TRACE_THROUGH, "of J and m·Hess(l)"),
+            None => self.step(&rules::TRACE, "of J"),
         }
         if self.mode == ScaleMode::Trace {
             let operator = jacobian(graph, block.output, wrt)?;
@@ -149,7 +149,7 @@ impl Derivation {
             let mut operator = jacobian_of(graph, block.output, wrt, &|_, _| false, &keep)?;
             operator.terms.retain(|term| index_of(&term.domain, BATCH) == index_of(&term.codomain, BATCH));
             if dropped.get() {
-                self.step("leading terms", "paths through the batch statistics are dropped");
+                self.step(&rules::LEADING, "paths through the batch statistics are dropped");
                 self.assume("terms of relative size 1/M through the batch statistics are left out");
             }
             return Ok(operator);
@@ -158,7 +158,7 @@ impl Derivation {
         let before = operator.terms.len();
         operator.terms.retain(|term| !self_product_is_expensive_over_samples(graph, term));
         if operator.terms.len() < before {
-            self.step("leading terms", "terms whose square is a matrix product over the samples are dropped");
+            self.step(&rules::LEADING, "terms whose square is a matrix product over the samples are dropped");
             self.assume("the covariance of the block's input with its standardized values is left out");
         }
         Ok(operator)
@@ -166,7 +166,7 @@ impl Derivation {
 
     /// One summand under the mode's assumptions with its value on the batch; `None` when it is left out.
     fn simplified(&mut self, graph: &mut Graph, pair: Pair) -> Option<(Term, Expr)> {
-        self.step("elimination", "each index is summed where the fewest entries are multiplied");
+        self.step(&rules::ELIMINATION, "in every closed product");
         let network = pair.network.clone().normalize(graph);
         let exact = network.contract(graph, &[]);
         if is_cheap(graph, exact, &network) {
@@ -178,7 +178,7 @@ impl Derivation {
             );
             return None;
         };
-        self.step("decorrelation", "E wᵢₖ wₕₖ = 0 for i ≠ h leaves the diagonal of a Gram matrix");
+        self.step(&rules::DECORRELATION, "in products that would need a matrix product");
         self.assume("products of different rows of a weight average out (independent, zero mean)");
         let value = contract_closed(graph, decorrelated.clone());
         Some((decorrelated, value))
@@ -194,7 +194,7 @@ impl Derivation {
             self.assume("a factor without a closed expectation is measured on the batch");
             return kept.into_iter().map(|(_, value)| value).collect();
         };
-        self.step("expectation", "data are replaced by their expectations under the assumptions below");
+        self.step(&rules::EXPECTATION, "in every closed product, under the assumptions of the mode");
         self.assume("the block's input is white: independent entries of mean 0 and variance 1");
         for text in moments.assumptions {
             self.assume(text);
@@ -214,7 +214,9 @@ impl Derivation {
         self.mode = ScaleMode::Analytic;
         let m_z = match sole {
             Some((name, matrix)) => {
-                self.text_z = Some(format!("‖{name}ᵀ‖²₂,μ/‖{name}‖²₂,μ"));
+                let name = Formula::from(pretty_name(&name));
+                let norm = |of: Formula| Formula::RowNorm(Box::new(of));
+                self.text_z = Some(Formula::Fraction(vec![norm(name.clone().transpose())], vec![norm(name)]));
                 let factor = self.factor_of_input(graph, &matrix.alone(block));
                 self.over_variance(graph, &matrix, factor)
             }
@@ -226,7 +228,8 @@ impl Derivation {
             let matrix = (param.role == WEIGHT_ROLE).then(|| matrix_of(graph, block, param.value)).flatten();
             m_w.push(match matrix {
                 Some(matrix) => {
-                    self.text_w[i] = Some(format!("1/‖{}‖²₂,μ", names[i]));
+                    let norm = Formula::RowNorm(Box::new(names[i].clone().into()));
+                    self.text_w[i] = Some(Formula::Fraction(vec![Formula::Number(1.0)], vec![norm]));
                     let factor = self.factor_of_param(graph, &matrix.alone(block), param);
                     self.over_variance(graph, &matrix, factor)
                 }
@@ -240,9 +243,9 @@ impl Derivation {
     /// A factor of a = W z made that of a/√Var: with Var constant, a trace of JᵀJ is divided by Var.
     fn over_variance(&mut self, graph: &mut Graph, matrix: &Matrix, factor: Expr) -> Expr {
         self.paper_assumptions();
-        self.step("statistics held", "the map is diag(1/√Var) W with Var constant: tr(JᵀJ) of W z, over Var");
-        self.step("white input", "Var_i = ‖w_i‖²");
-        self.step("equal rows", "‖w_i‖² ≈ ‖W‖²₂,μ, the mean of the squared row norms");
+        self.step(&rules::HELD, "the map is diag(1/√Var) W");
+        self.step(&rules::WHITE, "Var_i = ‖w_i‖²");
+        self.step(&rules::EQUAL_ROWS, "‖w_i‖² ≈ ‖W‖²₂,μ");
         let variance = matrix.mean_square_of_rows(graph);
         graph.div(factor, variance)
     }

@@ -1,13 +1,17 @@
 //! Facts about values that simplify operators: standardized values and shares of a sum, found by what they are
 //! made of, never by the name of a layer.
 
+use super::rules::{self, Rule};
+use crate::sym::formula::text::text;
 use crate::sym::graph::{Expr, Graph, Node, Reduction};
+use crate::sym::letters::pretty_name;
 use crate::sym::operator::{Factor, Operator, Term};
 
 /// A rule that was used, with what it was used on.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Step {
-    pub rule: &'static str,
+    pub rule: &'static Rule,
+    /// Where it acted.
     pub detail: String,
 }
 
@@ -109,16 +113,15 @@ impl Facts {
     }
 
     fn normalized_value(&mut self, graph: &mut Graph, value: Expr, base: Expr, kind: Normalized) -> Expr {
-        let (power, name, rule) = match kind {
-            Normalized::Standardized => {
-                (-0.5, "x̂", "a value over the root of its own mean square is standardized")
-            }
-            Normalized::Share => (-1.0, "p", "a value over its own sum is a share: Σp = 1"),
+        let (power, name, rule): (f64, &str, &Rule) = match kind {
+            Normalized::Standardized => (-0.5, "x_hat", &rules::STANDARDIZED),
+            Normalized::Share => (-1.0, "p", &rules::SHARE),
         };
         let inverse = graph.powf(base, power);
         let product = graph.mul(&[value, inverse]);
         graph.set_name(product, name);
-        self.steps.push(Step { rule, detail: name.to_string() });
+        let detail = format!("a named value: {}", text(&pretty_name(name).into()));
+        self.steps.push(Step { rule, detail });
         product
     }
 }

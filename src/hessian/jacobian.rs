@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::facts::{Facts, Step};
+use super::rules::{self, Rule};
 use crate::sym::differentiate::local_jacobians;
 use crate::sym::graph::{Expr, Graph};
 use crate::sym::operator::{Operator, Term};
@@ -61,7 +62,7 @@ fn add_slopes(graph: &mut Graph, operator: &mut Operator, entrywise: bool, steps
         saved += more;
     }
     if saved > 0 {
-        note(steps, "diag(u) A + diag(v) A = diag(u + v) A", "slopes of one value are added");
+        note(steps, &rules::SLOPES, "slopes of one value are added");
     }
 }
 
@@ -76,7 +77,7 @@ fn derive(
     let mut known: HashMap<Expr, Operator> = HashMap::new();
     let domain = graph.axes_of(wrt).to_vec();
     let path = graph.between(&[output], &[wrt]);
-    note(steps, "chain rule", &format!("through {} intermediate values", path.len().saturating_sub(2)));
+    note(steps, &rules::CHAIN, &through(path.len().saturating_sub(2)));
     for expr in path {
         let mut operator =
             Operator { domain: domain.clone(), codomain: graph.axes_of(expr).to_vec(), terms: vec![] };
@@ -110,21 +111,25 @@ fn derive(
 fn simplify(graph: &mut Graph, operator: &mut Operator, steps: &mut Vec<Step>) {
     let done = operator.simplify(graph);
     if done.vanished > 0 {
-        note(steps, "mean_S(a − mean_S a) = 0", "a path through a mean of a centred value vanishes");
+        note(steps, &rules::CENTRED, "a path through a mean of a centred value vanishes");
     }
     if done.merged > 0 {
-        note(steps, "equal terms add", "paths to the same place are one");
+        note(steps, &rules::PATHS, "paths to the same place are one");
     }
     if done.summed > 0 {
-        note(
-            steps,
-            "Avg diag(v) Avg = diag(mean v) Avg",
-            "an average next to a diagonal is a number per channel",
-        );
+        note(steps, &rules::AVERAGES, "an average next to a diagonal is a number per channel");
     }
 }
 
-fn note(steps: &mut Vec<Step>, rule: &'static str, detail: &str) {
+fn through(values: usize) -> String {
+    match values {
+        0 => "directly".to_string(),
+        1 => "through 1 value in between".to_string(),
+        _ => format!("through {values} values in between"),
+    }
+}
+
+fn note(steps: &mut Vec<Step>, rule: &'static Rule, detail: &str) {
     let step = Step { rule, detail: detail.to_string() };
     if !steps.contains(&step) {
         steps.push(step);

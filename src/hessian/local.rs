@@ -1,13 +1,16 @@
 //! Local Jacobians and Gauss–Newton Hessians of one block, written as one writes them on paper.
 
+pub mod exact;
+
 use super::BlockExprs;
 use super::facts::{Step, power_of};
 use super::jacobian::{TooManyTerms, hessian, jacobian_with_steps};
 use super::paper::standardized;
 use crate::axes::BATCH;
+use crate::sym::formula::{Accent, Big, Formula, Letter, Name, text::text};
 use crate::sym::graph::{Expr, Graph, Node, Reduction};
-use crate::sym::letters::{numbered, pretty_name};
-use crate::sym::notation::{Chain, Factored, Link, Notation, chain, factored, number};
+use crate::sym::letters::pretty_name;
+use crate::sym::notation::{Chain, Factored, Link, Notation, chain, factored};
 use crate::sym::operator::Operator;
 use crate::sym::print::Printer;
 
@@ -18,7 +21,7 @@ const SHORT: usize = 28;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Derived {
     /// `z` or the parameter's name.
-    pub wrt: String,
+    pub wrt: Name,
     /// Of z_{b−1} rather than of a parameter.
     pub is_input: bool,
     pub operator: Operator,
@@ -34,22 +37,22 @@ impl Derived {
 }
 
 /// The parameters' names as formulas show them: Greek where they spell a letter, numbered where two are equal.
-pub fn display_names(block: &BlockExprs) -> Vec<String> {
+pub fn display_names(block: &BlockExprs) -> Vec<Name> {
     let repeated = |name: &str| block.params.iter().filter(|param| param.name == name).count() > 1;
     let show = |(i, param): (usize, &super::BlockParam)| {
         let before = block.params[..i].iter().filter(|other| other.name == param.name).count();
         let name = pretty_name(&param.name);
-        if repeated(&param.name) { numbered(&name, before + 1) } else { name }
+        if repeated(&param.name) { name.numbered(before + 1) } else { name }
     };
     block.params.iter().enumerate().map(show).collect()
 }
 
 /// The Jacobians of a block, z first, or why one has no closed form.
-pub fn jacobians(graph: &mut Graph, block: &BlockExprs) -> Vec<(String, Result<Derived, TooManyTerms>)> {
-    let mut arguments = vec![("z".to_string(), block.input, true)];
+pub fn jacobians(graph: &mut Graph, block: &BlockExprs) -> Vec<(Name, Result<Derived, TooManyTerms>)> {
+    let mut arguments = vec![(Name::new("z"), block.input, true)];
     arguments
         .extend(display_names(block).into_iter().zip(&block.params).map(|(name, p)| (name, p.value, false)));
-    let derive = |(wrt, expr, is_input): (String, Expr, bool)| {
+    let derive = |(wrt, expr, is_input): (Name, Expr, bool)| {
         let derived = jacobian_with_steps(graph, block.output, expr).map(|(operator, steps)| Derived {
             wrt: wrt.clone(),
             is_input,
@@ -70,15 +73,47 @@ pub fn loss_hessian(graph: &mut Graph, block: &BlockExprs) -> Option<Result<Oper
 #[derive(Clone, Debug, PartialEq)]
 pub struct Formulas {
     /// How the Jacobian acts on δ.
-    pub jacobian: String,
-    pub hessian: String,
+    pub jacobian: Formula,
+    pub hessian: Statement,
+}
+
+/// A formula with what words say of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statement {
+    pub formula: Formula,
+    pub remark: Vec<Span>,
+}
+
+/// A piece of a sentence.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Span {
+    Words(String),
+    Math(Formula),
+}
+
+impl From<Formula> for Statement {
+    fn from(formula: Formula) -> Statement {
+        Statement { formula, remark: vec![] }
+    }
+}
+
+impl From<&str> for Span {
+    fn from(words: &str) -> Span {
+        Span::Words(words.to_string())
+    }
+}
+
+impl From<Formula> for Span {
+    fn from(formula: Formula) -> Span {
+        Span::Math(formula)
+    }
 }
 
 /// Names for what a block's formulas share: a for contractions with a parameter, s for roots, D for slopes.
 pub fn name_shared(graph: &Graph, printer: &mut Printer, block: &BlockExprs, operators: &[&Operator]) {
     let mean = Node::Reduce(Reduction::Mean, vec![BATCH], block.input);
     if let Some(mean) = graph.known(&mean) {
-        printer.name(mean, "z̄");
+        printer.name(mean, Name::accented("z", Accent::Bar));
     }
     let parameters: Vec<Expr> = block.params.iter().map(|param| param.value).collect();
     let mut counts = [0; 4];
@@ -109,9 +144,9 @@ pub fn name_shared(graph: &Graph, printer: &mut Printer, block: &BlockExprs, ope
 }
 
 /// The letter itself, then with subscripts 2, 3, …
-fn next_name(letter: &str, count: &mut usize) -> String {
+fn next_name(letter: &str, count: &mut usize) -> Name {
     *count += 1;
-    if *count == 1 { letter.to_string() } else { numbered(letter, *count) }
+    Name::nth(letter, *count)
 }
 
 fn radicand_of(graph: &Graph, expr: Expr) -> Option<Expr> {
@@ -132,26 +167,27 @@ pub fn formulas<'g>(
     graph: &'g Graph,
     printer: &mut Printer<'g>,
     derived: &Derived,
-    input_name: &str,
     curvature: bool,
-    definitions: &mut Vec<(String, String)>,
+    definitions: &mut Vec<(Formula, Formula)>,
 ) -> Formulas {
     let parts = factored(graph, &derived.operator);
     let mut notation = Notation::new(graph, printer);
-    let mut writer = Writer { notation: &mut notation, definitions, curvature };
+    let mut writer = Writer { notation: &mut notation, definitions, curvature, average: "P" };
     let jacobian = writer.jacobian(&parts, derived);
-    let hessian =
-        if derived.is_input { writer.hessian_z(&parts) } else { writer.hessian_w(&parts, input_name) };
+    let hessian = if derived.is_input { writer.hessian_z(&parts).into() } else { writer.hessian_w(&parts) };
     Formulas { jacobian, hessian }
 }
 
 struct Writer<'n, 'p, 'g> {
     notation: &'n mut Notation<'p, 'g>,
-    definitions: &'n mut Vec<(String, String)>,
+    definitions: &'n mut Vec<(Formula, Formula)>,
     curvature: bool,
+    /// What a sum with averages in it is called.
+    average: &'static str,
 }
 
 /// What the links of a Jacobian amount to, the lifting of the parameter apart.
+#[derive(Clone)]
 struct Shape {
     /// The data that a parameter's variation meets first.
     lifted: Option<Vec<Expr>>,
@@ -183,141 +219,149 @@ fn shape_of(parts: &Factored) -> Shape {
 }
 
 impl Writer<'_, '_, '_> {
-    fn jacobian(&mut self, parts: &Factored, derived: &Derived) -> String {
+    fn jacobian(&mut self, parts: &Factored, derived: &Derived) -> Formula {
         let shape = shape_of(parts);
-        let argument = match &shape.lifted {
-            Some(data) => format!("δ{} {}", derived.wrt, self.notation.printer.factor_of(data)),
-            None => format!("δ{}", derived.wrt),
-        };
         if derived.operator.terms.is_empty() {
-            return "0".into();
+            return Formula::Number(0.0);
         }
-        let outer = self.notation.links(&shape.outer);
-        let inner = self.notation.links(&shape.inner);
-        let middle = self.middle(&shape);
-        spaced(&[scale(parts.scale), outer, middle, inner, argument])
+        let mut factors: Vec<Formula> = scale(parts.scale).into_iter().collect();
+        factors.extend(self.notation.links(&shape.outer));
+        factors.extend(self.middle(&shape));
+        factors.extend(self.notation.links(&shape.inner));
+        factors.push(Formula::from(derived.wrt.clone()).varied());
+        let data = shape.lifted.as_ref().map(|data| self.notation.product(data, 1.0));
+        product(factors.into_iter().chain(data))
     }
 
-    /// The sum in the middle, under a name of its own when it is long; empty when there is none.
-    fn middle(&mut self, shape: &Shape) -> String {
+    /// The sum in the middle, under a name of its own when it is long.
+    fn middle(&mut self, shape: &Shape) -> Option<Formula> {
         if shape.middle.is_empty() {
-            return String::new();
+            return None;
         }
         let identity =
             shape.middle.iter().position(|chain| chain.links.is_empty() && chain.coefficient == 1.0);
         let averages =
             shape.middle.iter().any(|chain| chain.links.iter().any(|l| matches!(l, Link::Average(_))));
-        match identity {
+        Some(match identity {
             Some(position) if !averages => {
                 let mut rest = shape.middle.clone();
                 rest.remove(position);
                 let branch = self.notation.chains(&rest);
-                format!("(I + {})", self.define("∂φ", branch))
+                Formula::Sum(vec![(false, "I".into()), (false, self.define("∂φ", branch))])
             }
             _ => {
-                let text = self.notation.chains(&shape.middle);
+                let sum = self.notation.chains(&shape.middle);
                 match averages {
-                    true => self.define("P", text),
-                    false if text.chars().count() <= SHORT => format!("({text})"),
-                    false => self.define("K", text),
+                    true => self.define(self.average, sum),
+                    false if text(&sum).chars().count() <= SHORT => sum,
+                    false => self.define("K", sum),
                 }
             }
-        }
+        })
     }
 
     /// Defines a name (a further one when it is taken by something else) and gives it.
-    fn define(&mut self, name: &str, text: String) -> String {
-        if let Some(known) = self.definitions.iter().find(|known| known.1 == text) {
+    fn define(&mut self, name: &str, formula: Formula) -> Formula {
+        if let Some(known) = self.definitions.iter().find(|known| known.1 == formula) {
             return known.0.clone();
         }
-        let mut count = self.definitions.iter().filter(|known| known.0.starts_with(name)).count();
-        let name = next_name(name, &mut count);
-        self.definitions.push((name.clone(), text));
+        let alike = |known: &&(Formula, Formula)| matches!(&known.0, Formula::Name(own) if own.base == name);
+        let mut count = self.definitions.iter().filter(alike).count();
+        let name = Formula::from(next_name(name, &mut count));
+        self.definitions.push((name.clone(), formula));
         name
     }
 
-    /// Jᵀ (Hess) J of what comes after the lifting, and its text when that is the identity.
-    fn gram(&mut self, shape: &Shape) -> Option<String> {
-        let curvature = if self.curvature { "Hess(l)" } else { "" };
+    /// Jᵀ (Hess) J of what comes after the lifting; `None` when that is the identity.
+    fn gram(&mut self, shape: &Shape) -> Option<Formula> {
         let mut inner = shape.inner.clone();
         let mut outer = shape.outer.clone();
         let last = if shape.middle.is_empty() { &mut inner } else { &mut outer };
         let merged = if self.curvature { None } else { last.pop_if(|link| matches!(link, Link::Diag(_))) };
         let square = match &merged {
-            Some(Link::Diag(exprs)) => self.notation.diagonal(exprs, 2.0),
-            _ => curvature.to_string(),
+            Some(Link::Diag(exprs)) => Some(self.notation.product(exprs, 2.0).diagonal()),
+            _ => self.curvature.then(loss_curvature),
         };
         let middle = self.middle(shape);
-        let transposed = transposed(&middle, is_symmetric(&shape.middle));
-        let pieces = [
-            self.notation.adjoint(&inner),
-            transposed,
-            self.notation.adjoint(&outer),
-            square,
-            self.notation.links(&outer),
-            middle,
-            self.notation.links(&inner),
-        ];
-        let text = spaced(&pieces);
-        (!text.is_empty()).then_some(text)
+        let symmetric = is_symmetric(&shape.middle);
+        let turned = middle.clone().map(|middle| if symmetric { middle } else { middle.transpose() });
+        let mut factors = self.notation.adjoint(&inner);
+        factors.extend(turned);
+        factors.extend(self.notation.adjoint(&outer));
+        factors.extend(square);
+        factors.extend(self.notation.links(&outer));
+        factors.extend(middle);
+        factors.extend(self.notation.links(&inner));
+        Formula::matrix(factors)
     }
 
-    fn hessian_z(&mut self, parts: &Factored) -> String {
+    fn hessian_z(&mut self, parts: &Factored) -> Formula {
         let shape = shape_of(parts);
         let gram = self.gram(&shape).unwrap_or_else(|| "I".into());
-        spaced(&[scale(parts.scale * parts.scale), gram])
+        scaled(parts.scale * parts.scale, gram)
     }
 
-    fn hessian_w(&mut self, parts: &Factored, input_name: &str) -> String {
+    fn hessian_w(&mut self, parts: &Factored) -> Statement {
         if parts.middle.is_empty() {
-            return "0".into();
+            return Formula::Number(0.0).into();
         }
         let shape = shape_of(parts);
-        let text =
-            if couples_samples(&shape) { self.coupled(&shape, input_name) } else { self.separate(&shape) };
-        spaced(&[scale(parts.scale * parts.scale), text])
+        let statement: Statement =
+            if couples_samples(&shape) { self.coupled(&shape) } else { self.separate(&shape).into() };
+        Statement { formula: scaled(parts.scale * parts.scale, statement.formula), ..statement }
     }
 
     /// H_W where every sample's output depends on that sample alone.
-    fn separate(&mut self, shape: &Shape) -> String {
+    fn separate(&mut self, shape: &Shape) -> Formula {
         let diagonal = shape.middle.is_empty()
             && !self.curvature
             && shape.inner.iter().chain(&shape.outer).all(|link| matches!(link, Link::Diag(_)));
         let gram = match diagonal {
             true => self.samples(|writer| writer.gram(shape)),
-            false => self.gram(shape).map(|gram| with_sample(&gram)),
+            false => self.gram(shape).map(|gram| gram.indexed(sample())),
         };
+        let sum = |inside: Formula| Formula::big(Big::Sum, sample(), inside);
         match (self.outer_product(shape), gram) {
-            (Some(data), None) => format!("I ⊗ Σⱼ {data}"),
-            (Some(data), Some(gram)) => format!("Σⱼ {gram} ⊗ {data}"),
-            (None, None) => "m I".into(),
-            (None, Some(gram)) => format!("Σⱼ {gram}"),
+            (Some(data), None) => Formula::from("I").kronecker(sum(data)),
+            (Some(data), Some(gram)) => sum(gram.kronecker(data)),
+            (None, None) => product(["m".into(), "I".into()]),
+            (None, Some(gram)) => sum(gram),
         }
     }
 
     /// H_W where a sample's output depends on the other samples.
-    fn coupled(&mut self, shape: &Shape, input_name: &str) -> String {
-        let gram = self.gram(shape).unwrap_or_default();
-        let Some(data) = &shape.lifted else { return format!("Σⱼⱼ′ ({gram})ⱼⱼ′") };
+    fn coupled(&mut self, shape: &Shape) -> Statement {
+        let gram = self.gram(shape).unwrap_or_else(|| "I".into());
+        let pairs = || vec!["j".to_string(), "j′".to_string()];
+        let of_pair = gram.clone().indexed(pairs());
+        let Some(data) = &shape.lifted else { return Formula::big(Big::Sum, pairs(), of_pair).into() };
         let links =
             shape.middle.iter().flat_map(|chain| &chain.links).chain(&shape.inner).chain(&shape.outer);
         let by_rows = !self.curvature && !links.into_iter().any(|link| matches!(link, Link::Matrix { .. }));
-        let [data, sample] = [
-            self.notation.printer.factor_of(data),
-            self.samples(|writer| writer.notation.printer.factor_of(data)),
-        ];
-        let all = if data == input_name { "Z".to_string() } else { format!("Z({data})") };
-        if by_rows {
-            format!("⊕ᵢ {all}ᵀ ({gram})ᵢ {all}, a block per row i; {all} has the rows {sample}ᵀ")
-        } else {
-            format!("Σⱼⱼ′ ({gram})ⱼⱼ′ ⊗ {sample} {}ᵀ", sample.replace('ⱼ', "ⱼ′"))
+        let plain = self.notation.product(data, 1.0);
+        let one = self.samples(|writer| writer.notation.product(data, 1.0));
+        if !by_rows {
+            let outer = product([one.clone(), one.relettered("j", "j′").transpose()]);
+            return Formula::big(Big::Sum, pairs(), of_pair.kronecker(outer)).into();
         }
+        let all = if plain == "z".into() { "Z".into() } else { Formula::call("Z", vec![plain]) };
+        let row = vec!["i".to_string()];
+        let inside = product([all.clone().transpose(), gram.indexed(row.clone()), all.clone()]);
+        let remark = vec![
+            "a block per row ".into(),
+            Formula::from("i").into(),
+            "; ".into(),
+            all.into(),
+            " has the rows ".into(),
+            one.transpose().into(),
+        ];
+        Statement { formula: Formula::big(Big::DirectSum, row, inside), remark }
     }
 
-    fn outer_product(&mut self, shape: &Shape) -> Option<String> {
+    fn outer_product(&mut self, shape: &Shape) -> Option<Formula> {
         let data = shape.lifted.as_ref()?;
-        let data = self.samples(|writer| writer.notation.printer.factor_of(data));
-        Some(format!("{data} {data}ᵀ"))
+        let data = self.samples(|writer| writer.notation.product(data, 1.0));
+        Some(product([data.clone(), data.transpose()]))
     }
 
     /// What is written with samples indexed.
@@ -329,18 +373,27 @@ impl Writer<'_, '_, '_> {
     }
 }
 
+/// Hess(l)
+pub fn loss_curvature() -> Formula {
+    Formula::call("Hess", vec!["l".into()])
+}
+
+/// The letter of the samples.
+fn sample() -> Vec<Letter> {
+    vec!["j".to_string()]
+}
+
+fn product(factors: impl IntoIterator<Item = Formula>) -> Formula {
+    Formula::matrix(factors).unwrap_or_else(|| "I".into())
+}
+
 /// A number in front of a product of operators; none for 1.
-fn scale(value: f64) -> String {
-    if value == 1.0 { String::new() } else { number(value) }
+fn scale(value: f64) -> Option<Formula> {
+    (value != 1.0).then(|| Formula::number(value))
 }
 
-/// A matrix of one sample.
-fn with_sample(gram: &str) -> String {
-    if gram.contains(' ') { format!("({gram})ⱼ") } else { format!("{gram}ⱼ") }
-}
-
-fn transposed(middle: &str, symmetric: bool) -> String {
-    if middle.is_empty() || symmetric { middle.to_string() } else { format!("{middle}ᵀ") }
+fn scaled(value: f64, formula: Formula) -> Formula {
+    product(scale(value).into_iter().chain([formula]))
 }
 
 /// Chains that read the same from both ends are symmetric operators.
@@ -362,29 +415,48 @@ fn couples_samples(shape: &Shape) -> bool {
     })
 }
 
-fn spaced(pieces: &[String]) -> String {
-    let shown: Vec<&str> = pieces.iter().map(String::as_str).filter(|piece| !piece.is_empty()).collect();
-    shown.join(" ")
-}
-
 /// Hess(l) per sample, its 1/m in front.
-pub fn loss_hessian_text<'g>(graph: &'g Graph, printer: &mut Printer<'g>, operator: &Operator) -> String {
+pub fn loss_hessian_formula<'g>(graph: &'g Graph, printer: &mut Printer<'g>, operator: &Operator) -> Formula {
     let mut chains: Vec<Chain> = operator.terms.iter().map(|term| chain(graph, term)).collect();
     chains.sort_by_key(|chain| (chain.coefficient < 0.0, chain.links.len()));
     let scale = chains.first().map_or(1.0, |chain| chain.coefficient.abs());
     chains.iter_mut().for_each(|chain| chain.coefficient /= scale);
     let inside = Notation::new(graph, printer).chains(&chains);
-    if chains.len() == 1 {
-        format!("{} {inside}", number(scale))
-    } else {
-        format!("{} ({inside})", number(scale))
-    }
+    product([Formula::number(scale), inside])
 }
 
 /// The paper's form of a block whose normalization directly follows its one weight: statistics held constant, ε and
 /// γ left out, activations ignored. (H_z, H_W of row i); `None` where the paper gives none.
-pub fn paper_form(graph: &Graph, block: &BlockExprs) -> Option<(String, String)> {
+pub fn paper_form(graph: &Graph, block: &BlockExprs) -> Option<PaperFormulas> {
     let weight = standardized(graph, block)?.weight;
-    let name = block.params.iter().find(|param| param.value == weight)?.name.to_lowercase();
-    Some((format!("Σᵢ {name}ᵢ {name}ᵢᵀ/Varᵢ"), "Σⱼ zⱼ zⱼᵀ/(m·Varᵢ) for each row i".to_string()))
+    let param = block.params.iter().find(|param| param.value == weight)?;
+    Some(PaperFormulas::of_rows(&pretty_name(&param.name)))
+}
+
+/// The Hessians as the paper prints them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PaperFormulas {
+    pub of_z: Formula,
+    /// Of every row i of the weight.
+    pub of_w: Statement,
+}
+
+impl PaperFormulas {
+    /// H̃_z = Σᵢ wᵢ wᵢᵀ/Varᵢ and, for each row, H̃_W = Σⱼ zⱼ zⱼᵀ/(m·Varᵢ).
+    fn of_rows(weight: &Name) -> PaperFormulas {
+        let variance = Formula::from("Var").indexed(vec!["i".to_string()]);
+        let row = Formula::from(Name::new(weight.base.to_lowercase())).indexed(vec!["i".to_string()]);
+        let data = Formula::from("z").indexed(sample());
+        let outer = |vector: Formula| product([vector.clone(), vector.transpose()]);
+        let over = |above, below| Formula::Fraction(vec![above], below);
+        let of_z = over(outer(row), vec![variance.clone()]);
+        let of_w = over(outer(data), vec!["m".into(), variance]);
+        PaperFormulas {
+            of_z: Formula::big(Big::Sum, vec!["i".to_string()], of_z),
+            of_w: Statement {
+                formula: Formula::big(Big::Sum, sample(), of_w),
+                remark: vec!["for each row ".into(), Formula::from("i").into()],
+            },
+        }
+    }
 }

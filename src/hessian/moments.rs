@@ -13,7 +13,7 @@ use crate::sym::operator::{Factor, Indices, Term};
 const POINTS: usize = 16;
 
 /// A number up to this size beside a mean square guards a division and changes nothing else.
-const GUARD: f64 = 1e-3;
+pub(super) const GUARD: f64 = 1e-3;
 
 /// mean + deviation·u with u standard normal, one u per entry and source. Neither varies along the batch.
 #[derive(Clone, Copy, Debug)]
@@ -465,7 +465,7 @@ impl Moments {
     /// The mean over the points, as one value that no rule opens and formulas show as an expectation.
     fn quadrature(&mut self, graph: &mut Graph, expr: Expr) -> Expr {
         let mut values = Vec::new();
-        for u in normal_points() {
+        for &u in normal_points() {
             let u = graph.number(u);
             values.extend(self.at_point(graph, expr, u));
         }
@@ -529,7 +529,12 @@ fn contract_over(graph: &mut Graph, a: Expr, b: Expr, over: &[Axis]) -> Expr {
 }
 
 /// The quantiles (k+½)/POINTS of the standard normal law, scaled so that their mean square is one.
-fn normal_points() -> Vec<f64> {
+fn normal_points() -> &'static [f64] {
+    static KNOWN: std::sync::OnceLock<Vec<f64>> = std::sync::OnceLock::new();
+    KNOWN.get_or_init(found_points)
+}
+
+fn found_points() -> Vec<f64> {
     let raw: Vec<f64> = (0..POINTS).map(|k| normal_quantile((k as f64 + 0.5) / POINTS as f64)).collect();
     let square = raw.iter().map(|u| u * u).sum::<f64>() / POINTS as f64;
     raw.into_iter().map(|u| u / square.sqrt()).collect()

@@ -41,7 +41,7 @@ impl Function for Abs {
     }
 
     fn style(&self) -> Style {
-        Style::Around("|", "|")
+        Style::Bars
     }
 
     fn eval(&self, args: &[f64]) -> f64 {

@@ -40,7 +40,7 @@ impl Function for Log1p {
     }
 
     fn style(&self) -> Style {
-        Style::Around("log(1 + ", ")")
+        Style::OnePlus("log")
     }
 
     fn eval(&self, args: &[f64]) -> f64 {

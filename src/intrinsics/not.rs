@@ -13,7 +13,7 @@ impl Predicate for Not {
     const SELF: &'static Self = &Not;
     const NAME: &'static str = "not";
     const OPERATOR: &'static str = "not";
-    const STYLE: Style = Style::Around("¬(", ")");
+    const STYLE: Style = Style::Not;
     const ARGS: &'static [&'static str] = &["a"];
     const TAKES: &'static [Kind] = &[Kind::Condition];
 

@@ -60,6 +60,18 @@ impl LinearMap {
         all.slice(s![..rows, ..]).to_owned()
     }
 
+    /// As [`LinearMap::apply`], of any number of rows.
+    pub fn apply_all(&self, graph: &Graph, values: &mut Values, directions: &Array2<f64>) -> Array2<f64> {
+        let (count, step) = (directions.nrows(), graph.axes.extent(self.directions));
+        let mut images = Array2::zeros((count, graph.axes.size(&self.codomain)));
+        for first in (0..count).step_by(step) {
+            let rows = s![first..count.min(first + step), ..];
+            let image = self.apply(graph, values, &directions.slice(rows).to_owned());
+            images.slice_mut(rows).assign(&image);
+        }
+        images
+    }
+
     /// The whole matrix, |codomain| × |domain|, both in the storage order of their axes.
     pub fn matrix(&self, graph: &Graph, values: &mut Values) -> Array2<f64> {
         let (height, width) = (graph.axes.size(&self.codomain), graph.axes.size(&self.domain));

@@ -75,7 +75,11 @@ pub enum Style {
     /// a > b
     Infix(&'static str),
     /// |a|
-    Around(&'static str, &'static str),
+    Bars,
+    /// ¬a
+    Not,
+    /// f(1 + a), for a function written as f
+    OnePlus(&'static str),
     /// The second argument where the first holds, else the third.
     Choice,
     /// The argument as it is.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::formula::{Accent, Formula, Name};
 use crate::axes::{Axis, AxisTable, BATCH};
 
 /// Letters with a subscript of their own in Unicode, in the order in which axes take them.
@@ -69,11 +70,11 @@ pub fn lowered(letters: &[String]) -> String {
     }
 }
 
-/// The name itself, or with a number below: a, a₂, a₃, …
-pub fn numbered(name: &str, number: usize) -> String {
+/// A number below the line; nothing for 0.
+pub fn digits_below(number: usize) -> String {
     const DIGITS: [char; 10] = ['₀', '₁', '₂', '₃', '₄', '₅', '₆', '₇', '₈', '₉'];
-    let digits = number.to_string();
-    name.chars().chain(digits.chars().filter_map(|c| c.to_digit(10)).map(|d| DIGITS[d as usize])).collect()
+    let digits = if number == 0 { String::new() } else { number.to_string() };
+    digits.chars().filter_map(|c| c.to_digit(10)).map(|d| DIGITS[d as usize]).collect()
 }
 
 /// A numeric exponent: ², ³, ^1.7.
@@ -89,35 +90,62 @@ pub fn superscript(power: f64) -> String {
     format!("^{power}")
 }
 
+/// A number as one would write it: 1/64 rather than 0.015625.
+pub fn number(value: f64) -> Formula {
+    let (top, bottom) = fraction(value.abs());
+    let formula = match bottom.is_empty() {
+        true => top.unwrap_or(Formula::Number(1.0)),
+        false => Formula::Fraction(vec![top.unwrap_or(Formula::Number(1.0))], bottom),
+    };
+    if value < 0.0 { formula.negative() } else { formula }
+}
+
 /// A nonnegative number as a fraction: above the stroke (nothing for 1), and below it.
-pub fn fraction(value: f64) -> (Option<String>, Vec<String>) {
-    const ROOTS: [(f64, &str); 3] =
-        [(std::f64::consts::SQRT_2, "√2"), (1.772_453_850_905_516, "√π"), (2.506_628_274_631_000_7, "√(2π)")];
-    let above = |value: f64| (value != 1.0).then(|| decimal(value));
+pub fn fraction(value: f64) -> (Option<Formula>, Vec<Formula>) {
+    let roots = [
+        (std::f64::consts::SQRT_2, Formula::Number(2.0)),
+        (std::f64::consts::PI.sqrt(), Formula::Pi(1)),
+        (std::f64::consts::TAU.sqrt(), Formula::Pi(2)),
+    ];
+    let above = |value: f64| (value != 1.0).then_some(Formula::Number(value));
     let whole = value.round();
     let value = if (value - whole).abs() < 1e-12 * whole { whole } else { value };
     if value == 0.0 || value.fract() == 0.0 || decimal(value) == "½" {
         return (above(value), vec![]);
     }
     if is_inverse(value) {
-        return (None, vec![decimal((1.0 / value).round())]);
+        return (None, vec![Formula::Number((1.0 / value).round())]);
     }
     if decimal(value).chars().count() <= 4 {
         return (above(value), vec![]);
     }
-    for (root, name) in ROOTS {
-        let rest = value * root;
-        if (rest - rest.round()).abs() < 1e-12 * rest && rest < 100.0 {
-            return (above(rest.round()), vec![name.into()]);
+    for (root, radicand) in roots {
+        if let Some((top, bottom)) = small_ratio(value * root) {
+            let below = (bottom != 1.0).then_some(Formula::Number(bottom));
+            return (above(top), below.into_iter().chain([radicand.root()]).collect());
         }
-        if is_inverse(rest) && rest > 0.01 {
-            return (None, vec![decimal((1.0 / rest).round()), name.into()]);
+        if let Some((top, bottom)) = small_ratio(value / root) {
+            let times = (top != 1.0).then_some(Formula::Number(top));
+            let below = (bottom != 1.0).then_some(Formula::Number(bottom));
+            let above = Formula::product(times.into_iter().chain([radicand.root()]).collect());
+            return (Some(above), below.into_iter().collect());
         }
     }
     match (2..MOST).find(|&top| is_whole(f64::from(top) / value)) {
-        Some(top) => (Some(top.to_string()), vec![decimal((f64::from(top) / value).round())]),
+        Some(top) => {
+            let below = (f64::from(top) / value).round();
+            (Some(Formula::Number(f64::from(top))), vec![Formula::Number(below)])
+        }
         None => (above(value), vec![]),
     }
+}
+
+/// A ratio of two small whole numbers.
+fn small_ratio(value: f64) -> Option<(f64, f64)> {
+    let near = |product: f64| (product - product.round()).abs() < 1e-11 * product && product >= 0.5;
+    let bottom = (1..=100).map(f64::from).find(|bottom| near(value * bottom))?;
+    let top = (value * bottom).round();
+    (top < 100.0).then_some((top, bottom))
 }
 
 /// The largest numerator that is looked for.
@@ -153,8 +181,9 @@ pub fn decimal(value: f64) -> String {
     plain.replace('-', "−")
 }
 
-/// Greek letters for the names that spell one.
-pub fn pretty_name(name: &str) -> String {
+/// A name of a program as formulas show it: Greek letters where it spells one, an accent where it says so
+/// (`x_hat`, `z_bar`), without the path in front.
+pub fn pretty_name(name: &str) -> Name {
     const LETTERS: [(&str, &str); 12] = [
         ("alpha", "α"),
         ("beta", "β"),
@@ -170,6 +199,11 @@ pub fn pretty_name(name: &str) -> String {
         ("var", "v"),
     ];
     let short = name.rsplit('.').next().unwrap_or(name);
+    for (ending, accent) in [("_hat", Accent::Hat), ("_bar", Accent::Bar)] {
+        if let Some(base) = short.strip_suffix(ending).filter(|base| base.chars().count() == 1) {
+            return Name::accented(base, accent);
+        }
+    }
     let found = LETTERS.iter().find(|letter| letter.0 == short);
-    found.map_or_else(|| short.to_string(), |letter| letter.1.to_string())
+    Name::new(found.map_or(short, |letter| letter.1))
 }

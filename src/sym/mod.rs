@@ -6,6 +6,7 @@ pub mod contraction;
 pub mod dense;
 pub mod differentiate;
 pub mod evaluate;
+pub mod formula;
 pub mod graph;
 pub mod letters;
 pub mod notation;

@@ -1,7 +1,7 @@
 //! Operators as products of links, the way one writes a Jacobian: diag(f′) W, Id − Avg − diag(x̂) Avg diag(x̂).
 
+use super::formula::{Formula, Letter};
 use super::graph::{Expr, Graph, Node, Reduction};
-use super::letters::{fraction, lowered};
 use super::operator::{Factor, Operator, Term, Var};
 use super::print::Printer;
 use crate::axes::{Axis, BATCH};
@@ -54,6 +54,7 @@ pub fn chain(graph: &Graph, term: &Term) -> Chain {
     walk.run();
     let mut chain = Chain { coefficient: term.coefficient, links: walk.links };
     chain.name_averages(graph);
+    chain.matrix_last(graph);
     chain
 }
 
@@ -219,6 +220,45 @@ impl Chain {
         }
     }
 
+    /// What stands at the end and does not touch the axes of the matrix before it goes before the matrix: Wᵀ Avg rather
+    /// than Avg Wᵀ, zᵀ diag(γ) rather than diag(γ) zᵀ, so that operators end alike that can.
+    fn matrix_last(&mut self, graph: &Graph) {
+        for i in (1..self.links.len()).rev() {
+            let (before, after) = self.links.split_at(i);
+            let (Some(Link::Matrix { tensor, .. }), Some(next)) = (before.last(), after.first()) else {
+                break;
+            };
+            let known = graph.axes_of(*tensor);
+            let apart = |axes: &[Axis]| !axes.iter().any(|axis| known.contains(axis));
+            let commutes = match next {
+                Link::Average(axes) | Link::Total(axes) => apart(axes),
+                Link::Diag(exprs) => {
+                    known.contains(&BATCH) && exprs.iter().all(|&expr| apart(graph.axes_of(expr)))
+                }
+                _ => false,
+            };
+            if !commutes {
+                break;
+            }
+            self.links.swap(i - 1, i);
+        }
+        self.join_diagonals();
+    }
+
+    fn join_diagonals(&mut self) {
+        let mut joined: Vec<Link> = Vec::new();
+        for link in std::mem::take(&mut self.links) {
+            match (joined.last_mut(), link) {
+                (Some(Link::Diag(known)), Link::Diag(more)) => {
+                    known.extend(more);
+                    known.sort();
+                }
+                (_, link) => joined.push(link),
+            }
+        }
+        self.links = joined;
+    }
+
     /// The same for sums whose share a common factor had hidden.
     fn rename_totals(&mut self, graph: &Graph) {
         for link in &mut self.links {
@@ -241,6 +281,7 @@ fn same_axes(a: &[Axis], b: &[Axis]) -> bool {
 /// Takes out what all terms begin and end with.
 pub fn factored(graph: &Graph, operator: &Operator) -> Factored {
     let mut middle: Vec<Chain> = operator.terms.iter().map(|term| chain(graph, term)).collect();
+    agree_on_averages(graph, &mut middle);
     middle.sort_by_key(|chain| (chain.coefficient < 0.0, chain.links.len()));
     let scale = middle.first().map_or(1.0, |chain| chain.coefficient);
     middle.iter_mut().for_each(|chain| chain.coefficient /= scale);
@@ -262,6 +303,22 @@ pub fn factored(graph: &Graph, operator: &Operator) -> Factored {
     middle.iter_mut().for_each(|chain| chain.rename_totals(graph));
     result.middle = middle;
     result
+}
+
+/// Where some chains average, all do: |S| Avg rather than 11ᵀ.
+fn agree_on_averages(graph: &Graph, chains: &mut [Chain]) {
+    let averages = |link: &Link| matches!(link, Link::Average(_));
+    if !chains.iter().any(|chain| chain.links.iter().any(averages)) {
+        return;
+    }
+    for chain in chains {
+        for link in &mut chain.links {
+            if let Link::Total(axes) = link {
+                chain.coefficient *= graph.axes.size(axes) as f64;
+                *link = Link::Average(axes.clone());
+            }
+        }
+    }
 }
 
 fn common(chains: &[Chain], pick: fn(&[Link]) -> Option<&Link>) -> Option<Link> {
@@ -305,18 +362,16 @@ impl<'p, 'g> Notation<'p, 'g> {
     }
 
     /// Last applied link first, as operators are written. Lifts are written by the caller on the argument.
-    pub fn links(&mut self, links: &[Link]) -> String {
-        let texts: Vec<String> = links.iter().rev().filter_map(|link| self.link(link)).collect();
-        texts.join(" ")
+    pub fn links(&mut self, links: &[Link]) -> Vec<Formula> {
+        links.iter().rev().filter_map(|link| self.link(link)).collect()
     }
 
     /// The adjoint of a product of links.
-    pub fn adjoint(&mut self, links: &[Link]) -> String {
-        let texts: Vec<String> = links.iter().filter_map(|link| self.adjoint_link(link)).collect();
-        texts.join(" ")
+    pub fn adjoint(&mut self, links: &[Link]) -> Vec<Formula> {
+        links.iter().filter_map(|link| self.adjoint_link(link)).collect()
     }
 
-    fn adjoint_link(&mut self, link: &Link) -> Option<String> {
+    fn adjoint_link(&mut self, link: &Link) -> Option<Formula> {
         match link {
             Link::Matrix { tensor, transposed } => {
                 self.link(&Link::Matrix { tensor: *tensor, transposed: !transposed })
@@ -327,73 +382,54 @@ impl<'p, 'g> Notation<'p, 'g> {
         }
     }
 
-    fn link(&mut self, link: &Link) -> Option<String> {
+    fn link(&mut self, link: &Link) -> Option<Formula> {
         Some(match link {
-            Link::Diag(exprs) => self.diagonal(exprs, 1.0),
+            Link::Diag(exprs) => self.product(exprs, 1.0).diagonal(),
             Link::Matrix { tensor, transposed } => {
-                let name = self.printer.factor(*tensor);
-                format!("{name}{}", if *transposed { "ᵀ" } else { "" })
+                let name = self.printer.formula(*tensor);
+                if *transposed { name.transpose() } else { name }
             }
             Link::Lift(_) | Link::Spread(_) => return None,
-            Link::Average(axes) => format!("Avg{}", self.subscript(axes)),
-            Link::Total(axes) => format!("11ᵀ{}", self.subscript(axes)),
-            Link::Sum(axes) => format!("Σ{}", self.subscript(axes)),
+            Link::Average(axes) => Formula::from("Avg").indexed(self.letters(axes)),
+            Link::Total(axes) => Formula::Ones(self.letters(axes)),
+            Link::Sum(axes) => Formula::Summation(self.letters(axes)),
         })
     }
 
-    /// diag of the product of the factors, raised to a power.
-    pub fn diagonal(&mut self, exprs: &[Expr], power: f64) -> String {
-        let inside = self.product(exprs, power);
-        format!("diag({inside})")
-    }
-
     /// The product of factors, raised to a power.
-    pub fn product(&mut self, exprs: &[Expr], power: f64) -> String {
+    pub fn product(&mut self, exprs: &[Expr], power: f64) -> Formula {
         self.printer.product_of(exprs, power)
     }
 
-    fn subscript(&self, axes: &[Axis]) -> String {
-        let letters: Vec<String> =
-            axes.iter().map(|&axis| self.printer.letters.of(&self.graph.axes, axis)).collect();
-        if axes == [BATCH] { String::new() } else { lowered(&letters) }
+    /// The letters of the axes; none for the batch alone.
+    fn letters(&self, axes: &[Axis]) -> Vec<Letter> {
+        if axes == [BATCH] {
+            return vec![];
+        }
+        axes.iter().map(|&axis| self.printer.letters.of(&self.graph.axes, axis)).collect()
     }
 
     /// A sum of chains; rank-one terms as u vᵀ, the empty chain as Id.
-    pub fn chains(&mut self, chains: &[Chain]) -> String {
-        let mut text = String::new();
-        for (i, chain) in chains.iter().enumerate() {
-            let sign = match (i, chain.coefficient < 0.0) {
-                (0, false) => "",
-                (0, true) => "−",
-                (_, false) => " + ",
-                (_, true) => " − ",
-            };
-            text += sign;
-            text += &self.chain(chain);
+    pub fn chains(&mut self, chains: &[Chain]) -> Formula {
+        let mut terms: Vec<(bool, Formula)> =
+            chains.iter().map(|chain| (chain.coefficient < 0.0, self.chain(chain))).collect();
+        match terms[..] {
+            [(false, _)] => terms.remove(0).1,
+            _ => Formula::Sum(terms),
         }
-        text
     }
 
-    fn chain(&mut self, chain: &Chain) -> String {
+    /// Without its sign.
+    fn chain(&mut self, chain: &Chain) -> Formula {
         let product = match &chain.links[..] {
-            [] => "Id".to_string(),
+            [] => vec!["Id".into()],
             [Link::Diag(right), Link::Total(_), Link::Diag(left)] => {
-                format!("{} {}ᵀ", self.product(left, 1.0), self.product(right, 1.0))
+                vec![self.product(left, 1.0), self.product(right, 1.0).transpose()]
             }
             links => self.links(links),
         };
         let scale = chain.coefficient.abs();
-        if (scale - 1.0).abs() < 1e-12 { product } else { format!("{} {product}", number(scale)) }
-    }
-}
-
-/// A coefficient: (1/64) rather than 0.015625.
-pub fn number(value: f64) -> String {
-    let sign = if value < 0.0 { "−" } else { "" };
-    let (top, bottom) = fraction(value.abs());
-    let top = top.unwrap_or_else(|| "1".into());
-    match bottom.is_empty() {
-        true => format!("{sign}{top}"),
-        false => format!("{sign}({top}/{})", bottom.join("·")),
+        let number = ((scale - 1.0).abs() >= 1e-12).then(|| Formula::number(scale));
+        Formula::matrix(number.into_iter().chain(product)).unwrap_or_else(|| "Id".into())
     }
 }

@@ -1,25 +1,15 @@
-//! Expressions as formulas in Unicode, as one would write them by hand; shared parts are named in where-clauses.
+//! Expressions as formulas, as one would write them by hand; shared parts are named in where-clauses.
 //!
 //! Vectors stand without indices; under a sum or mean the entries over its axes are indexed: Σᵢ γᵢ²·‖wᵢ‖².
 
 use std::collections::HashMap;
 
+use super::formula::{Formula, Letter, Name};
 use super::graph::{Expectation, Expr, Graph, Node, Style};
-use super::letters::{Letters, fraction, lowered, numbered, pretty_name, superscript};
+use super::letters::{Letters, fraction, pretty_name};
 use crate::axes::Axis;
 
 mod reductions;
-
-/// How tightly a piece of text binds.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Level {
-    Sum,
-    Product,
-    Power,
-    Atom,
-}
-
-type Piece = (String, Level);
 
 /// Bases with their exponents.
 type Powers = Vec<(Expr, f64)>;
@@ -38,9 +28,9 @@ pub struct Printer<'a> {
     graph: &'a Graph,
     pub letters: Letters,
     /// Names given here go before those of the graph.
-    names: HashMap<Expr, String>,
+    names: HashMap<Expr, Name>,
     /// Names of square roots, by what is under the root.
-    roots: HashMap<Expr, String>,
+    roots: HashMap<Expr, Name>,
     used: Vec<Expr>,
     used_roots: Vec<Expr>,
     /// Named from outside: no clause.
@@ -78,13 +68,13 @@ impl<'a> Printer<'a> {
     }
 
     /// Shows `expr` under a name from now on.
-    pub fn name(&mut self, expr: Expr, name: impl Into<String>) {
-        self.names.insert(expr, name.into());
+    pub fn name(&mut self, expr: Expr, name: Name) {
+        self.names.insert(expr, name);
     }
 
     /// Shows `expr` under a name that needs no definition.
-    pub fn name_leaf(&mut self, expr: Expr, name: impl Into<String>) {
-        self.names.insert(expr, name.into());
+    pub fn name_leaf(&mut self, expr: Expr, name: Name) {
+        self.names.insert(expr, name);
         self.given.push(expr);
     }
 
@@ -98,8 +88,8 @@ impl<'a> Printer<'a> {
     }
 
     /// Shows √(radicand) under a name from now on.
-    pub fn name_root(&mut self, radicand: Expr, name: impl Into<String>) {
-        self.roots.insert(radicand, name.into());
+    pub fn name_root(&mut self, radicand: Expr, name: Name) {
+        self.roots.insert(radicand, name);
     }
 
     /// Finds the named product of a value and a negative power again in longer products.
@@ -119,17 +109,7 @@ impl<'a> Printer<'a> {
     }
 
     /// The product of some factors raised to a power, negative powers below a fraction stroke.
-    pub fn product_of(&mut self, factors: &[Expr], power: f64) -> String {
-        self.powers_of(factors, power).0
-    }
-
-    /// The like, in parentheses unless it is one factor.
-    pub fn factor_of(&mut self, factors: &[Expr]) -> String {
-        let piece = self.powers_of(factors, 1.0);
-        parenthesized(&piece, Level::Power)
-    }
-
-    fn powers_of(&mut self, factors: &[Expr], power: f64) -> Piece {
+    pub fn product_of(&mut self, factors: &[Expr], power: f64) -> Formula {
         let powers = self.split(factors).into_iter().map(|(base, own)| (base, self.raised(base, own, power)));
         let powers = powers.collect();
         self.quotient(1.0, powers)
@@ -161,39 +141,29 @@ impl<'a> Printer<'a> {
         self.bound.truncate(self.bound.len().saturating_sub(count));
     }
 
-    /// The formula of an expression.
-    pub fn formula(&mut self, expr: Expr) -> String {
-        self.at_least(expr, Level::Sum)
-    }
-
-    /// The formula, in parentheses unless it binds as tightly as a factor of a product.
-    pub fn factor(&mut self, expr: Expr) -> String {
-        self.at_least(expr, Level::Power)
-    }
-
     /// What the name of `expr` stands for.
-    pub fn definition(&mut self, expr: Expr) -> String {
+    pub fn definition(&mut self, expr: Expr) -> Formula {
         if let Some(of) = self.graph.expectation(expr) {
             return self.expectation(of);
         }
         self.defining = Some(expr);
-        let text = self.structure(expr).0;
+        let formula = self.structure(expr);
         self.defining = None;
-        text
+        formula
     }
 
     /// The definitions of all names used since the last call, those of the names in them included.
-    pub fn clauses(&mut self) -> Vec<(String, String)> {
+    pub fn clauses(&mut self) -> Vec<(Formula, Formula)> {
         let mut clauses = Vec::new();
         let (mut next, mut next_root) = (0, 0);
         loop {
             if let Some(&radicand) = self.used_roots.get(next_root) {
                 next_root += 1;
-                clauses.push((self.roots[&radicand].clone(), format!("√({})", self.formula(radicand))));
+                clauses.push((self.roots[&radicand].clone().into(), self.formula(radicand).root()));
             } else if let Some(&expr) = self.used.get(next) {
                 next += 1;
                 if let Some(name) = self.name_of(expr) {
-                    clauses.push((name, self.definition(expr)));
+                    clauses.push((name.into(), self.definition(expr)));
                 }
             } else {
                 break;
@@ -204,20 +174,15 @@ impl<'a> Printer<'a> {
         clauses
     }
 
-    fn name_of(&self, expr: Expr) -> Option<String> {
+    fn name_of(&self, expr: Expr) -> Option<Name> {
         self.names.get(&expr).cloned().or_else(|| self.graph.name_of(expr).map(pretty_name))
     }
 
-    fn at_least(&mut self, expr: Expr, level: Level) -> String {
-        let piece = self.piece(expr);
-        parenthesized(&piece, level)
-    }
-
-    fn piece(&mut self, expr: Expr) -> Piece {
+    /// The formula of an expression.
+    pub fn formula(&mut self, expr: Expr) -> Formula {
         if self.graph.expectation(expr).is_some() && !self.names.contains_key(&expr) {
             self.expectations += 1;
-            let name = if self.expectations == 1 { "E".into() } else { numbered("E", self.expectations) };
-            self.names.insert(expr, name);
+            self.names.insert(expr, Name::nth("E", self.expectations));
         }
         let leaf = matches!(self.graph.node(expr), Node::Number(_) | Node::Symbol(_));
         match self.name_of(expr) {
@@ -225,7 +190,7 @@ impl<'a> Printer<'a> {
                 if !leaf && !self.given.contains(&expr) && !self.used.contains(&expr) {
                     self.used.push(expr);
                 }
-                (self.indexed(&name, expr), Level::Atom)
+                self.indexed(name, expr)
             }
             _ => self.structure(expr),
         }
@@ -240,27 +205,19 @@ impl<'a> Printer<'a> {
     }
 
     /// A name with the letters of the bound axes below it.
-    fn indexed(&self, name: &str, expr: Expr) -> String {
-        let axes: Vec<Axis> = self.graph.axes_of(expr).iter().map(|&axis| self.outer_axis(axis)).collect();
-        self.with_letters(name, axes.into_iter().filter(|axis| self.bound.contains(axis)))
+    fn indexed(&self, name: Name, expr: Expr) -> Formula {
+        let axes = self.graph.axes_of(expr).iter().map(|&axis| self.outer_axis(axis));
+        let letters: Vec<Letter> =
+            axes.filter(|axis| self.bound.contains(axis)).map(|axis| self.letter(axis)).collect();
+        Formula::from(name).indexed(letters)
     }
 
-    fn with_letters(&self, name: &str, axes: impl Iterator<Item = Axis>) -> String {
-        let letters: Vec<String> = axes.map(|axis| self.letter(axis)).collect();
-        let low = |c: char| ('₀'..='₉').contains(&c);
-        match (letters.is_empty(), name.ends_with(low)) {
-            (true, _) => name.to_string(),
-            (false, true) => format!("({name}){}", lowered(&letters)),
-            (false, false) => format!("{name}{}", lowered(&letters)),
-        }
-    }
-
-    fn structure(&mut self, expr: Expr) -> Piece {
+    fn structure(&mut self, expr: Expr) -> Formula {
         match self.graph.node(expr).clone() {
             Node::Number(number) => self.quotient(number.value(), vec![]),
             Node::Symbol(symbol) => {
                 let name = pretty_name(&self.graph.symbol_info(symbol).label);
-                (self.indexed(&name, expr), Level::Atom)
+                self.indexed(name, expr)
             }
             Node::Add(terms) => self.sum(&terms),
             Node::Mul(factors) => self.product(&factors),
@@ -273,85 +230,74 @@ impl<'a> Printer<'a> {
             Node::Contract { left, right, over } => self.contraction(left, right, &over),
             Node::Rename(arg, pairs) => {
                 self.renamed.push(pairs);
-                let piece = self.piece(arg);
+                let formula = self.formula(arg);
                 self.renamed.pop();
-                piece
+                formula
             }
-            Node::Reshape { arg, .. } | Node::Spread(arg, _) => self.piece(arg),
-            Node::Index(axis) => (self.letter(axis), Level::Atom),
-            Node::Random { .. } => ("U(0,1)".into(), Level::Atom),
-            Node::Orthonormal(arg) => (format!("orthonormal({})", self.formula(arg)), Level::Atom),
+            Node::Reshape { arg, .. } | Node::Spread(arg, _) => self.formula(arg),
+            Node::Index(axis) => Formula::from(self.letter(axis).as_str()),
+            Node::Random { .. } => Formula::call("U", vec![Formula::Number(0.0), Formula::Number(1.0)]),
+            Node::Orthonormal(arg) => Formula::call("orth", vec![self.formula(arg)]),
         }
     }
 
-    fn applied(&mut self, style: Style, name: &str, args: &[Expr]) -> Piece {
+    fn applied(&mut self, style: Style, name: &str, args: &[Expr]) -> Formula {
         match style {
-            Style::Call => {
-                let args: Vec<String> = args.iter().map(|&arg| self.formula(arg)).collect();
-                (format!("{name}({})", args.join(", ")), Level::Atom)
+            Style::Call => Formula::call(name, args.iter().map(|&arg| self.formula(arg)).collect()),
+            Style::Infix(sign) => self.formula(args[0]).relates(sign, self.formula(args[1])),
+            Style::Bars => Formula::Absolute(Box::new(self.formula(args[0]))),
+            Style::Not => Formula::Not(Box::new(self.formula(args[0]))),
+            Style::OnePlus(name) => {
+                let sum = Formula::Sum(vec![(false, Formula::Number(1.0)), (false, self.formula(args[0]))]);
+                Formula::call(name, vec![sum])
             }
-            Style::Infix(sign) => {
-                (format!("{} {sign} {}", self.formula(args[0]), self.formula(args[1])), Level::Sum)
-            }
-            Style::Around(open, close) => (format!("{open}{}{close}", self.formula(args[0])), Level::Atom),
-            Style::Itself => self.piece(args[0]),
+            Style::Itself => self.formula(args[0]),
             Style::Choice => self.choice(args[0], args[1], args[2]),
         }
     }
 
     /// 1{c} and its multiples; otherwise both cases in words.
-    fn choice(&mut self, condition: Expr, then: Expr, otherwise: Expr) -> Piece {
+    fn choice(&mut self, condition: Expr, then: Expr, otherwise: Expr) -> Formula {
         let case = self.formula(condition);
+        let hit = Formula::Indicator(Box::new(case.clone()));
+        let miss = Formula::Sum(vec![(false, Formula::Number(1.0)), (true, hit.clone())]);
         let numbers = [then, otherwise].map(|expr| self.graph.as_number(expr));
         match numbers {
-            [Some(1.0), Some(0.0)] => (format!("1{{{case}}}"), Level::Atom),
-            [Some(0.0), Some(1.0)] => (format!("(1 − 1{{{case}}})"), Level::Atom),
-            [_, Some(0.0)] => (format!("{}·1{{{case}}}", self.factor(then)), Level::Product),
-            [Some(0.0), _] => (format!("{}·(1 − 1{{{case}}})", self.factor(otherwise)), Level::Product),
-            _ => {
-                let (then, otherwise) = (self.formula(then), self.formula(otherwise));
-                (format!("({then} if {case}, else {otherwise})"), Level::Atom)
-            }
+            [Some(1.0), Some(0.0)] => hit,
+            [Some(0.0), Some(1.0)] => miss,
+            [_, Some(0.0)] => Formula::Product(vec![self.formula(then), hit]),
+            [Some(0.0), _] => Formula::Product(vec![self.formula(otherwise), miss]),
+            _ => Formula::Choice(Box::new([case, self.formula(then), self.formula(otherwise)])),
         }
     }
 
-    fn sum(&mut self, terms: &[Expr]) -> Piece {
+    fn sum(&mut self, terms: &[Expr]) -> Formula {
         let kept: Vec<Expr> = terms.iter().copied().filter(|term| !self.omitted.contains(term)).collect();
         if let [one] = kept[..] {
-            return self.piece(one);
+            return self.formula(one);
         }
-        let mut ordered: Vec<(bool, String)> = kept.iter().map(|&term| self.signed(term)).collect();
+        let mut ordered: Vec<(bool, Formula)> = kept.iter().map(|&term| self.signed(term)).collect();
         // A positive term leads.
         ordered.sort_by_key(|term| term.0);
-        let mut text = String::new();
-        for (i, (negative, term)) in ordered.iter().enumerate() {
-            text += match (i, negative) {
-                (0, false) => "",
-                (0, true) => "−",
-                (_, false) => " + ",
-                (_, true) => " − ",
-            };
-            text += term;
-        }
-        (text, Level::Sum)
+        Formula::Sum(ordered)
     }
 
     /// Sign and absolute value of a term.
-    fn signed(&mut self, term: Expr) -> (bool, String) {
+    fn signed(&mut self, term: Expr) -> (bool, Formula) {
         let named = self.has_name(term);
         if let (false, Node::Mul(factors)) = (named, self.graph.node(term).clone())
             && let Some(value) = self.graph.as_number(factors[0]).filter(|value| *value < 0.0)
         {
             let powers = self.split(&factors[1..]);
-            return (true, self.quotient(-value, powers).0);
+            return (true, self.quotient(-value, powers));
         }
         match self.graph.as_number(term) {
-            Some(value) if value < 0.0 => (true, self.quotient(-value, vec![]).0),
-            _ => (false, self.at_least(term, Level::Product)),
+            Some(value) if value < 0.0 => (true, self.quotient(-value, vec![])),
+            _ => (false, self.formula(term)),
         }
     }
 
-    fn product(&mut self, factors: &[Expr]) -> Piece {
+    fn product(&mut self, factors: &[Expr]) -> Formula {
         match self.graph.as_number(factors[0]) {
             Some(value) => {
                 let powers = self.split(&factors[1..]);
@@ -404,27 +350,23 @@ impl<'a> Printer<'a> {
     }
 
     /// value · ∏ base^power, negative powers below a fraction stroke.
-    fn quotient(&mut self, value: f64, powers: Powers) -> Piece {
+    fn quotient(&mut self, value: f64, powers: Powers) -> Formula {
         self.quotient_with(value, powers, vec![])
     }
 
-    /// The like with further pieces among the factors.
-    fn quotient_with(&mut self, value: f64, powers: Powers, more: Vec<Piece>) -> Piece {
+    /// The like with further formulas among the factors.
+    fn quotient_with(&mut self, value: f64, powers: Powers, more: Vec<Formula>) -> Formula {
         let powers = self.with_quotients(powers);
         if let (Some(shares), true) = (self.shares(value, &powers), more.is_empty()) {
             return shares;
         }
         let fraction = self.pieces(value.abs(), powers, more).with_number();
-        let (text, level) = fraction.written();
-        if value < 0.0 {
-            (format!("−{}", parenthesized(&(text, level), Level::Product)), Level::Sum)
-        } else {
-            (text, level)
-        }
+        let formula = fraction.written();
+        if value < 0.0 { formula.negative() } else { formula }
     }
 
     /// What stands above and below the fraction stroke; numbers of means among the factors go into the scale.
-    fn pieces(&mut self, scale: f64, powers: Powers, more: Vec<Piece>) -> Fraction {
+    fn pieces(&mut self, scale: f64, powers: Powers, more: Vec<Formula>) -> Fraction {
         let powers = self.with_quotients(powers);
         let mut fraction = Fraction { scale, above: vec![], below: vec![] };
         for (base, power, within) in self.inside_reductions(powers) {
@@ -434,12 +376,12 @@ impl<'a> Printer<'a> {
             }
             if power < 0.0 {
                 let mut under = 1.0;
-                let piece = self.powered_or_reduced(&mut under, base, -power, within);
+                let formula = self.powered_or_reduced(&mut under, base, -power, within);
                 fraction.scale /= under;
-                fraction.below.push(piece);
+                fraction.below.push(formula);
             } else {
-                let piece = self.powered_or_reduced(&mut fraction.scale, base, power, within);
-                fraction.above.push(piece);
+                let formula = self.powered_or_reduced(&mut fraction.scale, base, power, within);
+                fraction.above.push(formula);
             }
         }
         fraction.above.extend(more);
@@ -447,7 +389,7 @@ impl<'a> Printer<'a> {
     }
 
     /// f(a)/Σ f(a) for an exponential f: what is added to every a alike cancels and is not shown.
-    fn shares(&mut self, value: f64, powers: &Powers) -> Option<Piece> {
+    fn shares(&mut self, value: f64, powers: &Powers) -> Option<Formula> {
         let [first, second] = powers[..] else { return None };
         let (above, under) = if first.1 == 1.0 { (first, second) } else { (second, first) };
         let Node::Reduce(_, over, arg) = self.graph.node(under.0) else { return None };
@@ -459,49 +401,46 @@ impl<'a> Printer<'a> {
             let shift = |term: &&Expr| !self.graph.axes_of(**term).iter().any(|axis| over.contains(axis));
             self.omitted.extend(terms.iter().filter(shift).copied().collect::<Vec<Expr>>());
         }
-        let text = format!("{}/{}", self.factor(above.0), self.at_least(under.0, Level::Product));
+        let shares = Formula::Fraction(vec![self.formula(above.0)], vec![self.formula(under.0)]);
         let argument = self.formula(args[0]);
         self.omitted.clear();
-        let named = self.defining.is_some();
-        Some((if named { format!("softmax({argument}) = {text}") } else { text }, Level::Product))
+        Some(match self.defining {
+            Some(_) => Formula::call("softmax", vec![argument]).equals(shares),
+            None => shares,
+        })
     }
 
-    fn powered(&mut self, base: Expr, power: f64) -> Piece {
+    fn powered(&mut self, base: Expr, power: f64) -> Formula {
         if let Some(root) = self.roots.get(&base).cloned() {
             if !self.used_roots.contains(&base) {
                 self.used_roots.push(base);
             }
-            let root = self.indexed(&root, base);
-            return match power == 0.5 {
-                true => (root, Level::Atom),
-                false => (format!("{root}{}", superscript(2.0 * power)), Level::Power),
-            };
+            return self.indexed(root, base).raised(2.0 * power);
         }
-        let piece = self.piece(base);
-        reductions::raised(piece, power)
+        self.formula(base).raised(power)
     }
 
     /// E[f(y)], y ∼ N(mean, deviation²); several normal parts are of one standard normal u.
-    fn expectation(&mut self, of: &Expectation) -> String {
-        const LETTERS: [&str; 4] = ["y", "y′", "y″", "y‴"];
-        let laws: Vec<String> = match of.normal[..] {
+    fn expectation(&mut self, of: &Expectation) -> Formula {
+        let letter = |place: usize| Name { primes: place, ..Name::new("y") };
+        let laws: Vec<Formula> = match of.normal[..] {
             [(_, mean, deviation)] => {
                 let squares =
                     self.split_product(deviation).into_iter().map(|(base, power)| (base, 2.0 * power));
-                let variance = self.quotient(1.0, squares.collect()).0;
-                vec![format!("y ∼ N({}, {variance})", self.formula(mean))]
+                let variance = self.quotient(1.0, squares.collect());
+                vec![is_normal(letter(0), self.formula(mean), variance)]
             }
             _ => {
                 let part = |(place, &(_, mean, deviation)): (usize, &(Expr, Expr, Expr))| {
-                    let moved = format!("{}·u", self.factor(deviation));
+                    let moved = self.times(deviation, "u");
                     let whole = match self.graph.as_number(mean) == Some(0.0) {
                         true => moved,
-                        false => format!("{} + {moved}", self.formula(mean)),
+                        false => Formula::Sum(vec![(false, self.formula(mean)), (false, moved)]),
                     };
-                    format!("{} = {whole}", LETTERS[place.min(3)])
+                    Formula::from(letter(place)).equals(whole)
                 };
-                let parts = of.normal.iter().enumerate().map(part);
-                parts.chain(["u ∼ N(0, 1)".to_string()]).collect()
+                let standard = is_normal(Name::new("u"), Formula::Number(0.0), Formula::Number(1.0));
+                of.normal.iter().enumerate().map(part).chain([standard]).collect()
             }
         };
         let names = self.names.clone();
@@ -509,57 +448,57 @@ impl<'a> Printer<'a> {
         // What varies is y itself: names of values made of it would hide that.
         self.names.retain(|expr, _| self.given.contains(expr));
         for (place, &(leaf, ..)) in of.normal.iter().enumerate() {
-            self.names.insert(leaf, LETTERS[place.min(3)].into());
+            self.names.insert(leaf, letter(place));
             self.given.push(leaf);
         }
         let inside = self.formula(of.inside);
         self.names = names;
         self.given.truncate(given);
-        format!("E[{inside}],  {}", laws.join(", "))
+        Formula::With(Box::new(Formula::Expectation(Box::new(inside))), laws)
     }
 
-    fn letter(&self, axis: Axis) -> String {
+    /// A value times a letter.
+    fn times(&mut self, value: Expr, letter: &str) -> Formula {
+        match self.formula(value) {
+            Formula::Number(1.0) => letter.into(),
+            other => Formula::product(vec![other, letter.into()]),
+        }
+    }
+
+    fn letter(&self, axis: Axis) -> Letter {
         self.letters.of(&self.graph.axes, axis)
     }
+}
+
+fn is_normal(name: Name, mean: Formula, variance: Formula) -> Formula {
+    Formula::from(name).relates("∼", Formula::call("N", vec![mean, variance]))
 }
 
 /// A number times a product over a product.
 struct Fraction {
     scale: f64,
-    above: Vec<Piece>,
-    below: Vec<Piece>,
+    above: Vec<Formula>,
+    below: Vec<Formula>,
 }
 
 impl Fraction {
     /// The number among the factors.
     fn with_number(mut self) -> Fraction {
         let (top, bottom) = fraction(self.scale);
-        self.below.splice(0..0, bottom.into_iter().map(|text| (text, Level::Atom)));
-        self.above.splice(0..0, top.map(|text| (text, Level::Atom)));
+        self.below.splice(0..0, bottom);
+        self.above.splice(0..0, top);
         self.scale = 1.0;
         self
     }
 
     /// The factors, without the number.
-    fn written(&self) -> Piece {
-        let one = vec![("1".to_string(), Level::Atom)];
-        let above = if self.above.is_empty() { &one } else { &self.above };
-        match (&above[..], &self.below[..]) {
-            ([only], []) => only.clone(),
-            (_, []) => (join(above), Level::Product),
-            (_, [under]) => {
-                (format!("{}/{}", join(above), parenthesized(under, Level::Power)), Level::Product)
-            }
-            _ => (format!("{}/({})", join(above), join(&self.below)), Level::Product),
+    fn written(mut self) -> Formula {
+        match (self.above.len(), self.below.is_empty()) {
+            (0, true) => Formula::Number(1.0),
+            (1, true) => self.above.remove(0),
+            (_, true) => Formula::product(self.above),
+            (0, false) => Formula::Fraction(vec![Formula::Number(1.0)], self.below),
+            (_, false) => Formula::Fraction(self.above, self.below),
         }
     }
-}
-
-fn join(pieces: &[Piece]) -> String {
-    let texts: Vec<String> = pieces.iter().map(|piece| parenthesized(piece, Level::Power)).collect();
-    texts.join("·")
-}
-
-fn parenthesized(piece: &Piece, level: Level) -> String {
-    if piece.1 < level { format!("({})", piece.0) } else { piece.0.clone() }
 }

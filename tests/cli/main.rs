@@ -4,6 +4,8 @@ mod build;
 mod data;
 mod faults;
 mod inspect;
+mod plot;
+mod predict;
 mod train;
 mod user;
 mod verbs;

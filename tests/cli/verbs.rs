@@ -2,8 +2,20 @@
 
 use crate::user::{User, finish, keys};
 
-const VERBS: [&str; 9] =
-    ["new", "check", "summary", "explain", "inspect", "train", "build", "bench", "completions"];
+const VERBS: [&str; 12] = [
+    "new",
+    "check",
+    "summary",
+    "explain",
+    "inspect",
+    "verify",
+    "train",
+    "predict",
+    "plot",
+    "build",
+    "bench",
+    "completions",
+];
 
 const TWO: &str = "\
 network a(x: f32[2]) -> class[2] { x |> block o { dense(2) } |> cross_entropy }
@@ -137,7 +149,7 @@ fn explain_shows_what_is_asked_for() {
     let user = User::new();
     let all = user.blkc("explain net.blk").good().stdout;
     assert!(
-        ["Q(W, z; γ)", "block h ", "block out ", "  H_z ", "  m_W "].iter().all(|part| all.contains(part)),
+        ["Q(W, z, γ)", "block h ", "block out ", "  H_z ", "  m_W "].iter().all(|part| all.contains(part)),
         "{all}"
     );
     let one = user
@@ -158,10 +170,85 @@ fn explain_refuses_by_name() {
     user.blkc("explain net.blk --block none").refused(1, &["no block `none`", "h, out"]);
     user.blkc("explain net.blk --wrt V").refused(1, &["no block has a parameter `V`"]);
     user.blkc("explain net.blk --mode best").refused(2, &["paper, analytic, measured, trace"]);
-    for format in ["latex", "json", "html"] {
-        user.blkc(&format!("explain net.blk --format {format}")).refused(2, &[format, "not there yet"]);
+    user.blkc("explain net.blk --format pdf").refused(2, &["text, latex, json, html"]);
+    user.blkc("explain net.blk --form all").refused(2, &["gauss-newton, exact, paper"]);
+}
+
+#[test]
+fn explain_writes_every_format() {
+    let user = User::new();
+    let exact = user.blkc("explain net.blk --form exact").good().stdout;
+    assert!(exact.contains("R_z"), "{exact}");
+    let begins =
+        [("latex", "\\documentclass"), ("html", "<!DOCTYPE html>"), ("json", "{"), ("text", "network ")];
+    for (format, begin) in begins {
+        let page =
+            user.blkc(&format!("explain net.blk --form exact --steps --format {format}")).good().stdout;
+        assert!(page.starts_with(begin), "{format}: {page}");
     }
-    user.blkc("explain net.blk --form exact").refused(2, &["--form exact", "not there yet"]);
+}
+
+#[test]
+fn verify_compares_every_formula_of_every_block() {
+    let user = User::new();
+    let text = user.blkc("verify net.blk").good().stdout;
+    for part in [
+        "small · batch 4 · seed 1",
+        "Jacobian",
+        "Gauss-Newton",
+        "second-order",
+        "exact",
+        "trace factor",
+        "W, b",
+        "formulas hold",
+    ] {
+        assert!(text.contains(part), "no `{part}` in {text}");
+    }
+    let json = user.blkc("verify net.blk --format json --batch 3 --seed 5").good().json();
+    let expected = ["batch", "blocks", "data", "network", "notes", "passes", "seed", "tolerance", "weights"];
+    assert_eq!(keys(&json), expected);
+    assert_eq!(
+        (&json["batch"], &json["passes"], &json["blocks"][1]["name"]),
+        (&3.into(), &true.into(), &"out".into())
+    );
+    let check = &json["blocks"][0]["checks"][0];
+    assert_eq!(keys(check), ["compared", "error", "formula", "passes", "sampled", "worst", "wrt"]);
+    assert!(check["error"].as_f64().is_some_and(|error| error < 1e-6), "{check}");
+}
+
+/// A wave shorter than any step: the exit status and the report say that differences decide nothing.
+#[test]
+fn verify_says_what_it_cannot_decide() {
+    let user = User::new();
+    user.write(
+        "wild.blk",
+        "op wild()(x) = sin(100000000 * x)\nnetwork n(x: f32[2]) -> f32[2] { x |> block a { wild } |> squared_error }\n",
+    );
+    let result = user.blkc("verify wild.blk");
+    assert_eq!(result.status, Some(1));
+    for part in ["undecided", "UNDECIDED  block a, Jacobian by z", "another --seed", "formulas do not hold"] {
+        assert!(result.stdout.contains(part), "no `{part}` in {}", result.stdout);
+    }
+    let json = user.blkc("verify wild.blk --format json");
+    assert_eq!((json.status, &json.json()["passes"]), (Some(1), &false.into()));
+}
+
+#[test]
+fn verify_takes_weights_and_data_and_refuses_what_does_not_fit() {
+    let user = User::new();
+    user.blkc("train net.blk --data csv:points.csv --epochs 1 --out run").good();
+    let text = user.blkc("verify net.blk --weights run/last.safetensors --data csv:points.csv").good().stdout;
+    assert!(text.contains("run/last.safetensors; the first 4 training samples of csv:points.csv"), "{text}");
+    user.blkc("verify net.blk --weights none.safetensors").refused(1, &["cannot read none.safetensors"]);
+    user.blkc("verify net.blk --data csv:none.csv").refused(1, &["none.csv"]);
+    user.blkc("verify net.blk --input x.npy").refused(2, &["--target"]);
+    user.blkc("verify net.blk --input x.npy --target y.npy").refused(1, &["cannot read x.npy"]);
+    for tolerance in ["0", "1e-12", "2", "x"] {
+        user.blkc(&format!("verify net.blk --tol {tolerance}")).refused(2, &["from 1e-9 to 1"]);
+    }
+    user.blkc("verify net.blk --network other").refused(1, &["no network `other`"]);
+    user.write("log.blk", "op bad()(x) = log(x - 1000)\nnetwork n(x: f32[2]) -> f32[2] { x |> block a { bad } |> squared_error }\n");
+    user.blkc("verify log.blk").refused(1, &["n: a is not finite at this point", "another --seed"]);
 }
 
 #[test]

@@ -55,7 +55,8 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let mut comparison =
             Comparison { reference, derived, block, options, arguments: vec![], output, cotangent, losses };
         let names = crate::hessian::local::display_names(comparison.derived.block());
-        let params = names.into_iter().enumerate().map(|(place, name)| (Argument::Param(place), name));
+        let params =
+            names.into_iter().enumerate().map(|(place, name)| (Argument::Param(place), name.to_string()));
         let both = [(Argument::Input, "z".to_string())].into_iter().chain(params);
         let all: Vec<_> = both.chain([(Argument::Output, "z_b".to_string())]).collect();
         for (argument, name) in all {

@@ -107,25 +107,30 @@ impl<'d> Derived<'d> {
 
     /// ∂F/∂wrt applied to each row of `directions`.
     pub fn jacobian(&mut self, wrt: Argument, directions: &Array2<f64>) -> Array2<f64> {
-        let expr = self.expr(wrt);
-        let output = self.block.output;
+        let map = self.jacobian_map(wrt, directions.nrows());
+        self.applied(&map, directions)
+    }
+
+    fn jacobian_map(&mut self, wrt: Argument, rows: usize) -> LinearMap {
+        let (expr, output) = (self.expr(wrt), self.block.output);
         match self.derivation.jacobian(&mut self.point.graph, &self.block, expr) {
             Ok(operator) => {
-                self.applied((expr, output), directions, |graph, tangent| operator.apply_each(graph, tangent))
+                self.map((expr, output), rows, |graph, tangent| operator.apply_each(graph, tangent))
             }
-            Err(_) => {
-                self.applied((expr, output), directions, |graph, tangent| graph.jvp(output, expr, tangent))
-            }
+            Err(_) => self.map((expr, output), rows, |graph, tangent| graph.jvp(output, expr, tangent)),
         }
     }
 
     /// Hess(l) on z_B.
     pub fn loss_hessian(&mut self, directions: &Array2<f64>) -> Array2<f64> {
+        let map = self.loss_hessian_map(directions.nrows());
+        self.applied(&map, directions)
+    }
+
+    fn loss_hessian_map(&mut self, rows: usize) -> LinearMap {
         let (output, curvature) = (self.block.output, self.curvature());
         let loss = self.block.loss.unwrap_or(output);
-        self.applied((output, output), directions, |graph, tangent| {
-            curve(graph, (loss, output), &curvature, tangent)
-        })
+        self.map((output, output), rows, |graph, tangent| curve(graph, (loss, output), &curvature, tangent))
     }
 
     /// Hess(l) as an operator; none where it has too many terms.
@@ -143,7 +148,7 @@ impl<'d> Derived<'d> {
         let [left, right] =
             [row, column].map(|expr| self.derivation.jacobian(&mut self.point.graph, &self.block, expr).ok());
         let curvature = self.block.loss.map(|loss| (loss, self.curvature()));
-        self.applied((column, row), directions, |graph, tangent| {
+        let map = self.map((column, row), directions.nrows(), |graph, tangent| {
             let moved = match &right {
                 Some(operator) => operator.apply_each(graph, tangent),
                 None => graph.jvp(output, column, tangent),
@@ -157,22 +162,26 @@ impl<'d> Derived<'d> {
                 // Axes of the tangent that number directions are carried along.
                 None => graph.vjp(&[(output, curved)], &[row])[&row],
             }
-        })
+        });
+        self.applied(&map, directions)
     }
 
     /// Σᵢ gᵢ ∂²Fᵢ/∂row ∂column.
     pub fn residual(&mut self, row: Argument, column: Argument, directions: &Array2<f64>) -> Array2<f64> {
         let (row, column) = (self.expr(row), self.expr(column));
         let graph = &mut self.point.graph;
-        match self.derivation.residual(graph, &self.block, &self.cotangent, (row, column)) {
-            Ok(operator) => {
-                self.applied((column, row), directions, |graph, tangent| operator.apply_each(graph, tangent))
-            }
+        let residual = self.derivation.residual(graph, &self.block, &self.cotangent, (row, column));
+        let map = match residual {
+            Ok(operator) => self
+                .map((column, row), directions.nrows(), |graph, tangent| operator.apply_each(graph, tangent)),
             Err(_) => {
                 let gradient = self.cotangent.pulled_back(graph, &self.block, row);
-                self.applied((column, row), directions, |graph, tangent| graph.jvp(gradient, column, tangent))
+                self.map((column, row), directions.nrows(), |graph, tangent| {
+                    graph.jvp(gradient, column, tangent)
+                })
             }
-        }
+        };
+        self.applied(&map, directions)
     }
 
     /// m_z and m_W of mode `trace`; `None` where the derivation has no closed form and leaves the factor at 1.
@@ -199,36 +208,42 @@ impl<'d> Derived<'d> {
             return None;
         }
         let (step, mut trace) = ((BLOCK_ENTRIES / rows.max(size)).clamp(1, size), 0.0);
+        let map = self.jacobian_map(argument, step);
+        let curvature = self.is_last().then(|| self.loss_hessian_map(step));
         for first in (0..size).step_by(step) {
             let basis = Array2::from_shape_fn((step.min(size - first), size), |(row, entry)| {
                 f64::from(u8::from(entry == first + row))
             });
-            let images = self.jacobian(argument, &basis);
-            let curved = if self.is_last() { self.loss_hessian(&images) } else { images.clone() };
-            trace += (images * curved).sum();
+            let images = map.apply(&self.point.graph, &mut self.point.values, &basis);
+            let curved =
+                curvature.as_ref().map(|map| map.apply(&self.point.graph, &mut self.point.values, &images));
+            trace += match curved {
+                Some(curved) => (images * curved).sum(),
+                None => images.iter().map(|entry| entry * entry).sum(),
+            };
         }
+        self.point.values.forget();
         Some(trace)
     }
 
-    /// A linear map between the spaces of two expressions, applied to each row of `directions`.
-    fn applied(
+    /// A linear map between the spaces of two expressions, for up to `rows` directions at a time.
+    fn map(
         &mut self,
         (from, to): (Expr, Expr),
-        directions: &Array2<f64>,
+        rows: usize,
         map: impl FnOnce(&mut Graph, Expr) -> Expr,
-    ) -> Array2<f64> {
+    ) -> LinearMap {
         let graph = &mut self.point.graph;
         let (domain, codomain) = (graph.axes_of(from).to_vec(), graph.axes_of(to).to_vec());
-        let (width, height) = (graph.axes.size(&domain), graph.axes.size(&codomain));
-        let count = directions.nrows();
-        let step = (BLOCK_ENTRIES / width.max(height)).clamp(1, count.max(1));
-        let map = LinearMap::new(graph, &domain, &codomain, step, map);
-        let mut images = Array2::zeros((count, height));
-        for first in (0..count).step_by(step) {
-            let rows = ndarray::s![first..count.min(first + step), ..];
-            let image = map.apply(graph, &mut self.point.values, &directions.slice(rows).to_owned());
-            images.slice_mut(rows).assign(&image);
-        }
+        let widest = graph.axes.size(&domain).max(graph.axes.size(&codomain));
+        let rows = (BLOCK_ENTRIES / widest).clamp(1, rows.max(1));
+        LinearMap::new(graph, &domain, &codomain, rows, map)
+    }
+
+    fn applied(&mut self, map: &LinearMap, directions: &Array2<f64>) -> Array2<f64> {
+        let images = map.apply_all(&self.point.graph, &mut self.point.values, directions);
+        // What a map computed on its way is of no use to the next.
+        self.point.values.forget();
         images
     }
 }

@@ -29,7 +29,7 @@ impl Formula {
             Formula::Jacobian => "Jacobian",
             Formula::LossHessian => "Hess(l)",
             Formula::GaussNewton => "Gauss-Newton",
-            Formula::Residual => "residual",
+            Formula::Residual => "second-order",
             Formula::Exact => "exact",
             Formula::Factor => "trace factor",
         }

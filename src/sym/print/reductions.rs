@@ -1,9 +1,9 @@
 //! Sums, means, norms and contractions as formulas.
 
-use super::super::graph::{Expr, Node, Reduction};
-use super::super::letters::{lowered, superscript};
-use super::{Level, Piece, Powers, Printer, parenthesized};
+use super::{Formula, Letter, Name, Powers, Printer};
 use crate::axes::{Axis, BATCH};
+use crate::sym::formula::Big;
+use crate::sym::graph::{Expr, Node, Reduction};
 
 /// Whose squares are summed, and over which axes.
 type Norms = Vec<(Expr, Vec<Axis>)>;
@@ -45,7 +45,7 @@ impl Printer<'_> {
         base: Expr,
         power: f64,
         within: Powers,
-    ) -> Piece {
+    ) -> Formula {
         let named = self.has_name(base) && self.defining != Some(base);
         let Node::Reduce(how @ (Reduction::Mean | Reduction::Sum), over, arg) = self.graph.node(base).clone()
         else {
@@ -58,40 +58,40 @@ impl Printer<'_> {
         powers.extend(within);
         let powers = self.with_quotients(powers);
         let whole = power == 1.0;
-        let (rest, piece) = match how {
+        let (rest, formula) = match how {
             Reduction::Mean => self.scaled_mean(if whole { *scale } else { 1.0 }, &over, powers),
             _ => self.scaled_sum(&over, powers),
         };
         *scale = if whole && how == Reduction::Mean { rest } else { *scale * rest.powf(power) };
-        raised(piece, power)
+        formula.raised(power)
     }
 
     /// Σ, mean or max over axes of a product.
-    pub(super) fn reduction(&mut self, how: Reduction, over: &[Axis], powers: Powers) -> Piece {
+    pub(super) fn reduction(&mut self, how: Reduction, over: &[Axis], powers: Powers) -> Formula {
         if how == Reduction::Max {
             let (scale, inside) = self.within(over, vec![], powers);
             let inside = self.scaled(scale, inside);
-            return (format!("max{}({})", self.letters_below(over), inside.0), Level::Atom);
+            return Formula::big(Big::Max, self.letters_of(over), inside);
         }
-        let (scale, piece) = match how {
+        let (scale, formula) = match how {
             Reduction::Mean => self.scaled_mean(1.0, over, powers),
             _ => self.scaled_sum(over, powers),
         };
-        self.scaled(scale, piece)
+        self.scaled(scale, formula)
     }
 
-    fn scaled(&mut self, scale: f64, piece: Piece) -> Piece {
-        if scale == 1.0 { piece } else { self.quotient_with(scale, vec![], vec![piece]) }
+    fn scaled(&mut self, scale: f64, formula: Formula) -> Formula {
+        if scale == 1.0 { formula } else { self.quotient_with(scale, vec![], vec![formula]) }
     }
 
-    fn scaled_sum(&mut self, over: &[Axis], powers: Powers) -> (f64, Piece) {
+    fn scaled_sum(&mut self, over: &[Axis], powers: Powers) -> (f64, Formula) {
         let (norms, powers, left) = self.norms(over, powers);
         let (scale, inside) = self.within(&left, norms, powers);
         (scale, self.nested(&left, &[], inside))
     }
 
     /// scale · mean over `over` of a product: squares become norms, their means sums. Gives what is left of the scale.
-    fn scaled_mean(&mut self, scale: f64, over: &[Axis], powers: Powers) -> (f64, Piece) {
+    fn scaled_mean(&mut self, scale: f64, over: &[Axis], powers: Powers) -> (f64, Formula) {
         let (norms, powers, left) = self.norms(over, powers);
         let is_norm = |power: &(Expr, f64)| match self.graph.node(power.0) {
             Node::Reduce(_, over, _) => {
@@ -119,25 +119,26 @@ impl Printer<'_> {
     }
 
     /// Σ over `sums` of the mean over `means` of what stands inside.
-    fn nested(&mut self, sums: &[Axis], means: &[Axis], inside: Piece) -> Piece {
+    fn nested(&mut self, sums: &[Axis], means: &[Axis], inside: Formula) -> Formula {
         let inner = match means.is_empty() {
             true => inside,
-            false => (format!("mean{}({})", self.letters_below(means), inside.0), Level::Atom),
+            false => Formula::big(Big::Mean, self.letters_of(means), inside),
         };
-        if sums.is_empty() {
-            return inner;
+        match sums.is_empty() {
+            true => inner,
+            false => Formula::big(Big::Sum, self.letters_of(sums), inner),
         }
-        (format!("Σ{} {}", self.letters_below(sums), parenthesized(&inner, Level::Product)), Level::Sum)
     }
 
     /// A product with the entries along `axes` indexed, and its number apart.
-    fn within(&mut self, axes: &[Axis], norms: Norms, powers: Powers) -> (f64, Piece) {
+    fn within(&mut self, axes: &[Axis], norms: Norms, powers: Powers) -> (f64, Formula) {
         let outer: Vec<Axis> = axes.iter().map(|&axis| self.outer_axis(axis)).collect();
         let number = |power: &(Expr, f64)| self.graph.as_number(power.0).map(|value| value.powf(power.1));
         let scale: f64 = powers.iter().filter_map(number).product();
         let powers: Powers = powers.iter().copied().filter(|power| number(power).is_none()).collect();
         self.indexing(&outer, |printer| {
-            let norms: Vec<Piece> = norms.into_iter().map(|(base, over)| printer.norm(base, &over)).collect();
+            let norms: Vec<Formula> =
+                norms.into_iter().map(|(base, over)| printer.norm(base, &over)).collect();
             let fraction = printer.pieces(scale.abs(), powers, norms);
             let sign = if scale < 0.0 { -1.0 } else { 1.0 };
             (sign * fraction.scale, fraction.written())
@@ -168,31 +169,32 @@ impl Printer<'_> {
     }
 
     /// ‖W‖², ‖wᵢ‖² of a row, ‖(Wᵀ)ₖ‖² of a column, ‖zⱼ‖².
-    fn norm(&mut self, base: Expr, over: &[Axis]) -> Piece {
+    fn norm(&mut self, base: Expr, over: &[Axis]) -> Formula {
         let axes = self.graph.axes_of(base).to_vec();
         let remaining: Vec<Axis> = axes.iter().copied().filter(|axis| !over.contains(axis)).collect();
         let outer = remaining.iter().map(|&axis| self.outer_axis(axis));
         // Rows are told by their letter always, samples only where they are summed over.
         let shown: Vec<Axis> = outer.filter(|axis| *axis != BATCH || self.bound.contains(axis)).collect();
         if !self.has_name(base) && !matches!(self.graph.node(base), Node::Symbol(_)) {
-            return (format!("‖{}‖{}", self.formula(base), superscript(2.0)), Level::Power);
+            return self.formula(base).squared_norm();
         }
         let bound = std::mem::take(&mut self.bound);
         let name = self.formula(base);
         self.bound = bound;
-        let is_matrix = name.starts_with(char::is_uppercase) && !axes.contains(&BATCH);
-        let text = match (shown.is_empty(), is_matrix) {
-            (false, true) if axes.first() == remaining.first() => {
-                self.with_letters(&row_name(&name), shown.into_iter())
-            }
-            (false, true) => self.with_letters(&format!("({name}ᵀ)"), shown.into_iter()),
-            _ => self.with_letters(&name, shown.into_iter()),
+        let is_matrix = matches!(&name, Formula::Name(name) if name.base.starts_with(char::is_uppercase))
+            && !axes.contains(&BATCH);
+        let letters: Vec<Letter> = shown.iter().map(|&axis| self.letter(axis)).collect();
+        let rows = axes.first() == remaining.first();
+        let named = match (name, !letters.is_empty() && is_matrix) {
+            (Formula::Name(name), true) if rows => row_name(name).into(),
+            (name, true) => name.transpose(),
+            (name, false) => name,
         };
-        (format!("‖{text}‖{}", superscript(2.0)), Level::Power)
+        named.indexed(letters).squared_norm()
     }
 
     /// A x where neither is indexed along the sum, otherwise Σₖ Aᵢₖ·xₖ.
-    pub(super) fn contraction(&mut self, left: Expr, right: Expr, over: &[Axis]) -> Piece {
+    pub(super) fn contraction(&mut self, left: Expr, right: Expr, over: &[Axis]) -> Formula {
         let axes = |expr: Expr| self.graph.axes_of(expr).to_vec();
         let free = |expr: Expr| axes(expr).iter().filter(|axis| !over.contains(axis)).count();
         let indexed = [left, right]
@@ -202,8 +204,9 @@ impl Printer<'_> {
         let batch = |expr: Expr| axes(expr).contains(&BATCH);
         if !indexed && over == [BATCH] && free(left) == 1 && free(right) == 1 {
             let [left, right] =
-                [left, right].map(|expr| self.indexing(&[BATCH], |printer| printer.factor(expr)));
-            return (format!("Σⱼ {} {}ᵀ", left, right), Level::Sum);
+                [left, right].map(|expr| self.indexing(&[BATCH], |printer| printer.formula(expr)));
+            let outer = Formula::Matrix(vec![left, right.transpose()]);
+            return Formula::big(Big::Sum, self.letters_of(&[BATCH]), outer);
         }
         let (matrix, vector) = match (batch(left), batch(right)) {
             (false, true) => (left, right),
@@ -214,47 +217,35 @@ impl Printer<'_> {
             return self.index_sum(left, right, over);
         }
         let transposed = self.graph.axes_of(matrix).first().is_some_and(|first| over.contains(first));
-        let mark = if transposed { "ᵀ" } else { "" };
-        let name = self.at_least(matrix, Level::Atom);
-        (format!("{name}{mark} {}", self.at_least(vector, Level::Power)), Level::Product)
+        let name = self.formula(matrix);
+        let name = if transposed { name.transpose() } else { name };
+        Formula::Matrix(vec![name, self.formula(vector)])
     }
 
-    fn index_sum(&mut self, left: Expr, right: Expr, over: &[Axis]) -> Piece {
+    fn index_sum(&mut self, left: Expr, right: Expr, over: &[Axis]) -> Formula {
         let outer: Vec<Axis> = over.iter().map(|&axis| self.outer_axis(axis)).collect();
-        let text =
-            self.indexing(&outer, |printer| format!("{}·{}", printer.factor(left), printer.factor(right)));
-        (format!("Σ{} {text}", self.letters_below(over)), Level::Sum)
+        let inside = self.indexing(&outer, |printer| {
+            Formula::product(vec![printer.formula(left), printer.formula(right)])
+        });
+        Formula::big(Big::Sum, self.letters_of(over), inside)
     }
 
-    fn letters_below(&self, axes: &[Axis]) -> String {
+    fn letters_of(&self, axes: &[Axis]) -> Vec<Letter> {
         let mut axes = axes.to_vec();
         axes.sort_by_key(|axis| *axis != BATCH);
-        lowered(&axes.iter().map(|&axis| self.letter(self.outer_axis(axis))).collect::<Vec<String>>())
+        axes.iter().map(|&axis| self.letter(self.outer_axis(axis))).collect()
     }
 }
 
 /// The rows of W are w, unless that letter means something else.
-fn row_name(name: &str) -> String {
-    let lower = name.to_lowercase();
-    if lower.starts_with(['l', 'm', 'p', 's', 'z']) { name.to_string() } else { lower }
+fn row_name(name: Name) -> Name {
+    let base = name.base.to_lowercase();
+    let taken = base.starts_with(['l', 'm', 'p', 's', 'z']);
+    if taken { name } else { Name { base, ..name } }
 }
 
 /// One over a whole number.
 fn is_share(value: f64) -> bool {
     let inverse = 1.0 / value;
     (inverse - inverse.round()).abs() < 1e-9 * inverse.abs()
-}
-
-/// A piece to a positive power: ‖w‖ rather than √(‖w‖²).
-pub(super) fn raised(piece: Piece, power: f64) -> Piece {
-    let norm =
-        piece.0.strip_suffix('²').filter(|norm| norm.starts_with('‖') && norm.matches('‖').count() == 2);
-    match (norm, power) {
-        (_, 1.0) => piece,
-        (Some(norm), 0.5) => (norm.to_string(), Level::Atom),
-        (Some(norm), _) => (format!("{norm}{}", superscript(2.0 * power)), Level::Power),
-        (None, 0.5) => (format!("√({})", piece.0), Level::Atom),
-        (None, 1.5) => (format!("√({})³", piece.0), Level::Power),
-        (None, _) => (format!("{}{}", parenthesized(&piece, Level::Atom), superscript(power)), Level::Power),
-    }
 }
