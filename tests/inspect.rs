@@ -84,7 +84,9 @@ fn estimate_agrees(what: &str, full: &Spectrum, found: &Spectrum) {
     assert!(near(estimate.trace.value, full.trace, slack), "{what}: {:?} {}", estimate.trace, full.trace);
     let mass: f64 = estimate.nodes.iter().map(|node| node.1).sum();
     assert!(near(mass, 1.0, 1e-10), "{what}: {mass}");
-    assert!((found.rank - full.rank).abs() <= 0.15 * full.dim as f64, "{what}: {} {}", found.rank, full.rank);
+    // What cannot be told from zero counts as zero: an estimated rank errs to the low side.
+    let (most, least) = (full.rank + 0.1 * full.dim as f64, 0.6 * full.rank);
+    assert!((least..=most).contains(&found.rank), "{what}: {} {}", found.rank, full.rank);
 }
 
 /// A matrix with a known, partly negative spectrum.
@@ -165,7 +167,7 @@ fn random_matrices_follow_the_law() {
     for (rows, columns) in [(50, 200), (100, 200), (200, 200), (400, 200), (800, 200)] {
         let found = marchenko::compare("W", &gaussian(rows, columns, 9)).unwrap();
         assert_eq!((found.below, found.above), (0, 0), "{rows}×{columns}: {found:?}");
-        assert!(found.distance < 0.03, "{rows}×{columns}: {}", found.distance);
+        assert!(found.distance < 4.0 / found.eigenvalues.len() as f64, "{rows}×{columns}: {}", found.distance);
         assert_eq!(found.eigenvalues.len(), rows.min(columns));
         let mean = found.eigenvalues.iter().sum::<f64>() / columns as f64;
         assert!(near(mean, found.law.variance * rows as f64, 1e-9 * mean), "the mean eigenvalue is σ² n_out");
