@@ -104,6 +104,11 @@ impl Writer<'_> {
             }
             Node::Reshape { from, to, .. } => format!("reshape {:?} {:?}", axes(from), axes(to)),
             Node::Index(axis) => format!("index {:?}", axes(&[*axis])),
+            Node::Window(window) => {
+                let steps: Vec<usize> = window.by.iter().map(|by| by.1).collect();
+                format!("window {} {steps:?} {:?}", window.offset, axes(&window.axes()))
+            }
+            Node::ArgMax(over, _) => format!("argmax {:?}", axes(over)),
             Node::Spread(_, along) => format!("spread {:?}", axes(along)),
             // Draws differ in their streams; formulas show them alike.
             Node::Random { axes: over, .. } => format!("random {:?}", axes(over)),

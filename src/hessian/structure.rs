@@ -397,9 +397,13 @@ fn rebuilt(graph: &mut Graph, expr: Expr, known: &HashMap<Expr, Expr>) -> Expr {
         Node::Rename(arg, pairs) => graph.rename(new(&arg), &pairs),
         Node::Reshape { arg, from, to } => graph.reshape(new(&arg), &from, &to),
         Node::Spread(arg, along) => graph.spread(new(&arg), &along),
-        Node::Number(_) | Node::Symbol(_) | Node::Index(_) | Node::Random { .. } | Node::Orthonormal(_) => {
-            expr
-        }
+        Node::ArgMax(over, arg) => graph.arg_max(&over, new(&arg)),
+        Node::Number(_)
+        | Node::Symbol(_)
+        | Node::Index(_)
+        | Node::Window(_)
+        | Node::Random { .. }
+        | Node::Orthonormal(_) => expr,
     }
 }
 

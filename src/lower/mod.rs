@@ -6,12 +6,14 @@
 //! [`stage`] (one loop computation each, with its dependences) → [`group`] (parallel groups on levels) →
 //! [`fuse`] (statements) → [`nest`] and [`gemm`] (loops) → [`memory`] (one arena).
 
+mod border;
 mod cost;
 mod depend;
 mod emit;
 mod fuse;
 mod gemm;
 mod group;
+mod layout;
 mod materialize;
 mod memory;
 mod nest;
@@ -21,6 +23,7 @@ mod random;
 mod routine;
 mod stage;
 mod view;
+mod window;
 
 use std::collections::HashMap;
 

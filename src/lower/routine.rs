@@ -87,7 +87,7 @@ fn lower_group(
     buffers: &[Buffer],
     conditions: &mut HashMap<Expr, bool>,
 ) -> Result<loops::Group, String> {
-    let chunk = if whole { group.extent } else { group::chunk(group.extent) };
+    let chunk = if whole { group.extent } else { group::chunk(stages, group) };
     let mut nests = Nests { stages, buffers, conditions, chunk };
     let mut body = Vec::new();
     for fused in statements {

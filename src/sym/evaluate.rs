@@ -1,11 +1,13 @@
 //! Expressions as f64 arrays: the meaning that compiled code is checked against.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 use ndarray::{Array3, ArrayD, ArrayViewD, Axis as Dim, IxDyn};
 
 use super::graph::{Expr, Graph, Node, Reduction, Symbol, without};
 use super::random;
+use super::window::Window;
 use crate::axes::{Axis, AxisTable};
 
 /// Numbers over named axes: entries in the order of `axes`. Conditions are 0 and 1, labels whole numbers.
@@ -145,6 +147,8 @@ impl Evaluator<'_> {
                 let positions = (0..self.graph.axes.extent(*axis)).map(|k| k as f64);
                 ArrayD::from_shape_vec(self.shape(&axes), positions.collect()).expect("one axis")
             }
+            Node::Window(window) => self.window(&axes, window),
+            Node::ArgMax(over, arg) => self.arg_max(&axes, over, *arg),
             Node::Spread(arg, _) => self.done[arg].along(&self.graph.axes, &axes),
             Node::Random { stream, counters, axes } => self.random(*stream, counters, axes),
             Node::Orthonormal(arg) => orthonormal(&self.done[arg].values),
@@ -238,6 +242,29 @@ impl Evaluator<'_> {
         let rest = without(&arg.axes, from);
         let flat = arg.along(&self.graph.axes, &[&rest[..], from].concat()).into_raw_vec_and_offset().0;
         Tensor::new(&self.graph.axes, &[&rest[..], to].concat(), flat).along(&self.graph.axes, axes)
+    }
+
+    fn window(&self, axes: &[Axis], window: &Window) -> ArrayD<f64> {
+        ArrayD::from_shape_fn(self.shape(axes), |index| {
+            let at = |axis: Axis| axes.iter().position(|own| *own == axis).map_or(0, |place| index[place]);
+            f64::from(u8::from(window.position(at) == at(window.axis) as i64))
+        })
+    }
+
+    fn arg_max(&self, axes: &[Axis], over: &[Axis], arg: Expr) -> ArrayD<f64> {
+        let rest = without(axes, over);
+        let order = [&rest[..], over].concat();
+        let flat = self.done[&arg].along(&self.graph.axes, &order).into_raw_vec_and_offset().0;
+        let mut chosen = vec![0.0; flat.len()];
+        let length = self.graph.axes.size(over);
+        for (entries, chosen) in flat.chunks(length).zip(chosen.chunks_mut(length)) {
+            let largest = entries.iter().copied().fold(f64::NEG_INFINITY, |a, b| if b > a { b } else { a });
+            // Not `>=`: what is not less than the largest may be a NaN.
+            let first =
+                entries.iter().position(|entry| !matches!(entry.partial_cmp(&largest), Some(Ordering::Less)));
+            chosen[first.unwrap_or(0)] = 1.0;
+        }
+        Tensor::new(&self.graph.axes, &order, chosen).along(&self.graph.axes, axes)
     }
 
     fn random(&self, stream: u32, counters: &[Expr], axes: &[Axis]) -> ArrayD<f64> {

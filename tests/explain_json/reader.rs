@@ -117,6 +117,19 @@ impl Document {
             "apply" => function(node["function"].as_str().unwrap(), &here()),
             "repeat" => here()[0],
             "position" => position[&along()[0]] as f64,
+            "window" => {
+                let by = strings(&node["by"]).into_iter().zip(integers(&node["steps"]));
+                let reached: i64 = by.map(|(axis, step)| (step * position[&axis]) as i64).sum();
+                let fits = node["offset"].as_i64().unwrap() + reached == position[&along()[0]] as i64;
+                f64::from(u8::from(fits))
+            }
+            "first_largest" => {
+                let all = self.around(&along(), position);
+                let value = |at: &Position| self.at(args[0], at);
+                let largest = all.iter().map(value).fold(f64::NEG_INFINITY, f64::max);
+                let first = all.iter().find(|at| value(at) == largest);
+                f64::from(u8::from(first == Some(position)))
+            }
             "reduce" => self.reduced(node["how"].as_str().unwrap(), args[0], &along(), position),
             "contraction" => self.sum(&along(), position, |at| self.at(args[0], at) * self.at(args[1], at)),
             "rename" => {

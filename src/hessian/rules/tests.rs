@@ -170,6 +170,13 @@ fn sides(rule: &Rule, e: &mut Example) -> (Array2<f64>, Array2<f64>) {
             let norms: Vec<f64> = w.outer_iter().map(|row| row.dot(&row)).collect();
             one(norms[1], norms.iter().sum::<f64>() / 3.0)
         }
+        "one position" => {
+            // W ⊗ I over three positions.
+            let w = e.array(3, 4);
+            let everywhere =
+                Array2::from_shape_fn((9, 12), |(i, j)| if i / 3 == j / 4 { w[(i % 3, j % 4)] } else { 0.0 });
+            one(trace(&everywhere.t().dot(&everywhere)), 3.0 * trace(&w.t().dot(&w)))
+        }
         other => panic!("the rule `{other}` has no test"),
     }
 }

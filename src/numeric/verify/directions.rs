@@ -1,13 +1,13 @@
-//! Along what derivatives are compared: every entry of a small argument; of a large one random directions and a few
-//! single entries.
+//! Along what derivatives are compared: every entry of a small argument; of a large one random directions and a
+//! single entry.
 
 use crate::sym::random;
 
 /// Up to so many entries of an argument, each is a direction of its own.
 pub const ENTRIES: usize = 16;
 /// Random directions, and single entries, where there are more.
-const RANDOM: usize = 4;
-const SINGLE: usize = 2;
+const RANDOM: usize = 3;
+const SINGLE: usize = 1;
 
 /// Unit-free directions: of the norm of the argument, so that a step is a share of its size.
 #[derive(Clone, Debug)]

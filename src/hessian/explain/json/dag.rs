@@ -170,6 +170,18 @@ impl<'g> Dag<'g> {
                 json!({"op": "reshape", "from": self.over(from), "to": self.over(to)})
             }
             Node::Index(axis) => json!({"op": "position", "along": self.over(&[*axis])}),
+            Node::Window(window) => {
+                let by: Vec<Axis> = window.by.iter().map(|by| by.0).collect();
+                let steps: Vec<usize> = window.by.iter().map(|by| by.1).collect();
+                json!({
+                    "op": "window",
+                    "along": self.over(&[window.axis]),
+                    "by": self.over(&by),
+                    "steps": steps,
+                    "offset": window.offset,
+                })
+            }
+            Node::ArgMax(over, _) => json!({"op": "first_largest", "along": self.over(over)}),
             Node::Spread(_, along) => json!({"op": "repeat", "along": self.over(along)}),
             Node::Random { stream, .. } => json!({"op": "uniform draw", "stream": stream}),
             Node::Orthonormal(_) => json!({"op": "orthonormalized"}),
