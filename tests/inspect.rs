@@ -48,9 +48,9 @@ fn near(found: f64, expected: f64, tolerance: f64) -> bool {
 /// Every spectrum once in full and once from products alone.
 #[test]
 fn estimates_agree_with_full_spectra() {
-    let network = network(NORMALIZED, 16);
+    let network = network(NORMALIZED, 8);
     let full = report(&network, &Options::new(&network));
-    let effort = Effort { probes: 24, ..Effort::default() };
+    let effort = Effort { probes: 16, least: 72, most: 72, ..Effort::default() };
     let estimated =
         report(&network, &Options { largest_block: 0, effort, seed: 3, ..Options::new(&network) });
     for (full, estimated) in full.blocks.iter().zip(&estimated.blocks) {
@@ -79,7 +79,7 @@ fn estimate_agrees(what: &str, full: &Spectrum, found: &Spectrum) {
     if *trace_is_exact {
         assert!(near(found.trace, full.trace, 1e-10 * scale * full.dim as f64), "{what}");
     }
-    // Five standard errors of the mean over 24 probes.
+    // Five standard errors of the mean over 16 probes.
     let slack = 5.0 * estimate.trace.error + 1e-10 * scale;
     assert!(near(estimate.trace.value, full.trace, slack), "{what}: {:?} {}", estimate.trace, full.trace);
     let mass: f64 = estimate.nodes.iter().map(|node| node.1).sum();
@@ -167,7 +167,11 @@ fn random_matrices_follow_the_law() {
     for (rows, columns) in [(50, 200), (100, 200), (200, 200), (400, 200), (800, 200)] {
         let found = marchenko::compare("W", &gaussian(rows, columns, 9)).unwrap();
         assert_eq!((found.below, found.above), (0, 0), "{rows}×{columns}: {found:?}");
-        assert!(found.distance < 4.0 / found.eigenvalues.len() as f64, "{rows}×{columns}: {}", found.distance);
+        assert!(
+            found.distance < 4.0 / found.eigenvalues.len() as f64,
+            "{rows}×{columns}: {}",
+            found.distance
+        );
         assert_eq!(found.eigenvalues.len(), rows.min(columns));
         let mean = found.eigenvalues.iter().sum::<f64>() / columns as f64;
         assert!(near(mean, found.law.variance * rows as f64, 1e-9 * mean), "the mean eigenvalue is σ² n_out");

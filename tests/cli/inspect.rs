@@ -244,7 +244,7 @@ fn json_has_what_the_documents_say() {
     assert_eq!(keys(&block["m_z"]), ["analytic", "measured", "paper", "trace"]);
     assert_eq!(block["H_W"]["gauss-newton"]["dim"], 64);
     assert_eq!(block["H_z"]["gauss-newton"]["condition"], "inf");
-    assert_eq!(json["blocks"][1]["skip"]["shortcut"], "identity");
+    assert_eq!(json["blocks"][1]["skip"]["shortcut"], "I");
     let ranked = json["verdict"].as_array().expect("a list");
     assert_eq!(ranked.len(), 2, "all blocks but the first");
     assert!(ranked[0]["decades"].as_f64() >= ranked[1]["decades"].as_f64());

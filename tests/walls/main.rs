@@ -248,9 +248,15 @@ fn no_name_of_the_library_is_wired_in() {
 }
 
 /// Words of English or of a formula that are spelt like an intrinsic: file, word, what it means there.
-const SPELT_ALIKE: [(&str, &str, &str); 2] = [
+const SPELT_ALIKE: [(&str, &str, &str); 8] = [
     ("src/hessian/explain/page.rs", "where", "introduces the parts of a formula"),
     ("src/hessian/explain/latex.rs", "where", "introduces the parts of a formula"),
+    ("src/numeric/inspect/json.rs", "mean", "the mean eigenvalue"),
+    ("src/numeric/inspect/json.rs", "min", "the smallest eigenvalue"),
+    ("src/numeric/inspect/json.rs", "max", "the largest eigenvalue"),
+    ("src/numeric/inspect/text.rs", "mean", "the mean eigenvalue"),
+    ("src/numeric/inspect/text.rs", "min", "the smallest eigenvalue"),
+    ("src/numeric/inspect/text.rs", "max", "the largest eigenvalue"),
 ];
 
 /// An intrinsic's name stands in its own file, in the registry and in the library. Operators that are words belong to

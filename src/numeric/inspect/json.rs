@@ -89,7 +89,7 @@ fn skip(found: &Skip) -> Value {
         })
     };
     json!({
-        "shortcut": if found.identity { "identity" } else { "projection" },
+        "shortcut": if found.identity { "I" } else { "S" },
         "per_sample": found.per_sample,
         "jacobians": found.jacobians.iter().map(conditions).collect::<Vec<_>>(),
     })
