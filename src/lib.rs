@@ -17,6 +17,7 @@ pub mod loops;
 pub mod lower;
 pub mod manifest;
 pub mod numeric;
+pub mod plot;
 pub mod resolve;
 pub mod shape;
 pub mod source;

@@ -3,11 +3,16 @@
 use std::collections::HashMap;
 
 use blk_runtime::manifest as rt;
+use blk_runtime::program::{TRAIN, UPDATE};
 
-use crate::axes::Axis;
+mod probes;
+
+use probes::Probes;
+
+use crate::axes::{Axis, BATCH};
 use crate::codegen::{llvm, target::Target};
 use crate::hessian::{Plan, program::FACTOR_RANGE};
-use crate::ir::{Elem, Network, print};
+use crate::ir::{Elem, Network, Settings, print, softmax};
 use crate::loops;
 use crate::lower::Lowered;
 use crate::sym::Symbol;
@@ -25,28 +30,76 @@ pub fn manifest(
     scratch: usize,
 ) -> rt::Manifest {
     let describe = Describe { network, plan, lowered };
-    let spec = describe.spec();
-    let training = network.training.as_ref();
+    let outline = outline(network);
     rt::Manifest {
         format: rt::FORMAT,
         compiler: env!("CARGO_PKG_VERSION").into(),
         network: network.name.clone(),
-        spec_hash: digest(&spec),
-        spec,
+        spec_hash: outline.spec_hash,
+        spec: outline.spec,
         target: rt::Target { triple: target.triple.clone(), features: target.features.clone() },
-        batch: network.axes.extent(crate::axes::BATCH),
-        precision: training.map_or("f32".into(), |training| training.settings.precision.clone()),
-        input_shape: describe.sample_shape(&network.node(network.input).ty.axes),
-        task: describe.task(),
+        batch: outline.batch,
+        accumulate: outline.accumulate,
+        precision: network.training.as_ref().map_or("f32".into(), |t| t.settings.precision.clone()),
+        input_shape: outline.input_shape,
+        task: outline.task,
+        softmax: softmax::reads_softmax(network),
         arena_bytes: lowered.program.arena_bytes,
         scratch_bytes: scratch,
-        routines: lowered.program.routines.iter().map(routine).collect(),
+        routines: lowered.program.routines.iter().map(|routine| describe.routine(routine)).collect(),
         tensors: describe.tensors(),
         scalars: describe.scalars(),
         hypers: describe.hypers(),
         blocks: describe.blocks(),
-        optimizer: training.map_or(String::new(), |training| training.optimizer.clone()),
-        defaults: describe.defaults(),
+        optimizer: network.training.as_ref().map_or(String::new(), |t| t.optimizer.clone()),
+        defaults: outline.defaults,
+    }
+}
+
+/// What the runtime has to know of a network to read its data and options, before there is code.
+pub fn outline(network: &Network) -> rt::Outline {
+    let spec = spec(network);
+    let training = network.training.as_ref();
+    let hypers = training.into_iter().flat_map(|training| &training.hypers);
+    rt::Outline {
+        spec_hash: digest(&spec),
+        spec,
+        batch: network.axes.extent(BATCH),
+        accumulate: training.map_or(1, |training| training.settings.accumulate as usize),
+        input_shape: sample_shape(network, &network.node(network.input).ty.axes),
+        task: task(network),
+        hypers: hypers.map(|hyper| (hyper.name.clone(), hyper.value)).collect(),
+        defaults: defaults(training.map(|training| &training.settings)),
+    }
+}
+
+/// What shapes the training, line by line; numbers that may be set at run time are not part of it.
+fn spec(network: &Network) -> Vec<String> {
+    print::print(network).lines().map(str::to_string).collect()
+}
+
+fn sample_shape(network: &Network, axes: &[Axis]) -> Vec<usize> {
+    axes[1..].iter().map(|&axis| network.axes.extent(axis)).collect()
+}
+
+fn task(network: &Network) -> rt::Task {
+    let target = &network.node(network.target).ty;
+    match target.elem {
+        Elem::Class(axis) => rt::Task::Class { classes: network.axes.extent(axis) },
+        _ => rt::Task::Float { size: sample_shape(network, &target.axes).iter().product() },
+    }
+}
+
+fn defaults(settings: Option<&Settings>) -> rt::Defaults {
+    rt::Defaults {
+        data: settings.and_then(|settings| settings.data.clone()),
+        epochs: settings.map_or(1, |settings| settings.epochs),
+        seed: settings.map_or(0, |settings| settings.seed),
+        normalize: settings.is_none_or(|settings| settings.normalize),
+        augment: settings.map_or(vec![], |settings| settings.augment.clone()),
+        validation: settings.and_then(|settings| settings.validation),
+        patience: settings.and_then(|settings| settings.patience),
+        checkpoint: settings.and_then(|settings| settings.checkpoint),
     }
 }
 
@@ -59,27 +112,6 @@ struct Describe<'a> {
 impl Describe<'_> {
     fn offset(&self, symbol: Symbol) -> usize {
         self.lowered.symbol_offsets[&symbol]
-    }
-
-    fn extents(&self, axes: &[Axis]) -> Vec<usize> {
-        axes.iter().map(|&axis| self.network.axes.extent(axis)).collect()
-    }
-
-    fn sample_shape(&self, axes: &[Axis]) -> Vec<usize> {
-        self.extents(axes)[1..].to_vec()
-    }
-
-    fn task(&self) -> rt::Task {
-        let target = &self.network.node(self.network.target).ty;
-        match target.elem {
-            Elem::Class(axis) => rt::Task::Class { classes: self.network.axes.extent(axis) },
-            _ => rt::Task::Float { size: self.sample_shape(&target.axes).iter().product() },
-        }
-    }
-
-    /// What shapes the training, line by line; numbers that may be set at run time are not part of it.
-    fn spec(&self) -> Vec<String> {
-        print::print(self.network).lines().map(str::to_string).collect()
     }
 
     fn tensors(&self) -> Vec<rt::Tensor> {
@@ -97,7 +129,7 @@ impl Describe<'_> {
 
     fn tensor(&self, symbol: Symbol, kind: rt::TensorKind, role: &str) -> rt::Tensor {
         let info = self.plan.graph.symbol_info(symbol);
-        let shape = self.extents(&info.axes);
+        let shape = info.axes.iter().map(|&axis| self.network.axes.extent(axis)).collect();
         rt::Tensor { name: info.name.clone(), kind, role: role.into(), shape, offset: self.offset(symbol) }
     }
 
@@ -151,16 +183,17 @@ impl Describe<'_> {
         }
     }
 
-    fn defaults(&self) -> rt::Defaults {
-        match &self.network.training {
-            None => rt::Defaults { data: None, epochs: 1, seed: 0, normalize: true },
-            Some(training) => rt::Defaults {
-                data: training.settings.data.clone(),
-                epochs: training.settings.epochs,
-                seed: training.settings.seed,
-                normalize: training.settings.normalize,
-            },
-        }
+    fn routine(&self, routine: &loops::Routine) -> rt::Routine {
+        let probes =
+            [TRAIN, UPDATE].contains(&routine.name.as_str()).then(|| Probes::new(self.plan, self.lowered));
+        let level = |(index, level): (usize, &loops::Level)| rt::Level {
+            symbol: llvm::symbol(&routine.name, index),
+            serial: level.serial,
+            groups: level.groups.iter().map(group).collect(),
+            probes: probes.as_ref().map_or(vec![], |probes| probes.of(level)),
+        };
+        let levels = routine.levels.iter().enumerate().map(level).collect();
+        rt::Routine { name: routine.name.clone(), levels }
     }
 }
 
@@ -168,22 +201,26 @@ fn flops(table: &HashMap<Tag, u64>, block: usize, pass: Pass) -> u64 {
     table.get(&Tag { block: block as u32, pass }).copied().unwrap_or(0)
 }
 
-fn routine(routine: &loops::Routine) -> rt::Routine {
-    let level = |(index, level): (usize, &loops::Level)| rt::Level {
-        symbol: llvm::symbol(&routine.name, index),
-        serial: level.serial,
-        groups: level.groups.iter().map(group).collect(),
-    };
-    rt::Routine { name: routine.name.clone(), levels: routine.levels.iter().enumerate().map(level).collect() }
-}
-
 fn group(group: &loops::Group) -> rt::Group {
     let pass = match group.pass {
-        loops::Pass::Forward => "forward",
-        loops::Pass::Backward => "backward",
-        loops::Pass::Update => "update",
+        loops::Pass::Forward => Pass::Forward,
+        loops::Pass::Backward => Pass::Backward,
+        loops::Pass::Update => Pass::Update,
     };
-    rt::Group { label: group.label.clone(), tasks: group.tasks(), block: group.block, pass: pass.into() }
+    rt::Group {
+        label: group.label.clone(),
+        tasks: group.tasks(),
+        block: group.block,
+        pass: pass_name(pass).into(),
+    }
+}
+
+fn pass_name(pass: Pass) -> &'static str {
+    match pass {
+        Pass::Forward => "forward",
+        Pass::Backward => "backward",
+        Pass::Update => "update",
+    }
 }
 
 /// FNV-1a over the lines: a name for the spec, whose lines are compared where it matters.

@@ -97,7 +97,7 @@ fn run_scale_amended(mode: ScaleMode, name: &str) {
             }
         }
     }
-    assert_eq!(ran, 2, "both optimizer cases carry {name}");
+    assert_eq!(ran, 3, "every optimizer case carries {name}");
 }
 
 #[test]
@@ -322,6 +322,75 @@ fn analytic_factors_of_a_normalized_block() {
         let (m_z, m_w) = closed.factors(ScaleMode::Analytic);
         near(m_z, parts.iter().sum::<f64>() / closed.rows[0].len() as f64, tolerance);
         near(m_w, mean(parts.iter().zip(closed.norms()).map(|(part, norm)| part / norm)), tolerance);
+    }
+}
+
+/// conv + batch norm + f (+ max pool): m_z = Σ γ_c² E_c · H'W'/(C_in H W) and m_W = H'W' · mean γ_c² E_c/‖w_c‖², both times
+/// the fraction of positions that the pool selects, whatever the padding, stride and groups.
+#[test]
+fn analytic_factors_of_a_normalized_convolution() {
+    // Whether there is a relu, the fraction of positions that is selected, and an ε that is no mere guard.
+    let cases = [
+        ("conv_bn", false, 1.0, 0.05),
+        ("conv_bn_relu", true, 1.0, 0.0),
+        ("conv_s2_bn_relu", true, 1.0, 0.1),
+        ("conv_bn_relu_maxpool", true, 0.25, 0.0),
+    ];
+    for (name, active, selected, eps) in cases {
+        let mut case = cases_named(name);
+        let block = case.block_exprs().swap_remove(0);
+        let value = |case: &Case, name: &str| {
+            let param = block.params.iter().find(|param| param.name.ends_with(name));
+            param.map(|param| case.evaluate(param.value))
+        };
+        let weight = value(&case, ".W").unwrap();
+        let channels = case.graph.axes.extent(case.graph.axes_of(block.params[0].value)[0]);
+        let gamma = value(&case, ".gamma").unwrap_or_else(|| vec![1.0; channels]);
+        let beta = value(&case, ".beta").unwrap_or_else(|| vec![0.0; channels]);
+        let norms: Vec<f64> = weight.chunks(weight.len() / gamma.len()).map(|row| dot(row, row)).collect();
+        let slope = |y: f64| f64::from(u8::from(!active || y > 0.0));
+        let part = |((gamma, beta), norm): ((&f64, &f64), &f64)| {
+            let deviation = (norm / (norm + eps)).sqrt();
+            gamma * gamma * gaussian_mean(|u| slope(gamma * deviation * u + beta))
+        };
+        let parts: Vec<f64> = gamma.iter().zip(&beta).zip(&norms).map(part).collect();
+        let entries = |case: &Case, expr: Expr| case.evaluate(expr).len() as f64 / case.batch() as f64;
+        let positions = entries(&case, block.output) / selected / gamma.len() as f64;
+        let found = factors(&mut case.graph, &block, ScaleMode::Analytic);
+        let tolerance = if active { 0.08 } else { 1e-9 };
+        let kept: f64 = parts.iter().zip(&norms).map(|(part, norm)| part * norm / (norm + eps)).sum();
+        let m_z = kept * positions * selected / entries(&case, block.input);
+        near(case.number(found.m_z), m_z, tolerance);
+        let place = block.params.iter().position(|param| param.role == "weight").unwrap();
+        let m_w =
+            positions * selected * mean(parts.iter().zip(&norms).map(|(part, norm)| part / (norm + eps)));
+        near(case.number(found.m_w[place]), m_w, tolerance);
+    }
+}
+
+fn cases_named(name: &str) -> Case {
+    cases().into_iter().find(|case| case.name == name).unwrap()
+}
+
+/// A maximum keeps H'W'/(HW), a mean over k entries H'W'/(HW k).
+#[test]
+fn pools_have_the_factors_of_their_geometry() {
+    let cases = [
+        ("maxpool", 1.0),
+        ("maxpool_overlap", 1.0),
+        ("avgpool", 4.0),
+        ("avgpool_overlap", 9.0),
+        ("global_avgpool", 12.0),
+    ];
+    for (name, averaged) in cases {
+        let mut case = cases_named(name);
+        let block = case.block_exprs().swap_remove(0);
+        let entries = |expr: Expr| case.evaluate(expr).len() as f64;
+        let expected = entries(block.output) / entries(block.input) / averaged;
+        for mode in [ScaleMode::Trace, ScaleMode::Measured, ScaleMode::Analytic, ScaleMode::Paper] {
+            let factor = factors(&mut case.graph, &block, mode).m_z;
+            near(case.number(factor), expected, 1e-12);
+        }
     }
 }
 

@@ -194,3 +194,33 @@ loss %9
 ";
     assert_eq!(blkc::ir::print::print(&network), expected);
 }
+
+#[test]
+fn probabilities_are_a_softmax_where_the_loss_makes_them_so() {
+    let reads = |loss: &str| {
+        let text = format!(
+            "network net(x: f32[2]) -> class[3] {{ x |> block o {{ dense(3) }} |> own }}
+             loss own(z: [k], y: class[k]) = {loss}
+             train net {{ batch = 2, optimizer = sgd(lr = 0.1) }}"
+        );
+        blkc::ir::softmax::reads_softmax(&network(&text))
+    };
+    for loss in [
+        "log_sum_exp(z) - z[y]",
+        "log_sum_exp(z - z[y])",
+        // Labels smoothed by a tenth.
+        "log_sum_exp(z) - 0.9 * z[y] - 0.1 * mean(z)",
+        "0 - log(exp(z[y]) / sum(exp(z)))",
+    ] {
+        assert!(reads(loss), "{loss}");
+    }
+    for loss in [
+        "log_sum_exp(2 * z) - 2 * z[y]",
+        "0.5 * sum(z^2) - z[y]",
+        "sum(max(1 + z - z[y], 0))",
+        "(log_sum_exp(z) - z[y])^2",
+        "log_sum_exp(z) - z[y] + 0.01 * sum(z^2)",
+    ] {
+        assert!(!reads(loss), "{loss}");
+    }
+}

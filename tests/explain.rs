@@ -40,6 +40,16 @@ const NORMALIZED: &str = "network n(x: f32[12]) -> class[4] {
     x |> block h { dense(8) |> batch_norm |> relu } |> block out { dense(4, bias = true) } |> cross_entropy
 }";
 
+/// The networks whose pages are snapshots.
+const SOURCES: [(&str, &str); 6] = [
+    ("normalized", NORMALIZED),
+    ("linear", LINEAR),
+    ("activations", ACTIVATIONS),
+    ("residual", RESIDUAL),
+    ("layer_norm", LAYER_NORM),
+    ("own_activation", OWN_ACTIVATION),
+];
+
 #[test]
 fn the_opening_states_the_objective_and_the_targets() {
     let front = program(NORMALIZED);
@@ -60,43 +70,47 @@ fn the_papers_form_with_its_steps() {
     insta::assert_snapshot!("paper_form", page(NORMALIZED, &options));
 }
 
-#[test]
-fn a_linear_chain() {
-    let source = "network n(x: f32[6]) -> f32[3] {
+const LINEAR: &str = "network n(x: f32[6]) -> f32[3] {
         x |> block a { dense(5) } |> block b { dense(4, bias = true) } |> block c { dense(3) } |> squared_error
     }";
-    insta::assert_snapshot!("linear", page(source, &mode(ScaleMode::Measured)));
-}
 
 #[test]
-fn smooth_activations() {
-    let source = "network n(x: f32[6]) -> f32[3] {
+fn a_linear_chain() {
+    insta::assert_snapshot!("linear", page(LINEAR, &mode(ScaleMode::Measured)));
+}
+
+const ACTIVATIONS: &str = "network n(x: f32[6]) -> f32[3] {
         x |> block a { dense(5) |> tanh } |> block b { dense(5) |> softplus } |> block c { dense(5) |> silu }
           |> block d { dense(3) } |> squared_error
     }";
+
+#[test]
+fn smooth_activations() {
     for name in [ScaleMode::Measured, ScaleMode::Analytic] {
-        insta::assert_snapshot!(format!("activations_{}", name.name()), page(source, &mode(name)));
+        insta::assert_snapshot!(format!("activations_{}", name.name()), page(ACTIVATIONS, &mode(name)));
     }
 }
 
-#[test]
-fn residual_blocks() {
-    let source = "network n(x: f32[6]) -> class[3] {
+const RESIDUAL: &str = "network n(x: f32[6]) -> class[3] {
         x |> block same { residual(dense(9) |> relu |> dense(6)) }
           |> block projected { residual(dense(5) |> relu, shortcut = dense(5)) }
           |> block out { dense(3) } |> cross_entropy
     }";
+
+#[test]
+fn residual_blocks() {
     for name in [ScaleMode::Trace, ScaleMode::Analytic] {
-        insta::assert_snapshot!(format!("residual_{}", name.name()), page(source, &mode(name)));
+        insta::assert_snapshot!(format!("residual_{}", name.name()), page(RESIDUAL, &mode(name)));
     }
 }
 
-#[test]
-fn layer_norm() {
-    let source = "network n(x: f32[6]) -> class[3] {
+const LAYER_NORM: &str = "network n(x: f32[6]) -> class[3] {
         x |> block a { dense(5) |> layer_norm |> gelu } |> block out { dense(3) } |> cross_entropy
     }";
-    insta::assert_snapshot!("layer_norm", page(source, &mode(ScaleMode::Measured)));
+
+#[test]
+fn layer_norm() {
+    insta::assert_snapshot!("layer_norm", page(LAYER_NORM, &mode(ScaleMode::Measured)));
 }
 
 const OWN: &str = "
@@ -127,13 +141,14 @@ fn own_ops_are_explained_like_the_librarys() {
     }
 }
 
-#[test]
-fn an_activation_of_ones_own() {
-    let source = "fn f(t) = t * tanh(t)
+const OWN_ACTIVATION: &str = "fn f(t) = t * tanh(t)
 network n(x: f32[6]) -> f32[3] {
         x |> block a { dense(5) |> batch_norm |> f } |> block b { dense(3) } |> squared_error
     }";
-    insta::assert_snapshot!("own_activation", page(source, &mode(ScaleMode::Analytic)));
+
+#[test]
+fn an_activation_of_ones_own() {
+    insta::assert_snapshot!("own_activation", page(OWN_ACTIVATION, &mode(ScaleMode::Analytic)));
 }
 
 /// No formula shows an intrinsic's spelling, a name defined by itself, or a symbol without a meaning.
@@ -142,6 +157,9 @@ fn pages_have_no_code_in_them() {
     for name in ScaleMode::ALL {
         let page = page(NORMALIZED, &mode(name));
         for code in ["where(", "gt(", "stop(", "batch", "NaN"] {
+            // Notes are sentences.
+            let formulas = page.split("\n\n").map(|block| block.split("\n  notes").next().unwrap_or(block));
+            let page = formulas.collect::<Vec<&str>>().join("\n");
             let body: Vec<&str> =
                 page.lines().filter(|l| !l.contains("written") && !l.contains("  if ")).collect();
             assert!(!body.join("\n").contains(code), "{code} in\n{page}");
@@ -200,4 +218,102 @@ fn a_block_of_thirty_layers_stays_readable() {
     let block = plan.blocks[0].clone();
     let explained = explain_block(&mut plan.graph, &block, &mode(ScaleMode::Paper));
     assert!(explain::text::block(&explained).contains("m_W₃₀"));
+}
+
+fn explained(source: &str, options: &Options) -> explain::Explanation {
+    let front = program(source);
+    let network = &front.networks[0];
+    explain::explain(network, &derive(network), &front.sources, options).unwrap()
+}
+
+/// Everything at once: the exact form, steps, a mode with expectations.
+fn full() -> Options {
+    Options { mode: ScaleMode::Analytic, form: Form::Exact, steps: true, ..Options::default() }
+}
+
+#[test]
+fn latex_is_reviewed_as_text() {
+    insta::assert_snapshot!("latex", explain::latex::render(&explained(NORMALIZED, &full())));
+}
+
+/// Every document compiles, where there is a LaTeX.
+#[test]
+fn latex_compiles() {
+    let installed = std::process::Command::new("pdflatex").arg("--version").output();
+    if !installed.is_ok_and(|output| output.status.success()) {
+        println!("SKIPPED: no pdflatex");
+        return;
+    }
+    for (name, source) in SOURCES {
+        for (form, mode) in [(Form::Exact, ScaleMode::Trace), (Form::Paper, ScaleMode::Paper)] {
+            let options = Options { form, mode, ..full() };
+            compile(name, &explain::latex::render(&explained(source, &options)));
+        }
+    }
+}
+
+fn compile(name: &str, document: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("page.tex"), document).unwrap();
+    let run = std::process::Command::new("pdflatex")
+        .args(["-interaction=nonstopmode", "-halt-on-error", "page.tex"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success(), "{name}: {log}");
+    assert!(!log.contains("Missing character"), "{name}: {log}");
+}
+
+/// The page stands alone, and nesting is right: every element that is opened is closed in order.
+#[test]
+fn html_is_well_formed_and_needs_nothing_beside_it() {
+    for (name, source) in SOURCES {
+        let page = explain::html::render(&explained(source, &full()));
+        for outside in ["http", "src=", "<link", "<script", "url("] {
+            assert!(!page.contains(outside), "{name}: {outside}");
+        }
+        let mut open: Vec<&str> = Vec::new();
+        for tag in page.split('<').skip(1).filter_map(|part| part.split_once('>')).map(|part| part.0) {
+            let word = tag.split(' ').next().unwrap();
+            match word.strip_prefix('/') {
+                Some(closed) => assert_eq!(open.pop(), Some(closed), "{name}"),
+                None if ["!DOCTYPE", "meta"].contains(&word) => {}
+                None => open.push(word),
+            }
+        }
+        assert!(open.is_empty(), "{name}: {open:?}");
+    }
+}
+
+/// Text and HTML have the same rows in the same order.
+#[test]
+fn html_says_what_the_text_says() {
+    let explained = explained(NORMALIZED, &full());
+    let (text, html) = (explain::text::render(&explained), explain::html::render(&explained));
+    let words =
+        |line: &&str| line.contains("Remark") || line.contains("chain rule") || line.contains("quadrature");
+    let wanted = text.lines().filter(words).count();
+    assert!(wanted >= 8, "{text}");
+    assert_eq!(html.lines().filter(words).count(), wanted);
+    assert_eq!(html.matches("<section").count(), text.matches("\nblock ").count());
+}
+
+/// Blocks that compute the same are derived once, whatever they are called; others are not taken for them.
+#[test]
+fn blocks_alike_refer_to_the_first() {
+    let source = |second: &str| {
+        format!(
+            "network n(x: f32[6]) -> class[6] {{
+                x |> block a {{ dense(6) |> batch_norm |> relu }} |> block b {{ {second} }} |> block out {{ dense(6) }}
+                  |> cross_entropy
+            }}"
+        )
+    };
+    let same = page(&source("dense(6) |> batch_norm |> relu"), &full());
+    assert_eq!(same.matches("  as block a").count(), 1, "{same}");
+    for other in ["dense(6) |> batch_norm(eps = 1e-4) |> relu", "dense(6) |> batch_norm", "dense(6) |> relu"]
+    {
+        assert!(!page(&source(other), &full()).contains("as block"), "{other}");
+    }
 }

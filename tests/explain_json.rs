@@ -87,9 +87,13 @@ impl Checked {
         self.values.set(&self.graph, cotangent.symbol, Tensor::new(&self.graph.axes, &axes, numbers));
         let gradient = cotangent.pulled_back(&mut self.graph, block, wrt);
         let residual = self.jacobian(gradient, wrt);
-        close(&format!("{what} R"), &self.document.operator(&argument["residual"]["operator"]), &residual);
+        close(
+            &format!("{what} R"),
+            &self.document.operator(&argument["second_order"]["operator"]),
+            &residual,
+        );
         let vanishes = residual.iter().all(|entry| entry.abs() < 1e-12);
-        assert!(vanishes || argument["residual"]["is_zero"] == false, "{what}: the residual is not zero");
+        assert!(vanishes || argument["second_order"]["is_zero"] == false, "{what}: the residual is not zero");
     }
 
     /// The factors of every mode.

@@ -467,6 +467,7 @@ fn unused(symbol: Symbol) -> Symbols {
         sample_loss: symbol,
         sample_hit: None,
         output: symbol,
+        gradients: vec![],
         time: symbol,
         total_time: symbol,
         multiplier: symbol,

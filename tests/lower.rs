@@ -64,6 +64,7 @@ impl Case {
             sample_loss: unused,
             sample_hit: None,
             output: unused,
+            gradients: vec![],
             time: unused,
             total_time: unused,
             multiplier: unused,

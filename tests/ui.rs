@@ -214,7 +214,12 @@ fn sound_programs() -> Vec<String> {
     let reference = std::fs::read_to_string("docs/language.md").unwrap();
     let samples = reference.split("```blk\n").skip(1).filter_map(|rest| rest.split("```").next());
     let mut texts: Vec<String> = samples.map(String::from).collect();
-    let files = ["tests/ui/library/every_definition.blk", "tests/ui/library/unusual.blk", "stdlib/nn.blk"];
+    let files = [
+        "tests/ui/library/every_definition.blk",
+        "tests/ui/library/images.blk",
+        "tests/ui/library/unusual.blk",
+        "stdlib/nn.blk",
+    ];
     texts.extend(files.map(|file| std::fs::read_to_string(file).unwrap()));
     texts
 }

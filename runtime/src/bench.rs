@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::busy::Watch;
 use crate::clock::Clock;
 use crate::data::{self, Wanted};
-use crate::manifest::{Defaults, Manifest};
+use crate::manifest::{Defaults, Manifest, Outline};
 use crate::pool::Pool;
-use crate::program::{Program, TRAIN};
+use crate::program::{Program, RoutineId, TRAIN, UPDATE};
 use crate::settings::{LEARNING_RATE, Settings};
 use crate::{Error, batch, peak, train};
 
@@ -108,20 +108,25 @@ fn prepare(program: &mut Program, pool: &mut Pool) -> Result<(), Error> {
     let mut settings = Settings { data: None, epochs: 1, seed, shuffle: false, hypers: hypers.collect() };
     settings.hypers.entry(LEARNING_RATE.to_string()).and_modify(|rate| *rate = 0.0);
     train::initialize(program, &settings, pool)?;
-    let data = data::load("synthetic", &Wanted::by(program.manifest()))?;
+    let data = data::load("synthetic", &Wanted::by(&Outline::from(program.manifest())))?;
     let indices: Vec<u32> = (0..program.manifest().batch).map(|i| (i % data.train.len()) as u32).collect();
     batch::fill(program, &data.train, &indices);
     Clock::new(program, &settings, 1).set(program, pool, 0);
     Ok(())
 }
 
+/// What is timed as a step: one batch, and its update.
+fn routines(program: &Program) -> Result<Vec<RoutineId>, Error> {
+    Ok([Some(program.required(TRAIN)?), program.routine(UPDATE)].into_iter().flatten().collect())
+}
+
 /// Seconds of each step, sorted.
 fn time_steps(program: &mut Program, pool: &mut Pool, steps: Option<u64>) -> Result<Vec<f64>, Error> {
-    let train = program.required(TRAIN)?;
+    let routines = routines(program)?;
     let warm = Instant::now();
     let mut warm_steps = 0;
     while warm_steps < 3 || (warm.elapsed() < WARM_UP && steps.is_none_or(|steps| warm_steps < steps)) {
-        program.run(train, pool);
+        routines.iter().for_each(|routine| program.run(*routine, pool));
         warm_steps += 1;
     }
     let mut times = Vec::new();
@@ -132,7 +137,7 @@ fn time_steps(program: &mut Program, pool: &mut Pool, steps: Option<u64>) -> Res
     };
     while !enough(times.len() as u64) {
         let start = Instant::now();
-        program.run(train, pool);
+        routines.iter().for_each(|routine| program.run(*routine, pool));
         times.push(start.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
@@ -141,23 +146,23 @@ fn time_steps(program: &mut Program, pool: &mut Pool, steps: Option<u64>) -> Res
 
 /// Time of every block and pass, from runs in which the groups of tasks go one after the other.
 fn profile(program: &mut Program, pool: &mut Pool) -> Result<Vec<BlockTimes>, Error> {
-    let train = program.required(TRAIN)?;
-    let mut seconds = Vec::new();
-    for _ in 0..PROFILED_STEPS {
-        program.run_timed(train, pool, &mut seconds);
-    }
     let manifest = program.manifest();
     let named = |name: &String| BlockTimes { name: name.clone(), ..BlockTimes::default() };
     let mut blocks: Vec<BlockTimes> = manifest.blocks.iter().map(|block| named(&block.name)).collect();
-    let routine = manifest.routines.iter().find(|routine| routine.name == TRAIN);
-    let groups = routine.into_iter().flat_map(|routine| &routine.levels).flat_map(|level| &level.groups);
-    for (group, seconds) in groups.zip(&seconds) {
-        let Some(block) = group.block.and_then(|block| blocks.get_mut(block as usize)) else { continue };
-        let milliseconds = seconds / PROFILED_STEPS as f64 * 1e3;
-        match group.pass.as_str() {
-            "backward" => block.backward_ms += milliseconds,
-            "update" => block.update_ms += milliseconds,
-            _ => block.forward_ms += milliseconds,
+    for routine in routines(program)? {
+        let mut seconds = Vec::new();
+        for _ in 0..PROFILED_STEPS {
+            program.run_timed(routine, pool, &mut seconds);
+        }
+        let groups = program.levels(routine).iter().flat_map(|level| &level.groups);
+        for (group, seconds) in groups.zip(&seconds) {
+            let Some(block) = group.block.and_then(|block| blocks.get_mut(block as usize)) else { continue };
+            let milliseconds = seconds / PROFILED_STEPS as f64 * 1e3;
+            match group.pass.as_str() {
+                "backward" => block.backward_ms += milliseconds,
+                "update" => block.update_ms += milliseconds,
+                _ => block.forward_ms += milliseconds,
+            }
         }
     }
     Ok(blocks)

@@ -67,7 +67,8 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         file.sync_all()?;
         fs::rename(&aside, path)?;
         // The rename itself is on the disk when the folder is.
-        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     };
     write().map_err(|cause| {
         let _ = fs::remove_file(&aside);
@@ -79,6 +80,11 @@ fn aside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".tmp");
     path.with_file_name(name)
+}
+
+/// Whether a file has the form of safetensors.
+pub fn is_sound(path: &Path) -> bool {
+    fs::read(path).is_ok_and(|bytes| SafeTensors::deserialize(&bytes).is_ok())
 }
 
 /// Reads the tensors of a file into the program, all or none; returns the metadata that [`save`] got.

@@ -13,8 +13,9 @@
 extern "C" {
 #endif
 
-/* Samples of a step. */
+/* Samples of a batch, and batches of an update: 1, or what the program accumulates. */
 #define BLK_BATCH @BATCH@
+#define BLK_ACCUMULATE @ACCUMULATE@
 /* Floats of one sample, and of one sample's output (logits or values). */
 #define BLK_INPUT @INPUT@
 #define BLK_OUTPUT @OUTPUT@
@@ -34,13 +35,14 @@ const char *blk_last_error(void);
 blk_trainer *blk_create(unsigned threads);
 void blk_destroy(blk_trainer *trainer);
 
-/* Draws the initial weights of the seed, and starts at step 0 of epochs * steps_per_epoch (for the schedule). */
+/* Draws the initial weights of the seed, and starts at step 0 of epochs * steps_per_epoch updates (for the schedule). */
 int blk_init(blk_trainer *trainer, uint64_t seed, unsigned epochs, uint64_t steps_per_epoch);
 
 /* Sets a number of the optimizer or the schedule, such as "lr". */
 int blk_set(blk_trainer *trainer, const char *name, double value);
 
-/* One update on BLK_BATCH samples. `loss`, where not NULL, gets their mean loss before the update. */
+/* One batch of BLK_BATCH samples; every BLK_ACCUMULATE-th call updates the weights by the mean gradient of the batches since
+ * the last update. `loss`, where not NULL, gets the batch's mean loss before the update. */
 int blk_step(blk_trainer *trainer, const float *input, const blk_target *target, float *loss);
 
 /* Evaluates up to BLK_BATCH samples. `output` gets BLK_OUTPUT floats and `losses` one per sample; each may be NULL,

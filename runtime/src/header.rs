@@ -28,6 +28,7 @@ pub fn header(manifest: &Manifest) -> String {
         ("@NETWORK@", manifest.network.clone()),
         ("@COMPILER@", manifest.compiler.clone()),
         ("@BATCH@", manifest.batch.to_string()),
+        ("@ACCUMULATE@", manifest.accumulate.to_string()),
         ("@INPUT@", manifest.sample_size().to_string()),
         ("@OUTPUT@", manifest.task.outputs().to_string()),
         ("@TARGETS@", targets.to_string()),

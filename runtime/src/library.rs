@@ -10,9 +10,9 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use crate::clock::Clock;
-use crate::manifest::{Manifest, Task, Tensor};
+use crate::manifest::{Manifest, Outline, Task, Tensor};
 use crate::pool::Pool;
-use crate::program::{EVAL, Program, RoutineId, TRAIN};
+use crate::program::{EVAL, Program, RoutineId, TRAIN, UPDATE};
 use crate::settings::Settings;
 use crate::{Error, train};
 
@@ -24,7 +24,8 @@ pub struct Trainer {
     steps_per_epoch: u64,
     /// None before `init`.
     clock: Option<Clock>,
-    step: u64,
+    /// Batches since `init`.
+    batches: u64,
 }
 
 /// What is computed of every sample.
@@ -38,8 +39,9 @@ impl Trainer {
     pub fn new(program: Program, threads: usize) -> Result<Self, Error> {
         let threads = if threads == 0 { Pool::available() } else { threads };
         let pool = Pool::new(threads, program.manifest().scratch_bytes)?;
-        let settings = Settings::resolve(program.manifest(), &crate::TrainOptions::default())?;
-        Ok(Trainer { program, pool, settings, steps_per_epoch: 1, clock: None, step: 0 })
+        let settings =
+            Settings::resolve(&Outline::from(program.manifest()), &crate::TrainOptions::default())?;
+        Ok(Trainer { program, pool, settings, steps_per_epoch: 1, clock: None, batches: 0 })
     }
 
     /// Initial weights of the seed. The schedule runs over `epochs` of `steps_per_epoch`.
@@ -48,7 +50,7 @@ impl Trainer {
             return Err(Error::new("epochs and steps_per_epoch are at least 1"));
         }
         (self.settings.seed, self.settings.epochs) = (seed, epochs);
-        (self.steps_per_epoch, self.step) = (steps_per_epoch, 0);
+        (self.steps_per_epoch, self.batches) = (steps_per_epoch, 0);
         train::initialize(&mut self.program, &self.settings, &mut self.pool)?;
         self.restart_clock();
         Ok(())
@@ -70,15 +72,23 @@ impl Trainer {
         self.clock = Some(Clock::new(&mut self.program, &self.settings, self.steps_per_epoch));
     }
 
-    /// One update on a whole batch; returns its mean loss before the update.
+    /// The gradients of a whole batch, and an update when there are as many batches as it takes; returns the batch's mean
+    /// loss before the update.
     pub fn step(&mut self, inputs: &[f32], targets: TargetsOf) -> Result<f32, Error> {
-        let train = self.program.required(TRAIN)?;
+        let (train, update) = (self.program.required(TRAIN)?, self.program.routine(UPDATE));
         self.check_labels(&targets)?;
         let clock = self.clock.as_ref().ok_or_else(uninitialized)?;
         fill(&mut self.program, inputs, &targets);
-        clock.set(&mut self.program, &mut self.pool, self.step);
+        let per_step = self.program.manifest().accumulate as u64;
+        let step = self.batches / per_step;
+        clock.set(&mut self.program, &mut self.pool, step);
+        clock.set_batch(&mut self.program, self.batches);
         self.program.run(train, &mut self.pool);
-        self.step += 1;
+        self.batches += 1;
+        if let Some(update) = update.filter(|_| self.batches.is_multiple_of(per_step)) {
+            clock.set(&mut self.program, &mut self.pool, step);
+            self.program.run(update, &mut self.pool);
+        }
         Ok(self.program.f32_at(self.program.scalars().loss))
     }
 

@@ -5,12 +5,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::augment::Augmentation;
+
 /// Scale factors outside of this range, or that are no numbers, count as 1 in the compiled step: they would carry a
 /// gradient out of the range of f32.
 pub const FACTOR_RANGE: (f64, f64) = (1e-18, 1e18);
 
 /// Raised when the meaning of the manifest changes; a runtime refuses another one.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// A level function: runs task `task` of its level on the arena at `base`. `scratch` is private to the thread, 64-byte
 /// aligned, of [`Manifest::scratch_bytes`] bytes.
@@ -33,15 +35,20 @@ pub struct Manifest {
     /// The spec in words, line by line, so that a difference can be shown.
     pub spec: Vec<String>,
     pub target: Target,
+    /// Samples of one run of `train`.
     pub batch: usize,
+    /// Batches of one step. Where there are several, `train` adds their gradients up and `update` changes the parameters.
+    pub accumulate: usize,
     /// `f32`, `f32_strict`, `bf16`.
     pub precision: String,
     /// Extents of one sample.
     pub input_shape: Vec<usize>,
     pub task: Task,
+    /// The loss takes the outputs for logits: their softmax are the probabilities of the classes.
+    pub softmax: bool,
     pub arena_bytes: usize,
     pub scratch_bytes: usize,
-    /// `init`, `train`, `eval`, `schedule`, those that exist.
+    /// `init`, `train`, `update`, `eval`, `schedule`, those that exist.
     pub routines: Vec<Routine>,
     pub tensors: Vec<Tensor>,
     pub scalars: Scalars,
@@ -82,6 +89,9 @@ pub struct Level {
     pub serial: bool,
     /// Tasks of the level are numbered group after group.
     pub groups: Vec<Group>,
+    /// In `train`: the floats that the level leaves, in the order in which they are computed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<Probe>,
 }
 
 impl Level {
@@ -98,6 +108,21 @@ pub struct Group {
     pub block: Option<u32>,
     /// `forward`, `backward`, `update`.
     pub pass: String,
+}
+
+/// A value of a training step, valid at the end of its level: where a number that is not finite is looked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    /// In words: `the output`, `the gradient of h1.dense.W`.
+    pub name: String,
+    /// Index into [`Manifest::blocks`].
+    pub block: Option<u32>,
+    /// As in [`Group`].
+    pub pass: String,
+    /// Bytes from the start of the arena.
+    pub offset: usize,
+    /// f32 entries.
+    pub len: usize,
 }
 
 /// A tensor that outlives a step.
@@ -129,7 +154,7 @@ pub struct Scalars {
     pub input: usize,
     /// i32 labels, or f32 batch × size.
     pub target: usize,
-    /// f64: updates counted from 1.
+    /// f64: counted from 1, in `train` the batches, in `update` the updates (where nothing is accumulated both are one).
     pub step: usize,
     /// Two u32.
     pub seed: [usize; 2],
@@ -174,4 +199,41 @@ pub struct Defaults {
     pub epochs: u32,
     pub seed: u64,
     pub normalize: bool,
+    /// Changes of training images, one after the other.
+    pub augment: Vec<Augmentation>,
+    /// Share of the training set that is held back, by which the best weights are chosen.
+    pub validation: Option<f64>,
+    /// Epochs without a smaller validation loss after which a run ends.
+    pub patience: Option<u32>,
+    /// Steps between two saves within an epoch; by default the clock decides.
+    pub checkpoint: Option<u64>,
+}
+
+/// The part of a manifest that is known before there is code: what the network takes and what a run starts from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outline {
+    pub spec_hash: String,
+    pub spec: Vec<String>,
+    pub batch: usize,
+    pub accumulate: usize,
+    pub input_shape: Vec<usize>,
+    pub task: Task,
+    /// Names and values.
+    pub hypers: Vec<(String, f64)>,
+    pub defaults: Defaults,
+}
+
+impl From<&Manifest> for Outline {
+    fn from(manifest: &Manifest) -> Self {
+        Outline {
+            spec_hash: manifest.spec_hash.clone(),
+            spec: manifest.spec.clone(),
+            batch: manifest.batch,
+            accumulate: manifest.accumulate,
+            input_shape: manifest.input_shape.clone(),
+            task: manifest.task,
+            hypers: manifest.hypers.iter().map(|hyper| (hyper.name.clone(), hyper.value)).collect(),
+            defaults: manifest.defaults.clone(),
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! `metrics.jsonl`: one JSON object a line, appended as the run goes. (Other records of a run, such as event files for
-//! chart viewers, get the same [`Record`]s.)
+//! `metrics.jsonl`: one JSON object a line, appended as the run goes. (Event files for chart viewers get the same
+//! [`Record`]s.)
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -29,9 +29,19 @@ pub struct Record {
     pub lr: Option<f64>,
     pub samples_per_s: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_loss: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_accuracy: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_top5: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_rmse: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub test_loss: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_accuracy: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_top5: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_rmse: Option<f64>,
     /// Scale factors of every block that has some.

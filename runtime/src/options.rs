@@ -7,7 +7,7 @@ use clap::Args;
 /// Run-time choices. What is not given comes from the program's `train` item, or from the run that is resumed.
 #[derive(Args, Clone, Debug, Default)]
 pub struct TrainOptions {
-    /// Data: digits, csv:FILE, npz:FILE, idx:DIR, synthetic
+    /// Data: digits, cifar10:DIR, cifar100:DIR, imagefolder:DIR, idx:DIR, npz:FILE, csv:FILE, synthetic
     #[arg(long, value_name = "DATA")]
     pub data: Option<String>,
     /// Passes over the training set

@@ -5,13 +5,15 @@ use std::time::Instant;
 
 use crate::Error;
 use crate::features;
-use crate::manifest::{FORMAT, Level, LevelFn, Manifest, Scalars, Task, Tensor};
+use crate::manifest::{FORMAT, Level, LevelFn, Manifest, Probe, Scalars, Task, Tensor};
 use crate::memory::{AlignedMemory, PAGE};
 use crate::pool::{Job, Pool};
 
 /// Names of the routines that the runtime calls.
 pub const INIT: &str = "init";
 pub const TRAIN: &str = "train";
+/// The second half of a step whose gradients are accumulated.
+pub const UPDATE: &str = "update";
 pub const EVAL: &str = "eval";
 pub const SCHEDULE: &str = "schedule";
 
@@ -25,6 +27,9 @@ pub struct Program {
     levels: Vec<Vec<LevelFn>>,
     arena: AlignedMemory,
 }
+
+/// A program's lasting content: where it lies, and its bytes.
+pub struct Snapshot(Vec<(usize, Vec<u8>)>);
 
 impl Manifest {
     /// Reads the JSON form; refuses another format than this runtime's.
@@ -68,6 +73,7 @@ impl Program {
         check_format(manifest.format)?;
         features::check(&manifest.target)?;
         check_layout(&manifest)?;
+        check_steps(&manifest)?;
         let mut find = |level: &Level| {
             let absent = || Error::new(format!("the compiled code has no function `{}`", level.symbol));
             lookup(&level.symbol).ok_or_else(absent)
@@ -108,6 +114,10 @@ impl Program {
         self.routine(name).ok_or_else(|| Error::new(format!("this program was compiled without `{name}`")))
     }
 
+    pub fn levels(&self, routine: RoutineId) -> &[Level] {
+        &self.manifest.routines[routine.0].levels
+    }
+
     /// Runs the levels of a routine one after the other. The pool's scratch must have the manifest's size.
     pub fn run(&mut self, routine: RoutineId, pool: &mut Pool) {
         let base = self.arena.as_ptr();
@@ -134,6 +144,42 @@ impl Program {
                 number += 1;
                 first += job.tasks;
             }
+        }
+    }
+
+    /// Runs a routine up to the first level that leaves a number that is not finite in a value that the manifest lists;
+    /// returns the first such value and number.
+    pub fn run_probed(&mut self, routine: RoutineId, pool: &mut Pool) -> Option<(Probe, f32)> {
+        let base = self.arena.as_ptr();
+        for (level, function) in self.manifest.routines[routine.0].levels.iter().zip(&self.levels[routine.0])
+        {
+            let job = Job { function: *function, base, first: 0, tasks: level.tasks() as u32 };
+            run_job(job, level.serial, pool);
+            let bad = |probe: &Probe| {
+                let values = self.floats(probe.offset, probe.len);
+                values.iter().copied().find(|value| !value.is_finite())
+            };
+            if let Some(found) = level.probes.iter().find_map(|probe| Some((probe.clone(), bad(probe)?))) {
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    /// Everything that the runtime reads or writes, as it is; what a step computes on the way is left out.
+    pub fn snapshot(&self) -> Snapshot {
+        let copy = |(_, bytes, _): Place| {
+            let content = self.arena.bytes()[bytes.clone()].to_vec();
+            (bytes.start, content)
+        };
+        Snapshot(places(&self.manifest).into_iter().map(copy).collect())
+    }
+
+    /// As it was; the rest of the arena becomes zero.
+    pub fn restore(&mut self, snapshot: &Snapshot) {
+        self.clear();
+        for (start, content) in &snapshot.0 {
+            self.arena.bytes_mut()[*start..][..content.len()].copy_from_slice(content);
         }
     }
 
@@ -223,9 +269,20 @@ fn check_format(format: u32) -> Result<(), Error> {
         .with_help("build the program again with this version of the compiler"))
 }
 
+/// Gradients that are accumulated are taken by `update`; others are not.
+fn check_steps(manifest: &Manifest) -> Result<(), Error> {
+    let has_update = manifest.routines.iter().any(|routine| routine.name == UPDATE);
+    match (manifest.accumulate, has_update) {
+        (1, false) | (2.., true) => Ok(()),
+        (batches, _) => Err(Error::new(format!(
+            "the program's manifest is damaged: {batches} batches a step do not fit its routines"
+        ))),
+    }
+}
+
 /// Every place that the runtime touches lies in the arena, aligned.
 fn check_layout(manifest: &Manifest) -> Result<(), Error> {
-    for (what, bytes, align) in places(manifest) {
+    for (what, bytes, align) in places(manifest).into_iter().chain(probed(manifest)) {
         if bytes.start % align != 0 || bytes.end > manifest.arena_bytes || bytes.end < bytes.start {
             return Err(Error::new(format!(
                 "the program's manifest is damaged: {what} lies outside its memory"
@@ -239,8 +296,20 @@ fn check_layout(manifest: &Manifest) -> Result<(), Error> {
     }
 }
 
-/// What the runtime reads and writes: name, bytes, alignment.
-fn places(manifest: &Manifest) -> Vec<(String, Range<usize>, usize)> {
+/// What may be looked at after a level.
+fn probed(manifest: &Manifest) -> impl Iterator<Item = Place> {
+    let probes = manifest.routines.iter().flat_map(|routine| &routine.levels).flat_map(|level| &level.probes);
+    probes.map(|probe| {
+        let bytes = probe.offset..probe.offset.saturating_add(probe.len.saturating_mul(4));
+        (probe.name.clone(), bytes, 4)
+    })
+}
+
+/// Name, bytes, alignment.
+type Place = (String, Range<usize>, usize);
+
+/// What the runtime reads and writes.
+fn places(manifest: &Manifest) -> Vec<Place> {
     let scalars = &manifest.scalars;
     let mut places = Vec::new();
     let mut place = |what: &str, offset: usize, entries: usize, width: usize| {

@@ -15,6 +15,15 @@ pub struct Terminal {
     first: u64,
 }
 
+/// Takes the bar away, that what comes after a run that failed stands on a line of its own.
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 const BAR: &str = "{bar:24} {pos}/{len} {msg} ETA {eta}";
 
 impl Terminal {
@@ -35,10 +44,12 @@ impl Terminal {
 
 impl Reporter for Terminal {
     fn start(&mut self, start: &Start) {
-        let test = start.test_samples.map_or(String::new(), |test| format!(" + {test} test"));
+        let part = |samples: Option<usize>, name| samples.map_or(String::new(), |n| format!(" + {n} {name}"));
+        let (validation, test) =
+            (part(start.validation_samples, "validation"), part(start.test_samples, "test"));
         let threads = crate::error::counted(start.threads, "thread");
         self.say(&format!(
-            "{}: {} parameters, {}, batch {}, {} training{test} samples, {threads}",
+            "{}: {} parameters, {}, batch {}, {} training{validation}{test} samples, {threads}",
             start.network, start.parameters, start.optimizer, start.batch, start.train_samples
         ));
         if start.first_step > 0 {
@@ -68,10 +79,13 @@ impl Reporter for Terminal {
 
     fn epoch(&mut self, epoch: &Epoch) {
         let width = epoch.epochs.to_string().len();
-        let test = epoch.test.map_or(String::new(), |test| format!(" | test {}", evaluation(&test)));
+        let part = |result: Option<Evaluation>, name| {
+            result.map_or(String::new(), |result| format!(" | {name} {}", evaluation(&result)))
+        };
+        let (validation, test) = (part(epoch.validation, "validation"), part(epoch.test, "test"));
         let rate = epoch.lr.map_or(String::new(), |lr| format!(" | lr {lr:.3e}"));
         self.say(&format!(
-            "epoch {:>width$}/{} {}{test}{rate} | {:.0} samples/s",
+            "epoch {:>width$}/{} {}{validation}{test}{rate} | {:.0} samples/s",
             epoch.epoch,
             epoch.epochs,
             scores(epoch.loss, epoch.accuracy),
@@ -86,6 +100,10 @@ impl Reporter for Terminal {
     fn end(&mut self, outcome: &Outcome) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
+        }
+        if let Some(epochs) = outcome.stopped_early {
+            let epochs = crate::error::counted(epochs as usize, "epoch");
+            self.say(&format!("stopped early: the validation loss has not fallen for {epochs}"));
         }
         let steps = outcome.steps.saturating_sub(self.first);
         if !outcome.interrupted {
@@ -106,21 +124,30 @@ impl Reporter for Terminal {
 
 fn scores(loss: f64, accuracy: Option<f64>) -> String {
     let accuracy = accuracy.map_or(String::new(), |accuracy| format!(" accuracy {accuracy:.4}"));
-    format!("loss {loss:.4}{accuracy}")
+    format!("loss {}{accuracy}", number(loss))
+}
+
+/// Four decimals, or powers of ten where those would say nothing.
+fn number(value: f64) -> String {
+    let size = value.abs();
+    if (size > 0.0 && size < 1e-3) || size >= 1e6 { format!("{value:.3e}") } else { format!("{value:.4}") }
 }
 
 fn evaluation(evaluation: &Evaluation) -> String {
-    let rmse = evaluation.rmse.map_or(String::new(), |rmse| format!(" rmse {rmse:.4}"));
-    format!("{}{rmse}", scores(evaluation.loss, evaluation.accuracy))
+    let named = |name: &str, value: Option<f64>| value.map_or(String::new(), |v| format!(" {name} {v:.4}"));
+    let more = named("top-5", evaluation.top5) + &named("rmse", evaluation.rmse);
+    scores(evaluation.loss, evaluation.accuracy) + &more
 }
 
 /// Lines for stdout; the last is `test accuracy: 0.9xxx` where classes were tested.
 pub fn result_lines(outcome: &Outcome) -> Vec<String> {
     let mut lines = Vec::new();
-    for (set, evaluation) in [("training", &outcome.train), ("test", &outcome.test)] {
+    let sets = [("training", &outcome.train), ("validation", &outcome.validation), ("test", &outcome.test)];
+    for (set, evaluation) in sets {
         let Some(evaluation) = evaluation else { continue };
-        lines.push(format!("{set} loss: {:.4}", evaluation.loss));
-        lines.extend(evaluation.rmse.map(|rmse| format!("{set} rmse: {rmse:.4}")));
+        lines.push(format!("{set} loss: {}", number(evaluation.loss)));
+        lines.extend(evaluation.rmse.map(|rmse| format!("{set} rmse: {}", number(rmse))));
+        lines.extend(evaluation.top5.map(|top5| format!("{set} top-5 accuracy: {top5:.4}")));
         lines.extend(evaluation.accuracy.map(|accuracy| format!("{set} accuracy: {accuracy:.4}")));
     }
     lines

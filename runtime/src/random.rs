@@ -7,6 +7,10 @@ pub struct SplitMix64 {
     state: u64,
 }
 
+/// Streams of a run's seed that are not the order of an epoch: epoch `e` has stream `e`, these come from the other end.
+pub const VALIDATION_STREAM: u64 = u64::MAX;
+pub const AUGMENT_STREAM: u64 = u64::MAX - 1;
+
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl SplitMix64 {
@@ -17,6 +21,12 @@ impl SplitMix64 {
     /// The stream number `index` of a seed: independent for every index.
     pub fn stream(seed: u64, index: u64) -> Self {
         SplitMix64 { state: mix(seed ^ mix(index.wrapping_add(GOLDEN))) }
+    }
+
+    /// Stream number `index` of this stream, as it is at its beginning: `stream(a, b).substream(c)` is a function of the
+    /// three counters alone.
+    pub fn substream(&self, index: u64) -> Self {
+        SplitMix64::stream(self.state, index)
     }
 
     pub fn next_u64(&mut self) -> u64 {
@@ -89,6 +99,15 @@ mod tests {
     #[test]
     fn order_is_stable_across_versions() {
         assert_eq!(SplitMix64::stream(7, 0).permutation(8), [5, 1, 6, 2, 0, 7, 4, 3]);
+    }
+
+    #[test]
+    fn substreams_are_functions_of_their_counters() {
+        let draw = |path: [u64; 3]| SplitMix64::stream(path[0], path[1]).substream(path[2]).next_u64();
+        let paths = [[7, 1, 2], [7, 2, 1], [1, 7, 2], [7, 1, 3]];
+        let draws: Vec<u64> = paths.map(draw).to_vec();
+        assert_eq!(draws, paths.map(draw));
+        assert!((1..draws.len()).all(|at| !draws[..at].contains(&draws[at])), "{draws:?}");
     }
 
     #[test]

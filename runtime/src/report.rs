@@ -22,6 +22,8 @@ pub struct Start<'a> {
     pub batch: usize,
     pub threads: usize,
     pub train_samples: usize,
+    /// Samples held back from training; none where nothing is.
+    pub validation_samples: Option<usize>,
     pub test_samples: Option<usize>,
     pub steps_per_epoch: u64,
     /// First step of this session, counted from 0, and the step at which it ends.
@@ -52,6 +54,7 @@ pub struct Epoch {
     /// Learning rate of the last step.
     pub lr: Option<f64>,
     pub samples_per_s: f64,
+    pub validation: Option<Evaluation>,
     pub test: Option<Evaluation>,
 }
 
@@ -62,11 +65,15 @@ pub struct Outcome {
     pub steps: u64,
     /// Loss of the last step's batch; none where no step was taken.
     pub loss: Option<f64>,
-    /// On the test set, with the final weights; none where there is no test set, or after an interruption.
+    /// On the validation split, and on the test set, with the final weights; none where there is no such set, or after an
+    /// interruption.
+    pub validation: Option<Evaluation>,
     pub test: Option<Evaluation>,
     /// With `--eval-only` and no test set: on the training set.
     pub train: Option<Evaluation>,
     pub seconds: f64,
+    /// The run ended because the validation loss had not fallen for so many epochs.
+    pub stopped_early: Option<u32>,
     /// The process was asked to end before the run was over.
     pub interrupted: bool,
     /// Where the state is saved.

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::checkpoint::{self, Content};
-use crate::manifest::{Manifest, Target};
+use crate::data::Normalization;
+use crate::events::Events;
+use crate::manifest::{Manifest, Outline, Target};
 use crate::metrics::{Metrics, Record};
 use crate::program::Program;
 use crate::settings::Settings;
@@ -27,6 +29,31 @@ pub struct Position {
     pub accuracy_sum: f64,
     /// Best score of an epoch so far; higher is better.
     pub best: Option<f64>,
+    /// Smallest validation loss of an epoch so far, and epochs since then.
+    #[serde(default)]
+    pub least_validation_loss: Option<f64>,
+    #[serde(default)]
+    pub waited: u32,
+}
+
+impl Position {
+    /// Takes the score of an epoch; whether it is the best so far.
+    pub fn rate(&mut self, score: f64) -> bool {
+        let better = self.best.is_none_or(|best| score > best);
+        if better {
+            self.best = Some(score);
+        }
+        better
+    }
+
+    /// Takes the validation loss of an epoch.
+    pub fn wait(&mut self, loss: f64) {
+        if self.least_validation_loss.is_none_or(|least| loss < least) {
+            (self.least_validation_loss, self.waited) = (Some(loss), 0);
+        } else {
+            self.waited += 1;
+        }
+    }
 }
 
 /// What stands in `run.json`.
@@ -43,6 +70,9 @@ pub struct Description {
     pub precision: String,
     pub settings: Settings,
     pub steps_per_epoch: u64,
+    /// How bytes of the data become numbers; kept with the weights.
+    #[serde(default)]
+    pub normalization: Option<Normalization>,
     pub position: Position,
 }
 
@@ -69,12 +99,19 @@ impl Description {
             precision: manifest.precision.clone(),
             settings: settings.clone(),
             steps_per_epoch,
+            normalization: None,
             position: Position::default(),
         }
     }
 
+    /// What stands beside weights.
+    fn notes(&self) -> Option<String> {
+        let normalization = self.normalization.as_ref()?;
+        Some(serde_json::json!({ "normalization": normalization }).to_string())
+    }
+
     /// Reads `run.json` of a folder and refuses the run of another program, with the difference.
-    pub fn read(folder: &Path, manifest: &Manifest) -> Result<Self, Error> {
+    pub fn read(folder: &Path, outline: &Outline) -> Result<Self, Error> {
         let path = folder.join(RUN_FILE);
         let text = fs::read(&path).map_err(|cause| {
             Error::file("read", &path, cause).with_help("--resume takes the folder that --out wrote")
@@ -86,10 +123,32 @@ impl Description {
                 format!("{} has format {}, this runtime reads {FORMAT}", path.display(), description.format);
             return Err(Error::new(message));
         }
-        if description.spec_hash != manifest.spec_hash {
-            return Err(different(folder, &description.spec, &manifest.spec));
+        if description.spec_hash != outline.spec_hash {
+            return Err(different(folder, &description.spec, &outline.spec));
         }
         Ok(description)
+    }
+}
+
+impl Description {
+    /// The run goes on with code for `target`; a warning where it is another one.
+    pub fn retarget(&mut self, target: &Target) -> Option<String> {
+        let before = std::mem::replace(&mut self.target, target.clone());
+        let only = |these: &Target, others: &Target| {
+            let features = these.features.iter().filter(|feature| !others.features.contains(feature));
+            features.cloned().collect::<Vec<_>>().join(", ")
+        };
+        let (gone, new) = (only(&before, target), only(target, &before));
+        let mut changes = Vec::new();
+        if before.triple != target.triple {
+            changes.push(format!("{} in place of {}", target.triple, before.triple));
+        }
+        changes.extend((!gone.is_empty()).then(|| format!("without {gone}")));
+        changes.extend((!new.is_empty()).then(|| format!("with {new}")));
+        let message = "the run goes on with code for another processor";
+        (!changes.is_empty()).then(|| {
+            format!("{message} ({}): its bits may differ from those of one that stayed", changes.join("; "))
+        })
     }
 }
 
@@ -115,6 +174,7 @@ pub struct RunFolder {
     path: PathBuf,
     description: Description,
     metrics: Metrics,
+    events: Events,
 }
 
 impl RunFolder {
@@ -134,7 +194,8 @@ impl RunFolder {
             checkpoint::replace(&metrics, b"")?;
         }
         let metrics = Metrics::open(metrics, 0)?;
-        let mut run = RunFolder { path: path.to_path_buf(), description, metrics };
+        let events = Events::open(path, 0)?;
+        let mut run = RunFolder { path: path.to_path_buf(), description, metrics, events };
         run.save(program, &Position::default())?;
         Ok(run)
     }
@@ -142,7 +203,8 @@ impl RunFolder {
     /// Goes on with a run at `position`, where [`read_state`] found it.
     pub fn reopen(path: &Path, description: Description, position: &Position) -> Result<Self, Error> {
         let metrics = Metrics::open(path.join(METRICS_FILE), position.step)?;
-        Ok(RunFolder { path: path.to_path_buf(), description, metrics })
+        let events = Events::open(path, position.step)?;
+        Ok(RunFolder { path: path.to_path_buf(), description, metrics, events })
     }
 
     pub fn path(&self) -> &Path {
@@ -150,18 +212,20 @@ impl RunFolder {
     }
 
     pub fn record(&mut self, record: &Record) -> Result<(), Error> {
-        self.metrics.append(record)
+        self.metrics.append(record)?;
+        self.events.append(record)
     }
 
     /// Saves where the run is. Whatever instant ends it, a state is left that goes on exactly.
     pub fn save(&mut self, program: &Program, position: &Position) -> Result<(), Error> {
         self.metrics.flush()?;
+        self.events.flush()?;
         let spec_hash = program.manifest().spec_hash.clone();
         let header = StateHeader { spec_hash, position: position.clone(), checksum: checksum(program) };
         let header =
             serde_json::to_string(&header).map_err(|cause| Error::file("write", &self.path, cause))?;
         checkpoint::save(program, Content::State, Some(header), &self.path.join(STATE_FILE))?;
-        checkpoint::save(program, Content::Weights, None, &self.path.join(LAST_FILE))?;
+        checkpoint::save(program, Content::Weights, self.description.notes(), &self.path.join(LAST_FILE))?;
         self.description.position = position.clone();
         let text = serde_json::to_vec_pretty(&self.description);
         let text = text.map_err(|cause| Error::file("write", &self.path, cause))?;
@@ -169,8 +233,13 @@ impl RunFolder {
     }
 
     pub fn save_best(&self, program: &Program) -> Result<(), Error> {
-        checkpoint::save(program, Content::Weights, None, &self.path.join(BEST_FILE))
+        checkpoint::save(program, Content::Weights, self.description.notes(), &self.path.join(BEST_FILE))
     }
+}
+
+/// Whether the folder has weights of the best epoch that can be read.
+pub fn has_best(folder: &Path) -> bool {
+    checkpoint::is_sound(&folder.join(BEST_FILE))
 }
 
 /// Reads the tensors of a run into the program, and where the run is.

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::manifest::Manifest;
+use crate::manifest::Outline;
 use crate::options::TrainOptions;
 
 /// The number that a schedule multiplies, as the language names it.
 pub const LEARNING_RATE: &str = "lr";
+
+/// The largest norm of the gradient over all parameters, where a program bounds it.
+pub const CLIP: &str = "train.clip";
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
@@ -23,14 +26,14 @@ pub struct Settings {
 
 impl Settings {
     /// Those of a new run.
-    pub fn resolve(manifest: &Manifest, options: &TrainOptions) -> Result<Self, Error> {
-        let defaults = &manifest.defaults;
+    pub fn resolve(outline: &Outline, options: &TrainOptions) -> Result<Self, Error> {
+        let defaults = &outline.defaults;
         let settings = Settings {
             data: defaults.data.clone(),
             epochs: defaults.epochs,
             seed: defaults.seed,
             shuffle: true,
-            hypers: manifest.hypers.iter().map(|hyper| (hyper.name.clone(), hyper.value)).collect(),
+            hypers: outline.hypers.iter().cloned().collect(),
         };
         let seed = options.seed.unwrap_or(settings.seed);
         Settings { seed, shuffle: !options.no_shuffle, ..settings }.overlay(options)
@@ -61,6 +64,9 @@ impl Settings {
 
     /// A number of the optimizer or the schedule, by its name.
     pub fn set(&mut self, name: &str, value: f64) -> Result<(), Error> {
+        if name == CLIP && value <= 0.0 {
+            return Err(Error::usage(format!("{CLIP} is a norm: it must be above 0, not {value}")));
+        }
         match self.hypers.get_mut(name) {
             Some(hyper) => *hyper = value,
             None => return Err(self.unknown(name)),

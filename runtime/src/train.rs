@@ -1,16 +1,20 @@
 //! The training loop.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::batch::{self, Evaluation};
 use crate::clock::Clock;
-use crate::data::{self, Dataset, Order, Wanted};
-use crate::manifest::{Manifest, TensorKind};
+use crate::data::augment::Augmenter;
+use crate::data::{self, Dataset, Normalization, Order, Samples, Wanted};
+use crate::divergence::{self, Source};
+use crate::feed::{Feed, Maker};
+use crate::manifest::{Outline, TensorKind};
 use crate::metrics::{self, Kind, Record};
 use crate::options::{LOG_EVERY, TrainOptions};
 use crate::pool::Pool;
-use crate::program::{EVAL, INIT, Program, RoutineId, TRAIN};
+use crate::program::{EVAL, INIT, Program, RoutineId, Snapshot, TRAIN, UPDATE};
 use crate::report::{Epoch, Outcome, Reporter, Start, Step};
 use crate::run::{self, Description, Position, RunFolder};
 use crate::settings::Settings;
@@ -26,7 +30,7 @@ pub fn train(
     options: &TrainOptions,
     out: &mut dyn Reporter,
 ) -> Result<Outcome, Error> {
-    let inputs = Inputs::read(program.manifest(), options)?;
+    let inputs = Inputs::read(&Outline::from(program.manifest()), options)?;
     train_on(program, inputs, options, out)
 }
 
@@ -40,37 +44,54 @@ pub fn train_on(
     train_until(program, inputs, options, out, interrupt::watch())
 }
 
-/// What a run takes from outside: read and checked against the manifest, before there need be any code.
+/// What a run takes from outside: read and checked against the outline, before there need be any code.
 pub struct Inputs {
     settings: Settings,
     /// Of the run that goes on.
     description: Option<Description>,
-    data: Dataset,
+    train: Arc<Samples>,
+    test: Option<Samples>,
+    /// Samples of the training set that are held back.
+    validation: Vec<u32>,
+    normalization: Option<Normalization>,
     order: Order,
+    augmenter: Augmenter,
     threads: usize,
 }
 
 impl Inputs {
     /// An error names what does not fit.
-    pub fn read(manifest: &Manifest, options: &TrainOptions) -> Result<Self, Error> {
+    pub fn read(outline: &Outline, options: &TrainOptions) -> Result<Self, Error> {
         let description = match &options.resume {
-            Some(folder) => Some(Description::read(folder, manifest)?),
+            Some(folder) => Some(Description::read(folder, outline)?),
             None => None,
         };
         let settings = match &description {
             Some(description) => description.settings.clone().resume(options)?,
-            None => Settings::resolve(manifest, options)?,
+            None => Settings::resolve(outline, options)?,
         };
         let threads = match options.threads {
             Some(0) => return Err(Error::usage("--threads 0: at least one thread is needed")),
             Some(threads) => threads,
             None => Pool::available(),
         };
-        let data = load_data(manifest, &settings)?;
-        let batch = manifest.batch;
-        let needed = if options.eval_only { batch.min(data.train.len()) } else { batch };
-        let order = Order::new(data.train.len(), needed, settings.seed, settings.shuffle)?;
-        Ok(Inputs { settings, description, data, order, threads })
+        let Dataset { train, test, normalization } = load_data(outline, &settings)?;
+        let (members, validation) = data::split(train.len(), outline.defaults.validation, settings.seed)?;
+        let per_step = outline.batch * outline.accumulate;
+        let needed = if options.eval_only { per_step.min(members.len()) } else { per_step };
+        let order = Order::new(members, needed, settings.seed, settings.shuffle)?;
+        let augmenter = augmenter(outline, &train, settings.seed)?;
+        Ok(Inputs {
+            settings,
+            description,
+            train: Arc::new(train),
+            test,
+            validation,
+            normalization,
+            order,
+            augmenter,
+            threads,
+        })
     }
 }
 
@@ -87,7 +108,7 @@ pub fn train_until(
     if options.eval_only {
         return session.evaluate_only(options);
     }
-    session.open(options, description)?;
+    session.open(options, description, out)?;
     session.start(out);
     session.steps(out, stop)?;
     session.finish(out, stop)
@@ -97,11 +118,18 @@ pub fn train_until(
 struct Session<'p> {
     program: &'p mut Program,
     pool: Pool,
-    data: Dataset,
-    order: Order,
+    samples: Arc<Samples>,
+    test_samples: Option<Samples>,
+    validation_members: Vec<u32>,
+    normalization: Option<Normalization>,
+    feed: Feed,
+    /// Makes the batches of the feed again.
+    maker: Maker,
+    steps_per_epoch: u64,
     settings: Settings,
     clock: Clock,
     train: RoutineId,
+    update: Option<RoutineId>,
     eval: Option<RoutineId>,
     position: Position,
     /// Step at which this session ends.
@@ -116,9 +144,13 @@ struct Session<'p> {
     /// Samples per second in the epoch before.
     speed_before: f64,
     loss: Option<f64>,
-    /// Evaluation of the weights as they are.
+    accuracy: Option<f64>,
+    /// Evaluations of the weights as they are.
+    validation: Option<Evaluation>,
     test: Option<Evaluation>,
     saved: Instant,
+    /// The last state without a number that is not finite, and its step, where there is no folder to read it from.
+    good: Option<(u64, Snapshot)>,
     /// Factors that can divide nothing were spoken of.
     warned: bool,
 }
@@ -126,14 +158,21 @@ struct Session<'p> {
 impl<'p> Session<'p> {
     /// Everything that can be refused is refused here, before the folder of the run is touched.
     fn prepare(program: &'p mut Program, options: &TrainOptions, inputs: Inputs) -> Result<Self, Error> {
-        let Inputs { settings, data, order, threads, .. } = inputs;
+        let Inputs { settings, train: samples, test, validation, order, augmenter, threads, .. } = inputs;
+        let normalization = inputs.normalization;
         let mut pool = Pool::new(threads, program.manifest().scratch_bytes)?;
         initialize(program, &settings, &mut pool)?;
         let position = start_state(program, options)?;
-        let steps = u64::from(settings.epochs) * order.steps_per_epoch();
+        let steps_per_epoch = order.steps_per_epoch();
+        let steps = u64::from(settings.epochs) * steps_per_epoch;
         let end = options.steps.map_or(steps, |limit| limit.min(steps));
-        let clock = Clock::new(program, &settings, order.steps_per_epoch());
-        let (train, eval) = (program.required(TRAIN)?, program.routine(EVAL));
+        let clock = Clock::new(program, &settings, steps_per_epoch);
+        let (batch, per_step) = (program.manifest().batch, program.manifest().accumulate as u64);
+        let last = if options.eval_only { position.step } else { end };
+        let maker = Maker { samples: Arc::clone(&samples), order, augmenter, batch, per_step };
+        let feed = Feed::new(maker.clone(), position.step * per_step..last * per_step)?;
+        let (train, update, eval) =
+            (program.required(TRAIN)?, program.routine(UPDATE), program.routine(EVAL));
         let now = Instant::now();
         Ok(Session {
             first: position.step,
@@ -143,35 +182,60 @@ impl<'p> Session<'p> {
             epoch_began: (now, position.step),
             speed_before: 0.0,
             loss: None,
+            accuracy: None,
+            validation: None,
             test: None,
             saved: now,
+            good: None,
             warned: false,
             program,
             pool,
-            data,
-            order,
+            samples,
+            test_samples: test,
+            validation_members: validation,
+            normalization,
+            feed,
+            maker,
+            steps_per_epoch,
             settings,
             clock,
             train,
+            update,
             eval,
             position,
             end,
         })
     }
 
-    fn open(&mut self, options: &TrainOptions, description: Option<Description>) -> Result<(), Error> {
+    fn open(
+        &mut self,
+        options: &TrainOptions,
+        description: Option<Description>,
+        out: &mut dyn Reporter,
+    ) -> Result<(), Error> {
         let run = match (&options.resume, description, &options.out) {
             (Some(folder), Some(mut description), _) => {
                 description.settings = self.settings.clone();
+                if let Some(warning) = description.retarget(&self.program.manifest().target) {
+                    out.warn(&warning);
+                }
+                if self.position.best.is_some() && !run::has_best(folder) {
+                    out.warn("best.safetensors is lost or damaged: the best epoch is chosen from here on");
+                    self.position.best = None;
+                }
                 Some(RunFolder::reopen(folder, description, &self.position)?)
             }
             (_, _, Some(folder)) => {
-                let steps_per_epoch = self.order.steps_per_epoch();
-                let description = Description::new(self.program.manifest(), &self.settings, steps_per_epoch);
+                let manifest = self.program.manifest();
+                let description = Description::new(manifest, &self.settings, self.steps_per_epoch);
+                let description = Description { normalization: self.normalization.clone(), ..description };
                 Some(RunFolder::create(folder, description, self.program)?)
             }
             _ => None,
         };
+        if run.is_none() {
+            self.good = Some((self.position.step, self.program.snapshot()));
+        }
         self.run = run;
         Ok(())
     }
@@ -185,9 +249,10 @@ impl<'p> Session<'p> {
             parameters: parameters.map(|tensor| tensor.len()).sum(),
             batch: manifest.batch,
             threads: self.pool.threads(),
-            train_samples: self.data.train.len(),
-            test_samples: self.data.test.as_ref().map(|test| test.len()),
-            steps_per_epoch: self.order.steps_per_epoch(),
+            train_samples: self.samples.len() - self.validation_members.len(),
+            validation_samples: Some(self.validation_members.len()).filter(|samples| *samples > 0),
+            test_samples: self.test_samples.as_ref().map(|test| test.len()),
+            steps_per_epoch: self.steps_per_epoch,
             first_step: self.first,
             last_step: self.end,
             settings: &self.settings,
@@ -196,50 +261,76 @@ impl<'p> Session<'p> {
 
     fn steps(&mut self, out: &mut dyn Reporter, stop: &AtomicBool) -> Result<(), Error> {
         let mut reported = Instant::now();
-        while self.position.step < self.end && !stop.load(Ordering::Relaxed) {
-            self.step()?;
+        while self.position.step < self.end && !self.is_exhausted() && !stop.load(Ordering::Relaxed) {
+            self.step(out)?;
             if self.position.step.is_multiple_of(self.log_every) {
                 self.record(Kind::Step, self.samples_per_s())?;
             }
-            if self.position.step.is_multiple_of(self.order.steps_per_epoch()) {
+            if self.position.step.is_multiple_of(self.steps_per_epoch) {
                 self.epoch(out)?;
             }
             let now = Instant::now();
             if now - reported >= REPORT_EVERY {
                 reported = now;
                 out.step(&self.step_report());
-                if now - self.saved >= SAVE_EVERY {
-                    self.save()?;
-                }
+            }
+            if self.is_due(now) {
+                self.save(out)?;
             }
         }
         Ok(())
     }
 
-    fn step(&mut self) -> Result<(), Error> {
-        batch::fill(self.program, &self.data.train, self.order.batch(self.position.step));
-        self.clock.set(self.program, &mut self.pool, self.position.step);
-        self.program.run(self.train, &mut self.pool);
-        self.test = None;
-        let loss = f64::from(self.program.f32_at(self.program.scalars().loss));
-        if !loss.is_finite() {
-            return Err(self.not_finite(loss));
+    /// Whether the state is to be saved within an epoch.
+    fn is_due(&self, now: Instant) -> bool {
+        match self.program.manifest().defaults.checkpoint {
+            // The end of an epoch has saved already.
+            Some(_) if self.position.step.is_multiple_of(self.steps_per_epoch) => false,
+            Some(steps) => self.position.step.is_multiple_of(steps.max(1)),
+            None => now - self.saved >= SAVE_EVERY,
         }
-        self.loss = Some(loss);
+    }
+
+    /// The validation loss has not fallen for as long as the program has patience.
+    fn is_exhausted(&self) -> bool {
+        let patience = self.program.manifest().defaults.patience;
+        patience.is_some_and(|patience| self.position.waited >= patience)
+    }
+
+    /// The gradients of as many batches as a step takes, and the update.
+    fn step(&mut self, out: &mut dyn Reporter) -> Result<(), Error> {
+        (self.validation, self.test) = (None, None);
+        let batches = self.program.manifest().accumulate as u64;
+        let (mut loss, mut accuracy) = (0.0, None);
+        self.clock.set(self.program, &mut self.pool, self.position.step);
+        for batch in 0..batches {
+            self.clock.set_batch(self.program, self.position.step * batches + batch);
+            loss += self.batch(out)? / batches as f64;
+            let hits = self.program.scalars().accuracy.map(|at| f64::from(self.program.f32_at(at)));
+            accuracy = hits.map(|hits| accuracy.unwrap_or(0.0) + hits / batches as f64);
+        }
+        if let Some(update) = self.update {
+            self.clock.set(self.program, &mut self.pool, self.position.step);
+            self.program.run(update, &mut self.pool);
+        }
+        (self.loss, self.accuracy) = (Some(loss), accuracy);
         self.position.step += 1;
         self.position.loss_sum += loss;
-        self.position.accuracy_sum += self.accuracy().unwrap_or_default();
+        self.position.accuracy_sum += accuracy.unwrap_or_default();
         Ok(())
     }
 
-    /// Fraction of hits in the last batch.
-    fn accuracy(&self) -> Option<f64> {
-        self.program.scalars().accuracy.map(|offset| f64::from(self.program.f32_at(offset)))
+    /// Forward and backward on the next batch; its loss.
+    fn batch(&mut self, out: &mut dyn Reporter) -> Result<f64, Error> {
+        self.feed.next()?.place(self.program);
+        self.program.run(self.train, &mut self.pool);
+        let loss = f64::from(self.program.f32_at(self.program.scalars().loss));
+        if loss.is_finite() { Ok(loss) } else { Err(self.not_finite(loss, out)) }
     }
 
     /// Steps since the last one was a multiple of an epoch's.
     fn steps_in_epoch(&self) -> u64 {
-        (self.position.step + self.order.steps_per_epoch() - 1) % self.order.steps_per_epoch() + 1
+        (self.position.step + self.steps_per_epoch - 1) % self.steps_per_epoch + 1
     }
 
     fn samples_per_s(&self) -> f64 {
@@ -247,66 +338,77 @@ impl<'p> Session<'p> {
         if self.position.step == first {
             return self.speed_before;
         }
-        let samples = (self.position.step - first) * self.program.manifest().batch as u64;
+        let manifest = self.program.manifest();
+        let samples = (self.position.step - first) * (manifest.batch * manifest.accumulate) as u64;
         samples as f64 / began.elapsed().as_secs_f64().max(1e-9)
     }
 
     fn step_report(&self) -> Step {
         Step {
             step: self.position.step,
-            epoch: (self.position.step.saturating_sub(1) / self.order.steps_per_epoch()) as u32 + 1,
+            epoch: (self.position.step.saturating_sub(1) / self.steps_per_epoch) as u32 + 1,
             loss: self.loss.unwrap_or_default(),
-            accuracy: self.accuracy(),
+            accuracy: self.accuracy,
             samples_per_s: self.samples_per_s(),
         }
     }
 
     /// The end of an epoch: evaluated, recorded, told, saved.
     fn epoch(&mut self, out: &mut dyn Reporter) -> Result<(), Error> {
-        self.check_finite()?;
+        self.check_finite(out)?;
         self.warn_of_factors(out);
         let samples_per_s = self.samples_per_s();
         self.evaluate();
         self.record(Kind::Epoch, samples_per_s)?;
-        let steps = self.order.steps_per_epoch();
+        let steps = self.steps_per_epoch;
         let report = Epoch {
             epoch: (self.position.step / steps) as u32,
             epochs: self.settings.epochs,
             step: self.position.step,
             loss: self.position.loss_sum / steps as f64,
-            accuracy: self.accuracy().map(|_| self.position.accuracy_sum / steps as f64),
+            accuracy: self.accuracy.map(|_| self.position.accuracy_sum / steps as f64),
             lr: self.clock.rate(self.program),
             samples_per_s,
+            validation: self.validation,
             test: self.test,
         };
         out.epoch(&report);
         self.keep_best(&report)?;
         (self.position.loss_sum, self.position.accuracy_sum) = (0.0, 0.0);
-        self.save()?;
+        self.save(out)?;
         (self.epoch_began, self.speed_before) = ((Instant::now(), self.position.step), samples_per_s);
         Ok(())
     }
 
-    /// Evaluates the weights as they are on the test set, where there is one.
+    /// Evaluates the weights as they are on the validation split and the test set, where there are any.
     fn evaluate(&mut self) {
-        let (Some(eval), Some(test), None) = (self.eval, &self.data.test, &self.test) else { return };
-        self.test = Some(batch::evaluate(self.program, eval, test, &mut self.pool));
+        let Some(eval) = self.eval else { return };
+        let members = &self.validation_members;
+        if self.validation.is_none() && !members.is_empty() {
+            let (samples, pool) = (&self.samples, &mut self.pool);
+            self.validation = Some(batch::evaluate_members(self.program, eval, samples, members, pool));
+        }
+        if let (Some(test), None) = (&self.test_samples, &self.test) {
+            self.test = Some(batch::evaluate(self.program, eval, test, &mut self.pool));
+        }
     }
 
-    /// The best epoch is that of the highest accuracy, or the smallest loss, on the test set, else in training.
+    /// The best epoch is that of the highest accuracy, or the smallest loss, on the validation split, else on the test
+    /// set, else in training.
     fn keep_best(&mut self, report: &Epoch) -> Result<(), Error> {
-        let score = match report.test {
+        let score = match report.validation.or(report.test) {
             Some(Evaluation { accuracy: Some(accuracy), .. }) => accuracy,
             Some(Evaluation { loss, .. }) => -loss,
             None => -report.loss,
         };
-        if self.position.best.is_none_or(|best| score > best) {
-            self.position.best = Some(score);
-            if let Some(run) = &self.run {
-                run.save_best(self.program)?;
-            }
+        if let Some(validation) = report.validation {
+            self.position.wait(validation.loss);
         }
-        Ok(())
+        let is_best = self.position.rate(score);
+        match &self.run {
+            Some(run) if is_best => run.save_best(self.program),
+            _ => Ok(()),
+        }
     }
 
     fn record(&mut self, kind: Kind, samples_per_s: f64) -> Result<(), Error> {
@@ -314,24 +416,30 @@ impl<'p> Session<'p> {
             return Ok(());
         }
         let steps = self.steps_in_epoch() as f64;
-        let test = self.test.filter(|_| kind == Kind::Epoch);
+        let of_epoch = |evaluation: Option<Evaluation>| evaluation.filter(|_| kind == Kind::Epoch);
+        let (validation, test) = (of_epoch(self.validation), of_epoch(self.test));
         let (loss, accuracy) = match kind {
-            Kind::Step => (self.loss.unwrap_or_default(), self.accuracy()),
+            Kind::Step => (self.loss.unwrap_or_default(), self.accuracy),
             Kind::Epoch => {
-                let accuracy = self.accuracy().map(|_| self.position.accuracy_sum / steps);
+                let accuracy = self.accuracy.map(|_| self.position.accuracy_sum / steps);
                 (self.position.loss_sum / steps, accuracy)
             }
         };
         let record = Record {
             kind,
             step: self.position.step,
-            epoch: self.position.step as f64 / self.order.steps_per_epoch() as f64,
+            epoch: self.position.step as f64 / self.steps_per_epoch as f64,
             loss,
             accuracy,
             lr: self.clock.rate(self.program),
             samples_per_s,
+            validation_loss: validation.map(|validation| validation.loss),
+            validation_accuracy: validation.and_then(|validation| validation.accuracy),
+            validation_top5: validation.and_then(|validation| validation.top5),
+            validation_rmse: validation.and_then(|validation| validation.rmse),
             test_loss: test.map(|test| test.loss),
             test_accuracy: test.and_then(|test| test.accuracy),
+            test_top5: test.and_then(|test| test.top5),
             test_rmse: test.and_then(|test| test.rmse),
             blocks: metrics::factors(self.program),
         };
@@ -354,23 +462,30 @@ impl<'p> Session<'p> {
         }
     }
 
-    fn save(&mut self) -> Result<(), Error> {
-        self.check_finite()?;
+    fn save(&mut self, out: &mut dyn Reporter) -> Result<(), Error> {
+        self.check_finite(out)?;
         self.saved = Instant::now();
-        self.run.as_mut().map_or(Ok(()), |run| run.save(self.program, &self.position))
+        match &mut self.run {
+            Some(run) => run.save(self.program, &self.position)?,
+            None => self.good = Some((self.position.step, self.program.snapshot())),
+        }
+        Ok(())
     }
 
     fn finish(mut self, out: &mut dyn Reporter, stop: &AtomicBool) -> Result<Outcome, Error> {
-        let interrupted = self.position.step < self.end && stop.load(Ordering::Relaxed);
-        self.save()?;
+        let over = self.position.step >= self.end || self.is_exhausted();
+        let interrupted = !over && stop.load(Ordering::Relaxed);
+        self.save(out)?;
         if !interrupted {
             self.evaluate();
         }
         let outcome = Outcome {
             steps: self.position.step,
             loss: self.loss,
+            validation: self.validation.filter(|_| !interrupted),
             test: self.test.filter(|_| !interrupted),
             train: None,
+            stopped_early: self.is_exhausted().then_some(self.position.waited),
             seconds: self.began.elapsed().as_secs_f64(),
             interrupted,
             run: self.run.as_ref().map(|run| run.path().to_path_buf()),
@@ -388,13 +503,15 @@ impl<'p> Session<'p> {
         self.evaluate();
         let train = match self.test {
             Some(_) => None,
-            None => Some(batch::evaluate(self.program, eval, &self.data.train, &mut self.pool)),
+            None => Some(batch::evaluate(self.program, eval, &self.samples, &mut self.pool)),
         };
         Ok(Outcome {
             steps: self.position.step,
             loss: None,
+            validation: self.validation,
             test: self.test,
             train,
+            stopped_early: None,
             seconds: self.began.elapsed().as_secs_f64(),
             interrupted: false,
             run: None,
@@ -402,56 +519,98 @@ impl<'p> Session<'p> {
     }
 
     /// The run stops here; what was saved before stays.
-    fn not_finite(&self, loss: f64) -> Error {
+    fn not_finite(&mut self, loss: f64, out: &mut dyn Reporter) -> Error {
         let step = self.position.step + 1;
-        let whose = match self.infected().as_slice() {
-            [] => "; all weights are still finite".to_string(),
-            names => format!("; not finite after it: {}", names.join(", ")),
+        let after = match self.infected().as_str() {
+            "" => "; all weights are still finite".to_string(),
+            names => format!("; not finite after it: {names}"),
         };
-        self.diverged(format!("the loss of step {step} (epoch {}) is {loss}{whose}", self.epoch_of(step)))
+        let what = format!("the loss of step {step} (epoch {}) is {loss}", self.epoch_of(step));
+        self.diverged(what, &after, step, out)
     }
 
     /// A step can have a finite loss and leave weights that are not: they are neither saved nor evaluated.
-    fn check_finite(&self) -> Result<(), Error> {
+    fn check_finite(&mut self, out: &mut dyn Reporter) -> Result<(), Error> {
         let step = self.position.step;
-        match self.infected().as_slice() {
-            [] => Ok(()),
-            names => Err(self.diverged(format!(
-                "not finite after step {step} (epoch {}): {}",
-                self.epoch_of(step),
-                names.join(", ")
-            ))),
+        let names = self.infected();
+        if names.is_empty() {
+            return Ok(());
         }
+        let what = format!("not finite after step {step} (epoch {}): {names}", self.epoch_of(step));
+        Err(self.diverged(what, "", step, out))
+    }
+
+    /// Some of the tensors with a number that is not finite.
+    fn infected(&self) -> String {
+        divergence::infected(self.program).take(4).collect::<Vec<_>>().join(", ")
     }
 
     /// Epoch of a step, both counted from 1.
     fn epoch_of(&self, step: u64) -> u64 {
-        step.saturating_sub(1) / self.order.steps_per_epoch() + 1
+        step.saturating_sub(1) / self.steps_per_epoch + 1
     }
 
-    /// Names of tensors with a number that is not finite, a few of them.
-    fn infected(&self) -> Vec<&str> {
-        let tensors = self.program.manifest().tensors.iter();
-        let infected = tensors.filter(|tensor| self.program.tensor(tensor).iter().any(|v| !v.is_finite()));
-        infected.map(|tensor| tensor.name.as_str()).take(4).collect()
-    }
-
-    fn diverged(&self, message: String) -> Error {
+    /// What happened after `step`, and where it began, or else what is seen `after` it.
+    fn diverged(&mut self, what: String, after: &str, step: u64, out: &mut dyn Reporter) -> Error {
+        let origin = self.origin(step, out).map_or(after.to_string(), |source| format!("; {source}"));
         let kept = match &self.run {
             Some(run) => format!("; {} keeps the last good state", run.path().display()),
             None => String::new(),
         };
-        Error::new(message).with_help(format!("try a smaller learning rate (--lr){kept}"))
+        Error::new(what + &origin).with_help(format!("try a smaller learning rate (--lr){kept}"))
+    }
+
+    /// Goes on from the last good state to `step`, to see where it went wrong.
+    fn origin(&mut self, step: u64, out: &mut dyn Reporter) -> Option<Source> {
+        let first = match (&self.run, &self.good) {
+            (Some(run), _) => run::read_state(run.path(), self.program).ok()?.step,
+            (None, Some((first, good))) => {
+                self.program.restore(good);
+                *first
+            }
+            (None, None) => return None,
+        };
+        if step > first + 1 {
+            out.warn(&format!("after step {step} not all numbers are finite; looking for the first of them from step {first} on"));
+        }
+        let batches = self.program.manifest().accumulate as u64;
+        let (train, update, clock) = (self.train, self.update, &self.clock);
+        let (mut maker, mut batch) = (self.maker.clone(), self.maker.empty());
+        let parts = batches + u64::from(update.is_some());
+        divergence::search(self.program, &mut self.pool, first..step, parts, |program, pool, step, part| {
+            clock.set(program, pool, step);
+            match update {
+                Some(update) if part == batches => update,
+                _ => {
+                    let number = step * batches + part;
+                    clock.set_batch(program, number);
+                    maker.make(number, &mut batch);
+                    batch.place(program);
+                    train
+                }
+            }
+        })
     }
 }
 
-fn load_data(manifest: &Manifest, settings: &Settings) -> Result<Dataset, Error> {
+fn load_data(outline: &Outline, settings: &Settings) -> Result<Dataset, Error> {
     let Some(spec) = &settings.data else {
-        return Err(Error::usage("no data to train on").with_help(
-            "give --data DATA, or `data = …` in the `train` item: digits, csv:FILE, npz:FILE, idx:DIR",
-        ));
+        let help = format!("give --data DATA, or `data = …` in the `train` item: {}", data::KINDS);
+        return Err(Error::usage("no data to train on").with_help(help));
     };
-    data::load(spec, &Wanted::by(manifest))
+    data::load(spec, &Wanted::by(outline))
+}
+
+/// What changes the training samples; images only can be changed.
+fn augmenter(outline: &Outline, samples: &Samples, seed: u64) -> Result<Augmenter, Error> {
+    let operations = outline.defaults.augment.clone();
+    let shape = match *outline.input_shape.as_slice() {
+        [channels, height, width] => [channels, height, width],
+        _ if operations.is_empty() => [1, 1, samples.sample_size],
+        _ => return Err(Error::new("only images of channels, height and width can be augmented")),
+    };
+    let black = (0..shape[0]).map(|channel| samples.black(channel)).collect();
+    Ok(Augmenter::new(operations, shape, black, seed))
 }
 
 /// The state of a new run: initial weights of the seed, everything else zero.

@@ -7,8 +7,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::Error;
 use crate::bench::{BenchOptions, Known, bench};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Outline};
 use crate::options::TrainOptions;
+use crate::predict::{Meaning, PredictOptions, predict};
 use crate::program::Program;
 use crate::progress::{Terminal, result_lines};
 use crate::train::{self, Inputs};
@@ -34,6 +35,13 @@ enum Verb {
         #[command(flatten)]
         fixed: Fixed,
     },
+    /// Predict classes or values
+    Predict {
+        #[command(flatten)]
+        options: PredictOptions,
+        #[command(flatten)]
+        fixed: Fixed,
+    },
     /// Time the training step on synthetic data
     Bench {
         #[command(flatten)]
@@ -52,8 +60,8 @@ enum Format {
     Json,
 }
 
-const EXAMPLES: &str =
-    "Examples:\n  --data digits --epochs 20 --out runs/first\n  --resume runs/first\n  bench --format json";
+const EXAMPLES: &str = "Examples:\n  --data digits --epochs 20 --out runs/first\n  --resume runs/first\n  \
+     predict --weights runs/first/best.safetensors --data digits\n  bench --format json";
 
 /// What the compiler's `train` takes and a built program no longer can.
 #[derive(Args)]
@@ -131,6 +139,11 @@ fn try_main(
             fixed.check()?;
             read_and_train(manifest, load, &options)
         }
+        Some(Verb::Predict { options, fixed }) => {
+            fixed.check()?;
+            options.check()?;
+            predict_and_print(&mut load(manifest)?, &options)
+        }
         Some(Verb::Bench { options, format, fixed }) => {
             fixed.check()?;
             bench_and_print(&mut load(manifest)?, &options, format)
@@ -152,7 +165,7 @@ fn read_and_train(
     load: impl FnOnce(Manifest) -> Result<Program, Error>,
     options: &TrainOptions,
 ) -> Result<u8, Error> {
-    let inputs = Inputs::read(&manifest, options)?;
+    let inputs = Inputs::read(&Outline::from(&manifest), options)?;
     train_and_print(&mut load(manifest)?, inputs, options)
 }
 
@@ -161,6 +174,23 @@ pub fn train_and_print(program: &mut Program, inputs: Inputs, options: &TrainOpt
     let outcome = train::train_on(program, inputs, options, &mut Terminal::new())?;
     print(&result_lines(&outcome).iter().map(|line| format!("{line}\n")).collect::<String>());
     Ok(outcome.exit_code())
+}
+
+/// Predicts into the file that is asked for, or to stdout, and returns the exit status.
+pub fn predict_and_print(program: &mut Program, options: &PredictOptions) -> Result<u8, Error> {
+    let predictions = predict(program, options)?;
+    let note = |line: &str| drop(writeln!(std::io::stderr(), "{line}"));
+    if predictions.meaning == Meaning::Scores {
+        note("note: the loss makes no probabilities of the outputs; they are written as they are");
+    }
+    match &options.output {
+        None => print(&predictions.csv()),
+        Some(path) => {
+            predictions.write(path)?;
+            note(&format!("wrote {}", path.display()));
+        }
+    }
+    Ok(0)
 }
 
 fn bench_and_print(program: &mut Program, options: &BenchOptions, format: Format) -> Result<u8, Error> {

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use blk_runtime::bench::{BenchOptions, Known, bench};
-use blk_runtime::manifest::FORMAT;
+use blk_runtime::data::augment::Augmentation;
+use blk_runtime::manifest::{Defaults, FORMAT, Manifest};
 use blk_runtime::metrics::{Kind, Record};
 use blk_runtime::program::Program;
 use blk_runtime::progress::result_lines;
@@ -133,7 +134,7 @@ fn options_that_cannot_be_are_refused() {
 fn data_that_does_not_fit_is_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("run");
-    let narrow = blk_runtime::manifest::Manifest { input_shape: vec![63], ..manifest() };
+    let narrow = Manifest { input_shape: vec![63], ..manifest() };
     let error = train(&mut program_of(narrow), &out(&target), &mut Silent).unwrap_err();
     assert!(error.message.contains("[8, 8]") && error.message.contains("[63]"), "{error}");
     assert!(!target.exists());
@@ -151,6 +152,9 @@ fn damaged_programs_are_refused() {
     let mut beyond = manifest();
     beyond.tensors[0].offset = 1 << 40;
     assert!(refused(beyond).contains("out.dense.W lies outside"));
+    let mut halved = manifest();
+    halved.accumulate = 2;
+    assert!(refused(halved).contains("2 batches a step"));
     assert!(refused(manifest()).contains("no function `init`"));
 }
 
@@ -169,4 +173,106 @@ fn bench_reports_its_keys() {
         assert!(!json[key].is_null(), "{key}");
     }
     assert!(report.text().contains("backward"));
+}
+
+/// The program with a validation split, whose run ends when the validation loss has not fallen for two epochs.
+fn patient() -> Manifest {
+    let mut manifest = manifest();
+    manifest.defaults =
+        Defaults { validation: Some(0.25), patience: Some(2), epochs: 60, ..manifest.defaults.clone() };
+    // Steps too long for the loss to fall for ever.
+    manifest.hypers[0].value = 0.3;
+    manifest
+}
+
+fn validation_losses(records: &[Record]) -> Vec<f64> {
+    records.iter().filter_map(|record| record.validation_loss).collect()
+}
+
+/// Epochs since the smallest number.
+fn since_least(losses: &[f64]) -> usize {
+    let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    losses.len() - 1 - losses.iter().position(|loss| *loss == least).expect("a loss")
+}
+
+#[test]
+fn a_run_ends_when_the_validation_loss_has_not_fallen_for_long_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = train(&mut program_of(patient()), &out(folder.path()), &mut Silent).unwrap();
+    assert_eq!((outcome.stopped_early, outcome.interrupted), (Some(2), false));
+    let records = records(folder.path());
+    let losses = validation_losses(&records);
+    assert!(losses.len() < 60 && since_least(&losses) == 2, "{losses:?}");
+    assert!((1..losses.len()).all(|epochs| since_least(&losses[..epochs]) < 2), "{losses:?}");
+    assert_eq!(outcome.validation.unwrap().loss, losses[losses.len() - 1]);
+    assert!(
+        outcome.test.is_some() && result_lines(&outcome).iter().any(|line| line.starts_with("validation "))
+    );
+    // A quarter of 1437 is held back.
+    assert_eq!(outcome.validation.unwrap().samples, 359);
+    assert_eq!(outcome.steps, losses.len() as u64 * ((1437 - 359) / 32));
+}
+
+#[test]
+fn a_run_that_ended_early_stays_ended_and_counts_over_interruptions() {
+    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let run = |options: &TrainOptions| train(&mut program_of(patient()), options, &mut Silent).unwrap();
+    let ended = run(&out(whole.path()));
+    run(&TrainOptions { steps: Some(40), ..out(parts.path()) });
+    for steps in (1..ended.steps).step_by(33) {
+        run(&TrainOptions { steps: Some(steps), ..resume(parts.path()) });
+    }
+    assert_eq!(run(&resume(parts.path())).steps, ended.steps);
+    let again = run(&TrainOptions { epochs: Some(100), ..resume(parts.path()) });
+    assert_eq!((again.steps, again.stopped_early), (ended.steps, Some(2)));
+    for file in ["last.safetensors", "best.safetensors", "state.safetensors"] {
+        let read = |folder: &Path| fs::read(folder.join(file)).unwrap();
+        assert!(read(whole.path()) == read(parts.path()), "{file} differs");
+    }
+    assert_eq!(timeless(records(whole.path())), timeless(records(parts.path())));
+}
+
+/// The best weights are those of the epoch that does best in validation, whatever the test set says.
+#[test]
+fn validation_chooses_the_best_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    train(&mut program_of(patient()), &out(folder.path()), &mut Silent).unwrap();
+    let accuracies: Vec<f64> =
+        records(folder.path()).iter().filter_map(|record| record.validation_accuracy).collect();
+    let best = accuracies.iter().copied().fold(0.0, f64::max);
+    let file = folder.path().join("best.safetensors");
+    let evaluate = TrainOptions { eval_only: true, weights: Some(file), ..options() };
+    let outcome = train(&mut program_of(patient()), &evaluate, &mut Silent).unwrap();
+    assert_eq!(outcome.validation.unwrap().accuracy, Some(best));
+    assert!(accuracies.iter().any(|accuracy| *accuracy < best), "{accuracies:?}");
+}
+
+#[test]
+fn only_images_are_augmented() {
+    let mut flat = manifest();
+    flat.defaults.augment = vec![Augmentation::FlipHorizontal];
+    let error = train(&mut program_of(flat), &options(), &mut Silent).unwrap_err();
+    assert!(error.message.contains("images"), "{error}");
+}
+
+/// Changed samples train, and the same ones for any number of threads and after any interruption.
+#[test]
+fn augmented_runs_go_on_to_the_same_bits() {
+    let images = || {
+        let mut manifest = manifest();
+        manifest.input_shape = vec![1, 8, 8];
+        manifest.defaults.augment = vec![Augmentation::PadCrop(1), Augmentation::Cutout(2)];
+        manifest.defaults.checkpoint = Some(7);
+        program_of(manifest)
+    };
+    let (plain, whole, parts) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    train(&mut program(), &out(plain.path()), &mut Silent).unwrap();
+    train(&mut images(), &out(whole.path()), &mut Silent).unwrap();
+    assert_ne!(weights(plain.path()), weights(whole.path()));
+    let limited = |options| TrainOptions { threads: Some(1), steps: Some(61), ..options };
+    train(&mut images(), &limited(out(parts.path())), &mut Silent).unwrap();
+    train(&mut images(), &resume(parts.path()), &mut Silent).unwrap();
+    assert_eq!(weights(whole.path()), weights(parts.path()));
+    assert_eq!(timeless(records(whole.path())), timeless(records(parts.path())));
 }

@@ -33,7 +33,7 @@ fn routine(name: &str, tasks: usize) -> Routine {
     let group = Group { label: name.into(), tasks, block: None, pass: "forward".into() };
     Routine {
         name: name.into(),
-        levels: vec![Level { symbol: name.into(), serial: false, groups: vec![group] }],
+        levels: vec![Level { symbol: name.into(), serial: false, groups: vec![group], probes: vec![] }],
     }
 }
 
@@ -57,6 +57,7 @@ fn program() -> Program {
         batch: 4,
         input_shape: vec![2],
         task: Task::Float { size: 2 },
+        softmax: false,
         arena_bytes: 160,
         routines: vec![routine("init", 1), routine("train", 1), routine("eval", 4)],
         tensors: vec![],

@@ -12,6 +12,8 @@ mod explain;
 mod inspect;
 mod new;
 mod output;
+mod plot;
+mod predict;
 mod summary;
 mod train;
 mod verify;
@@ -42,6 +44,8 @@ enum Verb {
     Train(train::Args),
     Build(build::Args),
     Bench(bench::Args),
+    Predict(predict::Args),
+    Plot(plot::Args),
     Completions(completions::Args),
 }
 
@@ -87,6 +91,8 @@ pub fn main() -> ExitCode {
         Verb::Train(args) => train::run(args),
         Verb::Build(args) => build::run(args),
         Verb::Bench(args) => bench::run(args),
+        Verb::Predict(args) => predict::run(args),
+        Verb::Plot(args) => plot::run(args),
         Verb::Completions(args) => completions::run(args),
     };
     match outcome {

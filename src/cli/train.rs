@@ -6,8 +6,8 @@ use blk_runtime::trainer::train_and_print;
 
 use super::common::{Machine, Source};
 use super::{Failure, Outcome};
-use crate::compile;
 use crate::ir::Network;
+use crate::{compile, manifest};
 
 /// Compiles just in time and trains
 #[derive(clap::Args)]
@@ -23,9 +23,10 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Outcome {
     let network = trainable(&args.source)?;
-    let compiled = compile::compile(&network, &args.machine.target()?)?;
-    // What is wrong with data and options is said before machine code is made.
-    let inputs = Inputs::read(&compiled.manifest, &args.options)?;
+    let target = args.machine.target()?;
+    // What is wrong with data and options is said before anything is derived.
+    let inputs = Inputs::read(&manifest::outline(&network), &args.options)?;
+    let compiled = compile::compile(&network, &target)?;
     let mut loaded = compile::load(&compiled)?;
     match train_and_print(&mut loaded.program, inputs, &args.options)? {
         0 => Ok(()),

@@ -92,9 +92,9 @@ impl Writer<'_> {
                 let info = graph.symbol_info(*symbol);
                 format!("symbol {} {:?} {:?}", info.label, info.storage, axes(&info.axes))
             }
-            Node::Add(_) => "add".into(),
-            Node::Mul(_) => "mul".into(),
-            Node::Pow(..) => "pow".into(),
+            Node::Add(_) => "plus".into(),
+            Node::Mul(_) => "times".into(),
+            Node::Pow(..) => "power".into(),
             Node::Apply(function, _) => format!("apply {}", function.0.name()),
             Node::Reduce(how, over, _) => format!("reduce {how:?} {:?}", axes(over)),
             Node::Contract { over, .. } => format!("contract {:?}", axes(over)),
@@ -104,10 +104,15 @@ impl Writer<'_> {
             }
             Node::Reshape { from, to, .. } => format!("reshape {:?} {:?}", axes(from), axes(to)),
             Node::Index(axis) => format!("index {:?}", axes(&[*axis])),
+            Node::Window(window) => {
+                let steps: Vec<usize> = window.by.iter().map(|by| by.1).collect();
+                format!("window {} {steps:?} {:?}", window.offset, axes(&window.axes()))
+            }
+            Node::ArgMax(over, _) => format!("argmax {:?}", axes(over)),
             Node::Spread(_, along) => format!("spread {:?}", axes(along)),
             // Draws differ in their streams; formulas show them alike.
             Node::Random { axes: over, .. } => format!("random {:?}", axes(over)),
-            Node::Orthonormal(_) => "orthonormal".into(),
+            Node::Orthonormal(_) => "orth".into(),
         };
         format!("{what} {args:?} named {:?}", graph.name_of(expr).map(crate::sym::letters::pretty_name))
     }

@@ -39,6 +39,9 @@ impl Cotangent {
         column: Expr,
     ) -> Result<Operator, TooManyTerms> {
         let gradient = self.pulled_back(graph, block, row);
-        jacobian(graph, gradient, column)
+        let mut operator = jacobian(graph, gradient, column)?;
+        // The gradient's axes may come out in another order than those of what it is the gradient of.
+        operator.order_codomain(graph.axes_of(row));
+        Ok(operator)
     }
 }

@@ -14,7 +14,7 @@ use super::alike;
 use super::factors::{Factors, factors};
 use super::facts::Step;
 use super::jacobian::TooManyTerms;
-use super::local::{self, Derived, PaperForm, exact};
+use super::local::{self, Derived, PaperFormulas, exact};
 use super::structure::{self, Note};
 use super::{BlockExprs, Plan};
 use crate::axes::{Axis, BATCH};
@@ -114,7 +114,7 @@ pub struct BlockExplanation {
     /// Second derivatives by two parameters, in the exact form.
     pub crosses: Vec<(exact::Cross, local::Statement)>,
     pub form: Form,
-    pub paper: Option<PaperForm>,
+    pub paper: Option<PaperFormulas>,
     /// The mode that was asked for, then the others where they are asked for too.
     pub modes: Vec<Mode>,
     pub notes: Vec<Note>,
@@ -196,7 +196,6 @@ pub fn explain(
             blocks.push(Section { name: block.name.clone(), position: index + 1, content });
             continue;
         }
-        known.insert(key, block.name.clone());
         let mut own = explain_block(&mut graph, block, options);
         own.written = source;
         let alike =
@@ -205,6 +204,11 @@ pub fn explain(
             Some(section) => Content::As(section.name.clone()),
             None => Content::Own(Box::new(own)),
         };
+        let first = match &content {
+            Content::As(other) => other.clone(),
+            Content::Own(_) => block.name.clone(),
+        };
+        known.insert(key, first);
         blocks.push(Section { name: block.name.clone(), position: index + 1, content });
     }
     let mut sizes: Vec<String> =
@@ -274,7 +278,7 @@ struct Derivation {
     crosses: Vec<exact::Cross>,
     cotangent: Option<Expr>,
     notes: Vec<Note>,
-    paper: Option<PaperForm>,
+    paper: Option<PaperFormulas>,
     scales: Vec<(ScaleMode, Factors)>,
 }
 

@@ -14,6 +14,7 @@ use crate::sym::formula::Formula;
 use crate::sym::graph::{Expr, Graph, Node};
 use crate::sym::letters::pretty_name;
 use crate::sym::operator::{Operator, Term, index_of};
+use crate::sym::window::Windowed;
 
 /// What a parameter must be declared `as` to be amended by default.
 pub const WEIGHT_ROLE: &str = "weight";
@@ -218,6 +219,8 @@ impl Derivation {
                 let norm = |of: Formula| Formula::RowNorm(Box::new(of));
                 self.text_z = Some(Formula::Fraction(vec![norm(name.clone().transpose())], vec![norm(name)]));
                 let factor = self.factor_of_input(graph, &matrix.alone(block));
+                let taps = graph_size(graph, &matrix.taps);
+                let factor = self.per_channel(graph, &matrix, factor, taps);
                 self.over_variance(graph, &matrix, factor)
             }
             None => self.factor_of_input(graph, block),
@@ -231,6 +234,8 @@ impl Derivation {
                     let norm = Formula::RowNorm(Box::new(names[i].clone().into()));
                     self.text_w[i] = Some(Formula::Fraction(vec![Formula::Number(1.0)], vec![norm]));
                     let factor = self.factor_of_param(graph, &matrix.alone(block), param);
+                    let positions = 1.0 / graph_size(graph, &matrix.positions);
+                    let factor = self.per_channel(graph, &matrix, factor, positions);
                     self.over_variance(graph, &matrix, factor)
                 }
                 None => self.factor_of_param(graph, block, param),
@@ -238,6 +243,18 @@ impl Derivation {
         }
         self.mode = ScaleMode::Paper;
         (m_z, m_w)
+    }
+
+    /// Leaves out how often W is applied: an entry of z counts once, though it is in as many patches as they have
+    /// entries, and the positions of a count as one.
+    fn per_channel(&mut self, graph: &mut Graph, matrix: &Matrix, factor: Expr, times: f64) -> Expr {
+        if matrix.taps.is_empty() && matrix.positions.is_empty() {
+            return factor;
+        }
+        self.assume("spatial factors are left out: neither sizes of images nor strides and padding enter");
+        self.step(&rules::ONE_POSITION, "the positions of an image count as one");
+        let times = graph.number(times);
+        graph.mul(&[times, factor])
     }
 
     /// A factor of a = W z made that of a/√Var: with Var constant, a trace of JᵀJ is divided by Var.
@@ -297,23 +314,56 @@ pub struct Matrix {
     pub output: Expr,
     pub rows: Vec<Axis>,
     pub columns: Vec<Axis>,
+    /// The columns that number the entries of a patch at one position of the input.
+    pub taps: Vec<Axis>,
+    /// The axes of the output that number positions at which W is applied, the samples aside.
+    pub positions: Vec<Axis>,
 }
 
 /// How the block contracts `weight`, where it does so once.
 pub fn matrix_of(graph: &Graph, block: &BlockExprs, weight: Expr) -> Option<Matrix> {
+    let is_weight = |expr: Expr| regrouped(graph, expr) == weight;
     let contractions = graph.between(&[block.output], &[weight]).into_iter().filter_map(|output| {
         let Node::Contract { left, right, over } = graph.node(output) else { return None };
-        let input = match (*left == weight, *right == weight) {
-            (true, false) => *right,
-            (false, true) => *left,
-            _ => return None,
-        };
-        Some((input, output, over.clone()))
+        match (is_weight(*left), is_weight(*right)) {
+            (true, false) => Some((*left, *right, output, over.clone())),
+            (false, true) => Some((*right, *left, output, over.clone())),
+            _ => None,
+        }
     });
-    let found: Vec<(Expr, Expr, Vec<Axis>)> = contractions.collect();
-    let [(input, output, columns)] = &found[..] else { return None };
-    let rows = graph.axes_of(weight).iter().copied().filter(|axis| !columns.contains(axis)).collect();
-    Some(Matrix { weight, input: *input, output: *output, rows, columns: columns.clone() })
+    let found: Vec<(Expr, Expr, Expr, Vec<Axis>)> = contractions.collect();
+    let [(weight, input, output, columns)] = &found[..] else { return None };
+    let rows: Vec<Axis> = without(graph.axes_of(*weight), columns);
+    let taps = window_axes(graph, *input).into_iter().filter(|axis| columns.contains(axis)).collect();
+    let positions = without(&without(graph.axes_of(*output), &rows), &[BATCH]);
+    let (weight, input, output, columns) = (*weight, *input, *output, columns.clone());
+    Some(Matrix { weight, input, output, rows, columns, taps, positions })
+}
+
+/// What an expression gives other axes to, entry for entry.
+fn regrouped(graph: &Graph, mut expr: Expr) -> Expr {
+    while let Node::Reshape { arg, .. } | Node::Rename(arg, _) = graph.node(expr) {
+        expr = *arg;
+    }
+    expr
+}
+
+/// The axes that windows give to a value.
+fn window_axes(graph: &Graph, mut expr: Expr) -> Vec<Axis> {
+    let mut axes = Vec::new();
+    while let Some(windowed) = Windowed::of(graph, graph.node(expr)).filter(Windowed::unfolds) {
+        axes.extend(windowed.window.by.iter().map(|by| by.0));
+        expr = windowed.arg;
+    }
+    axes
+}
+
+fn without(axes: &[Axis], removed: &[Axis]) -> Vec<Axis> {
+    axes.iter().copied().filter(|axis| !removed.contains(axis)).collect()
+}
+
+fn graph_size(graph: &Graph, axes: &[Axis]) -> f64 {
+    graph.axes.size(axes) as f64
 }
 
 impl Matrix {

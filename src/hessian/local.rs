@@ -427,23 +427,23 @@ pub fn loss_hessian_formula<'g>(graph: &'g Graph, printer: &mut Printer<'g>, ope
 
 /// The paper's form of a block whose normalization directly follows its one weight: statistics held constant, ε and
 /// γ left out, activations ignored. (H_z, H_W of row i); `None` where the paper gives none.
-pub fn paper_form(graph: &Graph, block: &BlockExprs) -> Option<PaperForm> {
+pub fn paper_form(graph: &Graph, block: &BlockExprs) -> Option<PaperFormulas> {
     let weight = standardized(graph, block)?.weight;
     let param = block.params.iter().find(|param| param.value == weight)?;
-    Some(PaperForm::of_rows(&pretty_name(&param.name)))
+    Some(PaperFormulas::of_rows(&pretty_name(&param.name)))
 }
 
 /// The Hessians as the paper prints them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PaperForm {
+pub struct PaperFormulas {
     pub of_z: Formula,
     /// Of every row i of the weight.
     pub of_w: Statement,
 }
 
-impl PaperForm {
+impl PaperFormulas {
     /// H̃_z = Σᵢ wᵢ wᵢᵀ/Varᵢ and, for each row, H̃_W = Σⱼ zⱼ zⱼᵀ/(m·Varᵢ).
-    fn of_rows(weight: &Name) -> PaperForm {
+    fn of_rows(weight: &Name) -> PaperFormulas {
         let variance = Formula::from("Var").indexed(vec!["i".to_string()]);
         let row = Formula::from(Name::new(weight.base.to_lowercase())).indexed(vec!["i".to_string()]);
         let data = Formula::from("z").indexed(sample());
@@ -451,7 +451,7 @@ impl PaperForm {
         let over = |above, below| Formula::Fraction(vec![above], below);
         let of_z = over(outer(row), vec![variance.clone()]);
         let of_w = over(outer(data), vec!["m".into(), variance]);
-        PaperForm {
+        PaperFormulas {
             of_z: Formula::big(Big::Sum, vec!["i".to_string()], of_z),
             of_w: Statement {
                 formula: Formula::big(Big::Sum, sample(), of_w),

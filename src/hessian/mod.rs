@@ -24,7 +24,7 @@ use crate::sym::{Expr, Graph, Symbol};
 pub struct Plan {
     pub graph: Graph,
     pub symbols: Symbols,
-    /// `init`, `train`, `eval`, `schedule` (where the network has them).
+    /// `init`, `train`, `update`, `eval`, `schedule` (where the network has them).
     pub routines: Vec<Routine>,
     /// The blocks as the `train` routine computes them, in chain order.
     pub blocks: Vec<BlockExprs>,
@@ -87,7 +87,8 @@ pub struct Symbols {
     pub states: Vec<Symbol>,
     /// Hyper-parameters, by `HyperId`; f64.
     pub hypers: Vec<Symbol>,
-    /// Updates counted from 1; f64.
+    /// Counted from 1, f64: in `train` the batches, by which random numbers are drawn, in `update` the updates; one and the
+    /// same where no gradients are accumulated.
     pub step: Symbol,
     /// Seed of initialization and dropout; two u32 words of the run's seed.
     pub seed: [Symbol; 2],
@@ -99,6 +100,9 @@ pub struct Symbols {
     pub sample_loss: Symbol,
     pub sample_hit: Option<Symbol>,
     pub output: Symbol,
+    /// Where gradients are accumulated, by `ParamId`: `train` adds its share of the mean over the batches, `update` takes it
+    /// and begins anew at 0. Else empty.
+    pub gradients: Vec<Symbol>,
     /// Read and written by `schedule`: time, total, multiplier; f64.
     pub time: Symbol,
     pub total_time: Symbol,

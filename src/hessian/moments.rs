@@ -7,7 +7,8 @@ use super::facts::{Normalized, normalized_by, power_of};
 use crate::axes::{Axis, BATCH};
 use crate::sym::differentiate::arguments;
 use crate::sym::graph::{Expectation, Expr, Graph, Node, Reduction};
-use crate::sym::operator::{Factor, Indices, Term};
+use crate::sym::operator::{Factor, Indices, Term, Var, index_of};
+use crate::sym::window::{Window, Windowed};
 
 /// Points of equal weight of the standard normal law: the middles of `POINTS` slices of equal probability.
 const POINTS: usize = 16;
@@ -83,13 +84,37 @@ impl Moments {
             let at = group.at.into_iter().filter(|index| axes.contains(&index.0)).collect();
             expected.factors.push(Factor { expr, at });
         }
+        let covered = self.inner_windows(graph, &mut expected);
         // Axes along which the expectation is constant are still summed over.
-        let lost: Vec<_> =
-            network.variables().into_iter().filter(|v| !expected.variables().contains(v)).collect();
+        let lost: Vec<_> = network
+            .variables()
+            .into_iter()
+            .filter(|v| !expected.variables().contains(v) && !covered.contains(v))
+            .collect();
         for var in lost {
             expected.coefficient *= graph.axes.extent(network.axes[var.0]) as f64;
         }
         Some(expected.normalize(graph).contract(graph, &[]))
+    }
+
+    /// Takes out the windows onto an axis along which nothing else varies: each of their positions sees one entry of
+    /// it, the padding left out. Gives the variables of those axes.
+    fn inner_windows(&mut self, graph: &Graph, network: &mut Term) -> Vec<Var> {
+        let mut covered = Vec::new();
+        while let Some((place, var)) = lonely_window(graph, network) {
+            if let Node::Window(window) = graph.node(network.factors[place].expr) {
+                self.leave_out_padding(graph, window);
+            }
+            network.factors.remove(place);
+            covered.push(var);
+        }
+        covered
+    }
+
+    fn leave_out_padding(&mut self, graph: &Graph, window: &Window) {
+        if !window.is_inside(&graph.axes) {
+            self.assume("padding is left out: every window lies inside its input");
+        }
     }
 
     /// Whether a value depends on the input; what lies before the input is not looked at.
@@ -107,6 +132,8 @@ impl Moments {
         if let Some(known) = self.laws.get(&expr) {
             return *known;
         }
+        // What turns out to be asked about itself has no law.
+        self.laws.insert(expr, None);
         let law = self.find_law(graph, expr);
         self.laws.insert(expr, law);
         law
@@ -123,8 +150,13 @@ impl Moments {
         match graph.node(expr).clone() {
             Node::Add(terms) => self.sum_law(graph, expr, &terms),
             Node::Mul(factors) => self.product_law(graph, expr, &factors),
+            Node::Reduce(_, _, arg) if has_choice(graph, arg) => None,
+            Node::ArgMax(..) => None,
             Node::Reduce(how, over, arg) => self.reduced_law(graph, how, &over, arg),
-            Node::Contract { left, right, over } => self.contracted_law(graph, expr, left, right, &over),
+            node @ Node::Contract { left, right, .. } => match Windowed::of(graph, &node) {
+                Some(windowed) if windowed.unfolds() => self.unfolded_law(graph, windowed),
+                _ => self.contracted_law(graph, expr, left, right, &contracted_axes(&node)),
+            },
             Node::Rename(arg, pairs) => self.mapped(graph, arg, &|graph, value| {
                 let has: Vec<_> =
                     pairs.iter().copied().filter(|p| graph.axes_of(value).contains(&p.0)).collect();
@@ -152,6 +184,16 @@ impl Moments {
                 deviation: map(graph, normal.deviation),
                 source: normal.source,
             }),
+        })
+    }
+
+    /// An entry of a patch has the law of the entry that it is.
+    fn unfolded_law(&mut self, graph: &mut Graph, windowed: Windowed) -> Option<Law> {
+        let Windowed { window, arg, .. } = windowed;
+        self.leave_out_padding(graph, &window);
+        self.mapped(graph, arg, &|graph, value| {
+            let varies = graph.axes_of(value).contains(&window.axis);
+            if varies { graph.unfold(value, window.clone()) } else { value }
         })
     }
 
@@ -265,6 +307,10 @@ impl Moments {
 
     /// E expr, over the axes without the batch.
     fn expectation(&mut self, graph: &mut Graph, expr: Expr) -> Option<Expr> {
+        if let Some((share, rest)) = self.choices_at_expectation(graph, expr) {
+            let rest = self.expectation(graph, rest)?;
+            return Some(graph.mul(&[share, rest]));
+        }
         if let Some((shares, rest)) = self.shares_at_expectation(graph, expr) {
             let rest = self.expectation(graph, rest)?;
             return Some(graph.mul(&[shares, rest]));
@@ -291,6 +337,26 @@ impl Moments {
                 Some(self.quadrature(graph, expr))
             }
         }
+    }
+
+    /// Choices of the largest, each taken as one over the number of candidates; and the rest of the product.
+    fn choices_at_expectation(&mut self, graph: &mut Graph, expr: Expr) -> Option<(Expr, Expr)> {
+        let factors = match graph.node(expr) {
+            Node::Mul(factors) => factors.clone(),
+            _ => vec![expr],
+        };
+        let candidates = |&factor: &Expr| match graph.node(factor) {
+            Node::ArgMax(over, _) => Some(graph.axes.size(over) as f64),
+            _ => None,
+        };
+        let (chosen, rest): (Vec<Expr>, Vec<Expr>) =
+            factors.into_iter().partition(|factor| candidates(factor).is_some());
+        if chosen.is_empty() {
+            return None;
+        }
+        let share: f64 = chosen.iter().filter_map(candidates).map(|count| 1.0 / count).product();
+        self.assume("each entry of a window is equally often the largest, whatever the slopes");
+        Some((graph.number(share), graph.mul(&rest)))
     }
 
     /// Shares of a sum, e/Σ_S e, taken as 1/|S|; and the rest of the product.
@@ -495,6 +561,33 @@ impl Moments {
         if !self.assumptions.iter().any(|known| known == text) {
             self.assumptions.push(text.into());
         }
+    }
+}
+
+/// A window onto a variable that no other factor has, and that variable.
+fn lonely_window(graph: &Graph, network: &Term) -> Option<(usize, Var)> {
+    network.factors.iter().enumerate().find_map(|(place, factor)| {
+        let Node::Window(window) = graph.node(factor.expr) else { return None };
+        let var = index_of(&factor.at, window.axis)?;
+        let elsewhere = network.factors.iter().filter(|other| other.has(var)).count() > 1
+            || network.reshapes.iter().any(|(from, to)| from.contains(&var) || to.contains(&var));
+        (!elsewhere).then_some((place, var))
+    })
+}
+
+/// Whether the value is a product with a choice of the largest among its factors.
+fn has_choice(graph: &Graph, expr: Expr) -> bool {
+    let is_choice = |expr: &Expr| matches!(graph.node(*expr), Node::ArgMax(..));
+    match graph.node(expr) {
+        Node::Mul(factors) => factors.iter().any(is_choice),
+        _ => is_choice(&expr),
+    }
+}
+
+fn contracted_axes(node: &Node) -> Vec<Axis> {
+    match node {
+        Node::Contract { over, .. } => over.clone(),
+        _ => vec![],
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::symbols::{class_axis, declare, is_amended};
 use super::{BlockExprs, BlockParam, Plan, Routine, Symbols, Write, factors};
 use crate::axes::BATCH;
-use crate::intrinsics::{And, Eq, Ge, Gt, Lt, Where};
+use crate::intrinsics::{And, Eq, Ge, Gt, Lt, Max, Where};
 use crate::ir::{
     Block, HyperId, Leaf, Network, NodeId, Op, ParamId, ScaleOptions, State, StateId, Training, Type,
 };
@@ -25,13 +25,13 @@ pub fn derive(network: &Network) -> Plan {
     let init = builder.init();
     let mut scope = builder.scope(true);
     let blocks = builder.blocks(&mut scope);
-    let train = builder.train(&mut scope, &blocks);
+    let step = builder.step(&mut scope, &blocks);
     let eval = builder.eval();
-    let routines = [Some(init), Some(train), Some(eval), builder.schedule()];
+    let last = [Some(eval), builder.schedule()].into_iter().flatten();
     Plan {
         graph: builder.graph,
         symbols: builder.symbols,
-        routines: routines.into_iter().flatten().collect(),
+        routines: std::iter::once(init).chain(step).chain(last).collect(),
         blocks,
     }
 }
@@ -232,16 +232,57 @@ impl<'a> Builder<'a> {
         BlockParam { id, name: param.short.clone(), role: param.role.clone(), value, gradient }
     }
 
-    fn train(&mut self, scope: &mut Scope, blocks: &[BlockExprs]) -> Routine {
-        let mut writes = self.reports(scope, blocks);
-        writes.extend(self.running(scope));
-        if let Some(training) = &self.network.training {
-            if let Some(options) = training.scale {
-                writes.extend(self.scale(scope, blocks, options));
-            }
-            writes.extend(self.updates(scope, blocks, training));
+    /// One update from one batch: `train`; or from several: `train` for each of them, then `update`.
+    fn step(&mut self, scope: &mut Scope, blocks: &[BlockExprs]) -> Vec<Routine> {
+        let mut train = Routine { name: "train", writes: self.reports(scope, blocks) };
+        train.writes.extend(self.running(scope));
+        let Some(training) = &self.network.training else { return vec![train] };
+        if let Some(options) = training.scale {
+            train.writes.extend(self.scale(scope, blocks, options));
         }
-        Routine { name: "train", writes }
+        let gradients = blocks.iter().flat_map(|block| &block.params).map(|param| (param.id, param.gradient));
+        let gradients: Vec<(ParamId, Expr)> = gradients.collect();
+        if self.symbols.gradients.is_empty() {
+            train.writes.extend(self.updates(scope, gradients, training));
+            return vec![train];
+        }
+        train.writes.extend(self.accumulated(&gradients, training.settings.accumulate));
+        vec![train, self.update(training)]
+    }
+
+    /// Sums g/k over k batches: in the end the gradient of their mean loss.
+    fn accumulated(&mut self, gradients: &[(ParamId, Expr)], batches: u32) -> Vec<Write> {
+        let share = self.graph.number(1.0 / f64::from(batches));
+        let add = |&(id, gradient): &(ParamId, Expr)| {
+            self.tag(self.network.param(id).block.index(), Pass::Backward);
+            let symbol = self.symbols.gradients[id.index()];
+            let (before, part) = (self.graph.symbol(symbol), self.graph.mul(&[share, gradient]));
+            let value = self.graph.add(&[before, part]);
+            self.fill(symbol, value)
+        };
+        gradients.iter().map(add).collect()
+    }
+
+    /// The update from the accumulated gradients, which begin anew. Scale factors are those of the last batch.
+    fn update(&mut self, training: &Training) -> Routine {
+        let mut scope = self.scope(true);
+        for (index, param) in self.network.params.iter().enumerate() {
+            let Some(m_w) = self.symbols.m_w[index] else { continue };
+            let id = ParamId(index as u32);
+            let (m, m_w) = (self.graph.symbol(self.symbols.m[param.block.index()]), self.graph.symbol(m_w));
+            let guarded = self.guard(m_w);
+            scope.leaves.extend([(Leaf::ScaleM(id), m), (Leaf::ScaleW(id), guarded)]);
+        }
+        let symbols = self.symbols.gradients.clone();
+        let gradients = symbols
+            .iter()
+            .enumerate()
+            .map(|(index, &symbol)| (ParamId(index as u32), self.graph.symbol(symbol)))
+            .collect();
+        let mut writes = self.updates(&mut scope, gradients, training);
+        let zero = self.graph.number(0.0);
+        writes.extend(symbols.iter().map(|&symbol| self.fill(symbol, zero)));
+        Routine { name: "update", writes }
     }
 
     /// The batch's mean loss and accuracy.
@@ -332,9 +373,17 @@ impl<'a> Builder<'a> {
         self.graph.apply(&Where, &[fits, factor, one])
     }
 
-    fn updates(&mut self, scope: &mut Scope, blocks: &[BlockExprs], training: &Training) -> Vec<Write> {
-        let gradients = blocks.iter().flat_map(|block| &block.params);
-        scope.leaves.extend(gradients.map(|param| (Leaf::Gradient(param.id), param.gradient)));
+    fn updates(
+        &mut self,
+        scope: &mut Scope,
+        gradients: Vec<(ParamId, Expr)>,
+        training: &Training,
+    ) -> Vec<Write> {
+        let gradients = match training.clip {
+            Some(bound) => self.clipped(gradients, bound),
+            None => gradients,
+        };
+        scope.leaves.extend(gradients.into_iter().map(|(id, gradient)| (Leaf::Gradient(id), gradient)));
         let mut writes = Vec::new();
         for update in &training.updates {
             self.tag(self.network.param(update.param).block.index(), Pass::Update);
@@ -346,6 +395,27 @@ impl<'a> Builder<'a> {
             }
         }
         writes
+    }
+
+    /// g·min(1, c/‖g‖) with the norm over all parameters together (Pascanu, Mikolov and Bengio, "On the difficulty of
+    /// training recurrent neural networks", 2013), written c/max(‖g‖, c) so that nothing is divided by zero.
+    fn clipped(&mut self, gradients: Vec<(ParamId, Expr)>, bound: HyperId) -> Vec<(ParamId, Expr)> {
+        let squares: Vec<Expr> = gradients.iter().map(|&(id, gradient)| self.square(id, gradient)).collect();
+        let bound = self.graph.symbol(self.symbols.hypers[bound.index()]);
+        let sum = self.graph.add(&squares);
+        let norm = self.graph.sqrt(sum);
+        let largest = self.graph.apply(&Max, &[norm, bound]);
+        let factor = self.graph.div(bound, largest);
+        gradients.into_iter().map(|(id, gradient)| (id, self.graph.mul(&[factor, gradient]))).collect()
+    }
+
+    /// Sum of the squares of a parameter's gradient.
+    fn square(&mut self, id: ParamId, gradient: Expr) -> Expr {
+        let param = self.network.param(id);
+        self.tag(param.block.index(), Pass::Update);
+        let gradient = self.graph.spread(gradient, &param.axes);
+        let square = self.graph.square(gradient);
+        self.graph.sum(&param.axes, square)
     }
 
     /// Per-sample results with running statistics.

@@ -34,6 +34,7 @@ rules! {
     EXPECTATION = "expectation", "mean_j f(zⱼ) → E f(z): data are replaced by their expectations";
     HELD = "statistics held", "tr of diag(1/√Var) W is that of W over Var where Var is one constant";
     WHITE = "white input", "Var(wᵢᵀ z) = ‖wᵢ‖² where z has covariance I";
+    ONE_POSITION = "one position", "‖W ⊗ I‖² = |I| ‖W‖²: a map applied at every position, counted once";
     EQUAL_ROWS = "equal rows", "‖wᵢ‖² = mean_i ‖wᵢ‖² where all rows have one norm";
 }
 

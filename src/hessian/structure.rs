@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::facts::power_of;
 use super::jacobian::hessian;
-use super::local::{Derived, PaperForm, Span, loss_curvature};
+use super::local::{Derived, PaperFormulas, Span, loss_curvature};
 use super::moments::GUARD;
 use super::{BlockExprs, BlockParam};
 use crate::axes::{Axis, BATCH};
@@ -48,7 +48,7 @@ pub fn notes(
     graph: &mut Graph,
     block: &BlockExprs,
     derived: &[Option<&Derived>],
-    paper: Option<&PaperForm>,
+    paper: Option<&PaperFormulas>,
 ) -> Vec<Note> {
     let mut finder = Finder::new(graph, block);
     let mut notes = finder.ranks(derived);
@@ -241,9 +241,8 @@ impl<'g, 'b> Finder<'g, 'b> {
                 (false, true) => row(&derived.wrt),
                 _ => Formula::call("vec", vec![name.clone()]),
             };
-            let index = if rows { vec!["i".to_string()] } else { vec![] };
             let matrix = match rows {
-                true => h(name.clone()).indexed(index),
+                true => h(Formula::List(vec![name.clone(), "i".into()])),
                 false => h(name.clone()),
             };
             let mut text: Vec<Span> = vec![zero(vec![matrix, vector]).into()];
@@ -292,7 +291,7 @@ impl<'g, 'b> Finder<'g, 'b> {
         )]
     }
 
-    fn claims(&self, derived: &[Option<&Derived>], paper: Option<&PaperForm>) -> Vec<Note> {
+    fn claims(&self, derived: &[Option<&Derived>], paper: Option<&PaperFormulas>) -> Vec<Note> {
         let mut notes = Vec::new();
         let weights: Vec<&BlockParam> =
             self.block.params.iter().filter(|param| param.role == super::factors::WEIGHT_ROLE).collect();
@@ -398,9 +397,13 @@ fn rebuilt(graph: &mut Graph, expr: Expr, known: &HashMap<Expr, Expr>) -> Expr {
         Node::Rename(arg, pairs) => graph.rename(new(&arg), &pairs),
         Node::Reshape { arg, from, to } => graph.reshape(new(&arg), &from, &to),
         Node::Spread(arg, along) => graph.spread(new(&arg), &along),
-        Node::Number(_) | Node::Symbol(_) | Node::Index(_) | Node::Random { .. } | Node::Orthonormal(_) => {
-            expr
-        }
+        Node::ArgMax(over, arg) => graph.arg_max(&over, new(&arg)),
+        Node::Number(_)
+        | Node::Symbol(_)
+        | Node::Index(_)
+        | Node::Window(_)
+        | Node::Random { .. }
+        | Node::Orthonormal(_) => expr,
     }
 }
 

@@ -42,6 +42,11 @@ pub(super) fn declare(network: &Network, graph: &mut Graph) -> Symbols {
         sample_loss: make.float("sample.loss", "l", &[BATCH]),
         sample_hit: classes.map(|_| make.float("sample.hit", "hit", &[BATCH])),
         output: make.float("output", "z_B", output),
+        gradients: if training.is_some_and(|training| training.settings.accumulate > 1) {
+            network.params.iter().map(|p| make.float(&format!("gradient.{}", p.name), "g", &p.axes)).collect()
+        } else {
+            vec![]
+        },
         time: make.double("time", "t"),
         total_time: make.double("total_time", "T"),
         multiplier: make.double("multiplier", "multiplier"),

@@ -38,7 +38,10 @@ pub fn pairs(graph: &mut Graph, jacobian: &Operator, hessian: Option<&Operator>)
             }
         }
     }
-    let mut open = |network: Term| network.without_diagonals(graph, &delta);
+    let mut open = |mut network: Term| {
+        network.identify_by_windows(graph);
+        network.without_diagonals(graph, &delta)
+    };
     let separate =
         |pair: Pair| Pair { network: open(pair.network), decorrelated: pair.decorrelated.map(&mut open) };
     found.into_iter().map(separate).collect()

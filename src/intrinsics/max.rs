@@ -8,7 +8,7 @@ use crate::loops::build::ScalarBuilder;
 use crate::loops::{Binary, Reg};
 use crate::sym::{Expr, Function, Graph};
 
-pub(super) struct Max;
+pub(crate) struct Max;
 
 impl Elementwise for Max {
     const NAME: &'static str = "max";

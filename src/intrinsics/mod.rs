@@ -8,7 +8,10 @@
 mod abs;
 mod add;
 mod and;
+mod avg_pool;
+mod concat;
 mod contract;
+mod conv2d;
 mod cos;
 mod div;
 mod draw;
@@ -29,6 +32,7 @@ mod log_sum_exp;
 mod lt;
 mod max;
 mod max_over;
+mod max_pool;
 mod mean;
 mod min;
 mod mul;
@@ -38,6 +42,9 @@ mod norm;
 mod not;
 mod or;
 mod orthonormal;
+mod pad;
+mod patches;
+mod pooling;
 pub mod pow;
 mod predicate;
 mod random;
@@ -47,6 +54,7 @@ mod rename_axes;
 mod scalar;
 mod select;
 mod sin;
+mod slice;
 mod sqrt;
 mod stop;
 mod sub;
@@ -66,7 +74,7 @@ use crate::loops::Reg;
 use crate::loops::build::ScalarBuilder;
 use crate::sym;
 
-pub(crate) use self::{and::And, eq::Eq, ge::Ge, gt::Gt, lt::Lt, select::Where};
+pub(crate) use self::{and::And, eq::Eq, ge::Ge, gt::Gt, lt::Lt, max::Max, select::Where};
 
 /// Everything about one intrinsic.
 pub trait Intrinsic: Sync {
@@ -228,7 +236,13 @@ pub static ALL: &[&dyn Intrinsic] = &[
     &stop::Stop,
     &contract::Contract,
     &gather::Gather,
+    &conv2d::Conv2d,
+    &max_pool::INTRINSIC,
+    &avg_pool::INTRINSIC,
     &flatten::Flatten,
+    &pad::Pad,
+    &slice::Slice,
+    &concat::Concat,
     &rename_axes::RenameAxes,
     &sum::INTRINSIC,
     &mean::INTRINSIC,

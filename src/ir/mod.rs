@@ -6,7 +6,10 @@
 
 pub mod evaluate;
 pub mod print;
+pub mod softmax;
 pub mod verify;
+
+use blk_runtime::data::augment::Augmentation;
 
 use crate::axes::{Axis, AxisTable};
 use crate::ids::ids;
@@ -180,6 +183,8 @@ pub struct Training {
     pub scale: Option<ScaleOptions>,
     /// The multiplier of `lr`, over no axes, reading [`Leaf::Time`] and [`Leaf::TotalTime`].
     pub schedule: Option<NodeId>,
+    /// The largest norm of the gradient over all parameters; the updates see it scaled down to that.
+    pub clip: Option<HyperId>,
     pub settings: Settings,
 }
 
@@ -252,6 +257,16 @@ pub struct Settings {
     pub precision: String,
     /// Normalize bytes per channel; `normalize = none` switches it off.
     pub normalize: bool,
+    /// Changes of training images, one after the other.
+    pub augment: Vec<Augmentation>,
+    /// Share of the training set that is held back.
+    pub validation: Option<f64>,
+    /// Epochs without a smaller validation loss after which training ends.
+    pub patience: Option<u32>,
+    /// Batches whose mean gradient makes one update.
+    pub accumulate: u32,
+    /// Steps between two saves within an epoch.
+    pub checkpoint: Option<u64>,
 }
 
 impl Network {

@@ -2,7 +2,7 @@
 //! for generated code: the same operations in the same types; only the order of summation differs.
 
 use super::{
-    Accumulate, Affine, Binary, BufferId, Combine, Elem, Gemm, Group, Inst, Nest, Program, Range, Reg,
+    Accumulate, Affine, Binary, BufferId, Combine, Elem, Gemm, Group, Inst, Nest, Outer, Program, Range, Reg,
     Scalars, Stmt, Ty, Unary,
 };
 
@@ -76,21 +76,31 @@ impl Machine<'_> {
     }
 
     fn gemm(&mut self, gemm: &Gemm, task: usize, chunk: &Span) {
-        let [m, n, k] = [gemm.m, gemm.n, gemm.k].map(|range| span(range, chunk));
-        for row in m {
-            for col in n.clone() {
-                let mut sum = 0f32;
-                for (a_offset, b_offset) in &gemm.terms {
-                    for depth in k.clone() {
-                        let a = a_offset + row * gemm.a.strides.0 + depth * gemm.a.strides.1;
-                        let b = b_offset + depth * gemm.b.strides.0 + col * gemm.b.strides.1;
-                        sum = self.f32(gemm.a.buffer, a).mul_add(self.f32(gemm.b.buffer, b), sum);
-                    }
-                }
-                let accumulated = [Value::F32(sum)];
-                self.scalars(&gemm.epilogue, &Point { loops: &[row, col], task, accumulated: &accumulated });
+        let ranges = gemm.outer.iter().map(|outer| outer.range).chain([gemm.m, gemm.n]);
+        let spans: Vec<Span> = ranges.map(|range| span(range, chunk)).collect();
+        for_each(&spans, &mut Vec::new(), &mut |at| {
+            let (outer, entry) = at.split_at(gemm.outer.len());
+            let accumulated = [Value::F32(self.entry(gemm, outer, (entry[0], entry[1]), chunk))];
+            let loops = [entry, outer].concat();
+            self.scalars(&gemm.epilogue, &Point { loops: &loops, task, accumulated: &accumulated });
+        });
+    }
+
+    fn entry(&self, gemm: &Gemm, outer: &[usize], (row, col): (usize, usize), chunk: &Span) -> f32 {
+        let at = |strides: fn(&Outer) -> usize| -> usize {
+            gemm.outer.iter().zip(outer).map(|(outer, position)| strides(outer) * position).sum()
+        };
+        let a_start = at(|outer| outer.strides.0) + row * gemm.a.strides.0;
+        let b_start = at(|outer| outer.strides.1) + col * gemm.b.strides.1;
+        let mut sum = 0f32;
+        for (a_offset, b_offset) in &gemm.terms {
+            for depth in span(gemm.k, chunk) {
+                let a = self.f32(gemm.a.buffer, a_start + a_offset + depth * gemm.a.strides.1);
+                let b = self.f32(gemm.b.buffer, b_start + b_offset + depth * gemm.b.strides.0);
+                sum = a.mul_add(b, sum);
             }
         }
+        sum
     }
 
     /// Gram–Schmidt, each vector twice ("twice is enough"), with dot products in f64.

@@ -15,7 +15,7 @@ use crate::ids::ids;
 
 ids! {
     BufferId "@"
-    /// A loop of a nest, outermost first. In a GEMM's epilogue 0 is the row and 1 the column.
+    /// A loop of a nest, outermost first. In a GEMM's epilogue 0 is the row, 1 the column, and then come its outer loops.
     LoopVar "i"
     /// The result of an instruction: its index in the program.
     Reg "%"
@@ -150,9 +150,12 @@ pub enum Combine {
 
 /// C[m, n] = Σ_k A[m, k] · B[k, n], f32, with an epilogue on each finished entry: [`Inst::Acc`]`(0)` is the entry,
 /// [`LoopVar`]`(0)` its row and `(1)` its column; the stores of the epilogue are the only effect.
-/// The sum runs over `terms` too (batch-reduce): each adds its offsets to the operands.
+/// The sum runs over `terms` too (batch-reduce): each adds its offsets to the operands. With `outer` loops there is one
+/// such product for each of their positions; in the epilogue they are loops 2, 3, ….
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gemm {
+    /// Outermost first.
+    pub outer: Vec<Outer>,
     pub m: Range,
     pub n: Range,
     pub k: Range,
@@ -162,6 +165,14 @@ pub struct Gemm {
     /// Offsets in entries of (A, B), one per term; at least one.
     pub terms: Vec<(usize, usize)>,
     pub epilogue: Scalars,
+}
+
+/// A loop around a matrix product.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Outer {
+    pub range: Range,
+    /// Strides of A and of B along it, in entries.
+    pub strides: (usize, usize),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

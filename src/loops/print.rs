@@ -63,7 +63,11 @@ fn print_nest(f: &mut fmt::Formatter, nest: &Nest) -> fmt::Result {
 }
 
 fn print_gemm(f: &mut fmt::Formatter, gemm: &Gemm) -> fmt::Result {
-    write!(f, "      gemm m<{} n<{} k<{}", gemm.m, gemm.n, gemm.k)?;
+    write!(f, "      gemm")?;
+    for outer in &gemm.outer {
+        write!(f, " for<{}{:?}", outer.range, outer.strides)?;
+    }
+    write!(f, " m<{} n<{} k<{}", gemm.m, gemm.n, gemm.k)?;
     write!(f, " A {}{:?} B {}{:?}", gemm.a.buffer, gemm.a.strides, gemm.b.buffer, gemm.b.strides)?;
     writeln!(f, " terms {:?}", gemm.terms)?;
     print_scalars(f, &gemm.epilogue, "        ")

@@ -93,19 +93,26 @@ impl Checker<'_> {
     }
 
     fn gemm(&mut self, gemm: &Gemm) {
-        let ranges = [gemm.m, gemm.n, gemm.k];
+        let mut ranges = vec![gemm.m, gemm.n, gemm.k];
+        ranges.extend(gemm.outer.iter().map(|outer| outer.range));
         self.require(!ranges.contains(&Range::Full(0)), || "an empty contraction".into());
         self.require(!gemm.terms.is_empty(), || "a GEMM without terms".into());
+        let outer_a: usize = gemm.outer.iter().map(|o| self.last(o.range) as usize * o.strides.0).sum();
+        let outer_b: usize = gemm.outer.iter().map(|o| self.last(o.range) as usize * o.strides.1).sum();
         for &(a, b) in &gemm.terms {
-            self.operand(gemm.a, a, [gemm.m, gemm.k]);
-            self.operand(gemm.b, b, [gemm.k, gemm.n]);
+            self.operand(gemm.a, (a, outer_a), [gemm.m, gemm.k]);
+            self.operand(gemm.b, (b, outer_b), [gemm.k, gemm.n]);
         }
-        self.scalars(&gemm.epilogue, &[gemm.m, gemm.n], &[Ty::F32]);
+        let mut loops = vec![gemm.m, gemm.n];
+        loops.extend(gemm.outer.iter().map(|outer| outer.range));
+        self.scalars(&gemm.epilogue, &loops, &[Ty::F32]);
     }
 
-    fn operand(&mut self, operand: Operand, offset: usize, ranges: [Range; 2]) {
+    /// `offset` and how far the outer loops reach beyond it.
+    fn operand(&mut self, operand: Operand, (offset, outer): (usize, usize), ranges: [Range; 2]) {
         let [rows, cols] = ranges.map(|range| self.last(range));
-        let last = offset as i64 + rows * operand.strides.0 as i64 + cols * operand.strides.1 as i64;
+        let last =
+            (offset + outer) as i64 + rows * operand.strides.0 as i64 + cols * operand.strides.1 as i64;
         let elem = self.program.buffers.get(operand.buffer.index()).map(|buffer| buffer.elem);
         self.require(elem == Some(super::Elem::F32), || format!("{} is not f32", operand.buffer));
         self.interval(operand.buffer, (offset as i64, last), &"gemm operand");

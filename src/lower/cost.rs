@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use super::view::{Layouts, view};
+use super::layout::Layouts;
+use super::view::view;
 use crate::intrinsics;
 use crate::loops::build::ScalarBuilder;
 use crate::loops::{Binary, Reg, Ty};

@@ -10,7 +10,8 @@ use crate::axes::Axis;
 use crate::intrinsics::{self, pow};
 use crate::loops::build::ScalarBuilder;
 use crate::loops::{Affine, Binary, Buffer, Elem, LoopVar, Reg, Scalars, Ty, Unary};
-use crate::sym::{Expr, Node};
+use crate::sym::window::Windowed;
+use crate::sym::{Expr, Node, Window};
 
 /// The loop that runs along each axis, by the name that the expression at hand gives the axis.
 pub(super) type Env = Vec<(Axis, LoopVar)>;
@@ -65,7 +66,8 @@ impl<'a> Emitter<'a> {
         }
         let graph = self.stages.graph;
         let stored = self.stages.layouts.contains_key(&expr)
-            || matches!(graph.node(expr), Node::Symbol(_) | Node::Reshape { .. });
+            || matches!(graph.node(expr), Node::Symbol(_) | Node::Reshape { .. })
+            || Windowed::of(graph, graph.node(expr)).is_some();
         let value = if stored { self.load(expr, env)? } else { self.compute(expr, env)? };
         self.known.insert(key, value);
         Ok(value)
@@ -132,15 +134,30 @@ impl<'a> Emitter<'a> {
                 let counters = counters.collect::<Result<Vec<Reg>, String>>()?;
                 Ok(random::uniform(&mut self.builder, *stream, &counters, position))
             }
-            Node::Reduce(..) | Node::Contract { .. } => Err("a reduction was not given its own loops".into()),
+            Node::Window(window) => self.fits(window, env),
+            Node::Reduce(..) | Node::Contract { .. } | Node::ArgMax(..) => {
+                Err("a reduction was not given its own loops".into())
+            }
         }
     }
 
+    /// Whether the positions fit together in the window, as 1 or 0.
+    fn fits(&mut self, window: &Window, env: &Env) -> Result<Reg, String> {
+        let mut position = self.builder.int(window.offset as i32);
+        for &(axis, step) in &window.by {
+            let (at, step) = (self.builder.position(loop_along(env, axis)?), self.builder.int(step as i32));
+            let by = self.builder.mul(at, step);
+            position = self.builder.add(position, by);
+        }
+        let own = self.builder.position(loop_along(env, window.axis)?);
+        let fits = self.builder.binary(Binary::Eq, own, position);
+        Ok(self.as_float(fits))
+    }
+
     fn load_view(&mut self, view: &View, env: &Env) -> Result<Reg, String> {
-        let strides: Vec<(Axis, usize)> = view.dims.iter().map(|dim| (dim.axis, dim.stride)).collect();
         let buffer = self.stages.buffer(view.source)?;
         let elem = self.buffers[buffer.index()].elem;
-        let index = address(&strides, env)?;
+        let index = address(view.base, &view.strides(), env)?;
         Ok(self.builder.load(buffer, elem, index))
     }
 
@@ -262,7 +279,8 @@ impl<'a> Emitter<'a> {
             Elem::F64 => self.builder.convert(value, Ty::F64),
             Elem::I32 => value,
         };
-        let index = address(&row_major(&stage.axes, &self.stages.graph.axes), env)?;
+        let table = &self.stages.graph.axes;
+        let index = address(stage.layout.base(table), &stage.layout.strides(table), env)?;
         let buffer = stage.buffer.ok_or("a stored value without a buffer")?;
         self.builder.store(buffer, index, value);
         Ok(())
@@ -274,17 +292,17 @@ fn loop_along(env: &Env, axis: Axis) -> Result<LoopVar, String> {
     found.map(|entry| entry.1).ok_or_else(|| format!("no loop runs along axis {axis}"))
 }
 
-/// The address of an entry, from the strides along its axes.
-fn address(strides: &[(Axis, usize)], env: &Env) -> Result<Affine, String> {
+/// The address of an entry, from that of the first one and the strides along its axes.
+fn address(base: i64, strides: &[(Axis, i64)], env: &Env) -> Result<Affine, String> {
     let mut terms: Vec<(LoopVar, i64)> = Vec::new();
     for &(axis, stride) in strides {
         let along = loop_along(env, axis)?;
         match terms.iter_mut().find(|term| term.0 == along) {
-            Some(term) => term.1 += stride as i64,
-            None => terms.push((along, stride as i64)),
+            Some(term) => term.1 += stride,
+            None => terms.push((along, stride)),
         }
     }
     terms.retain(|term| term.1 != 0);
     terms.sort_by_key(|term| term.0);
-    Ok(Affine { base: 0, terms, task: 0 })
+    Ok(Affine { base, terms, task: 0 })
 }

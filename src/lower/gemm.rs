@@ -1,99 +1,150 @@
 //! Contractions as matrix products: which axes are rows, columns and summed, and the statement itself.
 
-use super::view::{Layouts, View, view};
-use crate::axes::Axis;
-use crate::loops::{BufferId, Gemm, Operand, Range, Scalars};
+use super::layout::{Layout, Layouts};
+use super::view::{View, view};
+use crate::axes::{Axis, AxisTable};
+use crate::loops::{BufferId, Gemm, Operand, Outer, Range, Scalars};
 use crate::sym::{Expr, Graph};
 
-/// Smaller sides than these do not fill a register block: a loop nest is as good.
+/// Smaller sides than these do not fill a register block: a loop nest is as good. Of whole vectors of columns even one
+/// row is.
 const FEWEST_ROWS: usize = 4;
 const FEWEST_COLUMNS: usize = 4;
+const WIDE: usize = 16;
 const SHORTEST_SUM: usize = 4;
 /// Below so many multiplications packing does not pay.
 const FEWEST_PRODUCTS: usize = 1 << 11;
 /// A sum over several axes that do not lie in one piece becomes at most so many shorter ones.
-const MOST_TERMS: usize = 256;
+const MOST_TERMS: usize = 1 << 10;
 
-/// The axes of a matrix product: which operand is A (over m and k) and which B (over k and n).
-#[derive(Clone, Debug)]
-pub(super) struct Roles {
-    a: Expr,
-    b: Expr,
-    m: Vec<Axis>,
-    n: Vec<Axis>,
-    k: Vec<Axis>,
-}
-
-/// A matrix product whose operands lie as the kernel wants them.
+/// A matrix product, or one for every position of some outer axes, whose operands lie as the kernel wants them.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
     pub a: Expr,
     pub b: Expr,
-    /// Row and column axes, in the order of the result's buffer.
+    /// Axes that count as rows and as columns, outermost first, in A and B and in the result.
     pub m: Vec<Axis>,
     pub n: Vec<Axis>,
+    /// Axes with a product for each position, and their strides in A and B.
+    pub outer: Vec<(Axis, (usize, usize))>,
     k: usize,
     /// Strides of A along (m, k), of B along (k, n), in entries.
     strides: [(usize, usize); 2],
     terms: Vec<(usize, usize)>,
 }
 
-/// The roles of the axes if the contraction is a matrix product worth a kernel; `layout` is the result's.
-pub(super) fn roles(graph: &Graph, left: Expr, right: Expr, over: &[Axis], layout: &[Axis]) -> Option<Roles> {
-    let own = |one: Expr, other: Expr| -> Vec<Axis> {
-        let side = |axis: &&Axis| graph.axes_of(one).contains(axis) && !graph.axes_of(other).contains(axis);
-        layout.iter().filter(side).copied().collect()
-    };
-    let (rows, columns) = (own(left, right), own(right, left));
-    let (a, b, m, n) = if columns.contains(layout.last()?) {
-        (left, right, rows, columns)
-    } else {
-        (right, left, columns, rows)
-    };
-    let in_order = m.iter().chain(&n).eq(layout);
-    let summed = |axis: &Axis| graph.axes_of(left).contains(axis) && graph.axes_of(right).contains(axis);
-    let (rows, columns, length) = (graph.axes.size(&m), graph.axes.size(&n), graph.axes.size(over));
-    let large = rows >= FEWEST_ROWS && columns >= FEWEST_COLUMNS && length >= SHORTEST_SUM;
-    let worth = large && rows.saturating_mul(columns).saturating_mul(length) >= FEWEST_PRODUCTS;
-    (in_order && worth && over.iter().all(summed)).then(|| Roles { a, b, m, n, k: over.to_vec() })
+/// Whether the contraction may become a matrix product: both sides have every summed axis and one that the other lacks.
+pub(super) fn is_product(graph: &Graph, left: Expr, right: Expr, over: &[Axis]) -> bool {
+    let has = |side: Expr, axis: &Axis| graph.axes_of(side).contains(axis);
+    let own = |one: Expr, other: Expr| graph.axes_of(one).iter().any(|axis| !has(other, axis));
+    let sides = own(left, right) && own(right, left);
+    sides && over.iter().all(|axis| has(left, axis) && has(right, axis))
 }
 
-/// The product with the operands as they lie in memory; `None` where they lie too scattered.
-pub(super) fn shape(graph: &Graph, layouts: &Layouts, roles: Roles) -> Option<Shape> {
-    let Roles { a, b, m, n, mut k } = roles;
-    let (view_a, view_b) = (view(graph, layouts, a)?, view(graph, layouts, b)?);
-    let rows = view_a.collapsed(&m, &graph.axes)?;
-    let columns = view_b.collapsed(&n, &graph.axes)?;
-    k.sort_by_key(|&axis| std::cmp::Reverse(view_a.stride(axis)));
-    let together = |from: usize| {
-        Some((view_a.collapsed(&k[from..], &graph.axes)?, view_b.collapsed(&k[from..], &graph.axes)?))
+/// The contraction as a matrix product, `layout` the result's; `None` where the operands lie too scattered or a kernel
+/// does not pay.
+pub(super) fn shape(
+    graph: &Graph,
+    layouts: &Layouts,
+    (left, right): (Expr, Expr),
+    over: &[Axis],
+    layout: &Layout,
+) -> Option<Shape> {
+    let shapes = [(left, right), (right, left)].map(|sides| oriented(graph, layouts, sides, over, layout));
+    let table = &graph.axes;
+    // Columns should fill vectors, and lie in a row in the result.
+    let worth = |shape: &Shape| {
+        let column = shape.n.last().map_or(0, |&axis| stride(layout, axis, table));
+        (table.size(&shape.n) >= WIDE / 2, std::cmp::Reverse(column))
     };
+    shapes.into_iter().flatten().filter(|shape| pays(shape, table)).max_by_key(worth)
+}
+
+fn pays(shape: &Shape, table: &AxisTable) -> bool {
+    let (rows, columns) = (table.size(&shape.m), table.size(&shape.n));
+    let length = shape.k * shape.terms.len();
+    let filled = columns >= FEWEST_COLUMNS && (rows >= FEWEST_ROWS || columns >= WIDE);
+    let products = shape.outer.iter().map(|outer| table.extent(outer.0)).product::<usize>();
+    let products = [rows, columns, length].iter().fold(products, |all, &one| all.saturating_mul(one));
+    filled && length >= SHORTEST_SUM && products >= FEWEST_PRODUCTS
+}
+
+fn oriented(
+    graph: &Graph,
+    layouts: &Layouts,
+    (a, b): (Expr, Expr),
+    over: &[Axis],
+    layout: &Layout,
+) -> Option<Shape> {
+    let table = &graph.axes;
+    let (view_a, view_b) = (view(graph, layouts, a)?, view(graph, layouts, b)?);
+    let own = |one: Expr, other: Expr| -> Vec<Axis> {
+        let side = |axis: &&Axis| graph.axes_of(one).contains(axis) && !graph.axes_of(other).contains(axis);
+        layout.axes.iter().filter(side).copied().collect()
+    };
+    let m = core(&own(a, b), &view_a, layout, table)?;
+    let n = core(&own(b, a), &view_b, layout, table)?;
+    let outer = layout.axes.iter().filter(|axis| !m.contains(axis) && !n.contains(axis));
+    let outer = outer
+        .map(|&axis| Some((axis, pair(view_a.stride(axis), view_b.stride(axis))?)))
+        .collect::<Option<Vec<_>>>()?;
+    let mut k = over.to_vec();
+    k.sort_by_key(|&axis| std::cmp::Reverse(view_a.stride(axis).abs()));
+    let together =
+        |from: usize| pair(view_a.collapsed(&k[from..], table)?, view_b.collapsed(&k[from..], table)?);
     let from = (0..k.len()).find(|&from| together(from).is_some())?;
     let (along_a, along_b) = together(from)?;
-    let terms = terms(graph, &view_a, &view_b, &k[..from])?;
-    let length = graph.axes.size(&k[from..]);
-    Some(Shape { a, b, m, n, k: length, strides: [(rows, along_a), (along_b, columns)], terms })
+    let terms = terms(table, &view_a, &view_b, &k[..from])?;
+    let (rows, columns) = pair(view_a.stride(*m.last()?), view_b.stride(*n.last()?))?;
+    let length = table.size(&k[from..]);
+    Some(Shape { a, b, m, n, outer, k: length, strides: [(rows, along_a), (along_b, columns)], terms })
+}
+
+fn pair(a: i64, b: i64) -> Option<(usize, usize)> {
+    Some((usize::try_from(a).ok()?, usize::try_from(b).ok()?))
+}
+
+fn stride(layout: &Layout, axis: Axis, table: &AxisTable) -> i64 {
+    layout.strides(table).iter().find(|entry| entry.0 == axis).map_or(0, |entry| entry.1)
+}
+
+/// Of one side's axes those that can be walked as one, in the operand and in the result: the one whose entries are
+/// nearest in the operand, and what lies around it in both.
+fn core(axes: &[Axis], view: &View, layout: &Layout, table: &AxisTable) -> Option<Vec<Axis>> {
+    let nearest = |&axis: &Axis| (table.extent(axis) == 1, view.stride(axis));
+    let inner = axes.iter().copied().rev().filter(|&axis| view.stride(axis) > 0).min_by_key(nearest)?;
+    let mut core = vec![inner];
+    loop {
+        let size = table.size(&core) as i64;
+        let around = |&axis: &Axis| {
+            !core.contains(&axis)
+                && view.stride(axis) == size * view.stride(inner)
+                && stride(layout, axis, table) == size * stride(layout, inner, table)
+        };
+        let Some(axis) = axes.iter().copied().find(around) else { return Some(core) };
+        core.insert(0, axis);
+    }
 }
 
 /// One offset pair for each position of the axes that are summed term by term.
-fn terms(graph: &Graph, a: &View, b: &View, axes: &[Axis]) -> Option<Vec<(usize, usize)>> {
-    let mut terms = vec![(0, 0)];
+fn terms(table: &AxisTable, a: &View, b: &View, axes: &[Axis]) -> Option<Vec<(usize, usize)>> {
+    let mut terms = vec![(a.base, b.base)];
     for &axis in axes {
-        let extent = graph.axes.extent(axis);
+        let extent = table.extent(axis);
         if terms.len() * extent > MOST_TERMS {
             return None;
         }
-        let step = |&(at_a, at_b): &(usize, usize)| {
-            let (along_a, along_b) = (a.stride(axis), b.stride(axis));
-            (0..extent).map(move |index| (at_a + index * along_a, at_b + index * along_b))
+        let (along_a, along_b) = (a.stride(axis), b.stride(axis));
+        let step = |&(at_a, at_b): &(i64, i64)| {
+            (0..extent as i64).map(move |index| (at_a + index * along_a, at_b + index * along_b))
         };
         terms = terms.iter().flat_map(step).collect();
     }
-    Some(terms)
+    terms.into_iter().map(|(a, b)| pair(a, b)).collect()
 }
 
 impl Shape {
-    /// The statement, with rows or columns cut into the group's chunks when `chunk` is their one axis.
+    /// The statement, with the axis `chunk` cut into the group's chunks: rows, columns, or an outer axis.
     pub fn statement(
         &self,
         graph: &Graph,
@@ -105,7 +156,9 @@ impl Shape {
             ([one], Some(cut)) if *one == cut => Range::Chunk,
             _ => Range::Full(graph.axes.size(axes)),
         };
+        let outer = |&(axis, strides): &(Axis, (usize, usize))| Outer { range: range(&[axis]), strides };
         Gemm {
+            outer: self.outer.iter().map(outer).collect(),
             m: range(&self.m),
             n: range(&self.n),
             k: Range::Full(self.k),
@@ -118,12 +171,14 @@ impl Shape {
 
     /// Axes along which the product may be cut into tasks.
     pub fn chunkable(&self) -> Vec<Axis> {
-        [&self.m, &self.n].into_iter().filter(|side| side.len() == 1).map(|side| side[0]).collect()
+        let sides = [&self.m, &self.n].into_iter().filter(|side| side.len() == 1).map(|side| side[0]);
+        sides.chain(self.outer.iter().map(|outer| outer.0)).collect()
     }
 
     /// Multiplications and additions.
     pub fn flops(&self, graph: &Graph) -> u64 {
-        let entries = graph.axes.size(&self.m) * graph.axes.size(&self.n);
+        let outer = self.outer.iter().map(|outer| graph.axes.extent(outer.0)).product::<usize>();
+        let entries = graph.axes.size(&self.m) * graph.axes.size(&self.n) * outer;
         2 * (entries * self.k * self.terms.len()) as u64
     }
 }

@@ -23,6 +23,9 @@ const FEWEST_TASKS: usize = 8;
 /// Chunks of long axes are multiples of a cache line of floats, those of shorter ones may be half of that.
 const CHUNK_UNIT: usize = 16;
 
+/// Rows or columns that a task of a large matrix product has at least: every task packs the other operand anew.
+const PRODUCT_CHUNK: usize = 32;
+
 /// Stages that run as one set of tasks.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
@@ -191,7 +194,7 @@ fn foresee(stages: &Stages, stage: StageId, axis: Option<Axis>, level: usize, re
 /// Joined work, lessened where there would be few tasks, or where a matrix product is cut into slivers.
 fn score(stages: &Stages, group: &Group) -> f64 {
     let Some(&(_, Some(_))) = group.stages.first() else { return group.work as f64 };
-    let chunk = chunk(group.extent) as f64;
+    let chunk = chunk(stages, group) as f64;
     let repacking = 8.0;
     let worth = |&(stage, _): &(StageId, Option<Axis>)| {
         let work = stages.list[stage].work as f64;
@@ -204,8 +207,13 @@ fn score(stages: &Stages, group: &Group) -> f64 {
     group.stages.iter().map(worth).sum::<f64>() * (tasks / 2.0).min(1.0)
 }
 
-/// Positions per task along an axis of `extent` positions; depends on nothing else, so that results do not either.
-pub(super) fn chunk(extent: usize) -> usize {
+/// Positions per task; depends on the program alone, so that results do not depend on threads.
+pub(super) fn chunk(stages: &Stages, group: &Group) -> usize {
+    let extent = group.extent;
     let even = extent.div_ceil(FEWEST_TASKS).next_multiple_of(CHUNK_UNIT);
-    even.clamp(CHUNK_UNIT, LARGEST_CHUNK).min(extent.max(1))
+    let large = |&(stage, _): &(StageId, Option<Axis>)| {
+        matches!(stages.list[stage].kind, Kind::Gemm(_)) && stages.list[stage].work > LARGE_PRODUCT
+    };
+    let least = if group.stages.iter().any(large) { PRODUCT_CHUNK } else { CHUNK_UNIT };
+    even.clamp(least, LARGEST_CHUNK).min(extent.max(1))
 }

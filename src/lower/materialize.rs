@@ -4,9 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use super::cost::Costs;
 use super::gemm::{self, Shape};
+use super::layout::{Layout, Layouts};
 use super::prepare::reachable;
-use super::view::{Layouts, Source, behind, view};
+use super::view::{Source, behind, view};
+use super::window::Windows;
 use crate::axes::Axis;
+use crate::sym::window::Windowed;
 use crate::sym::{Expr, Graph, Node, Storage, Symbol};
 
 /// A value used by several computations is kept when computing it takes at least this many operations per entry.
@@ -30,26 +33,28 @@ pub(super) fn choose(graph: &Graph, writes: &[(Symbol, Expr)]) -> Choice {
     let roots: Vec<Expr> = writes.iter().map(|write| write.1).collect();
     let order = reachable(graph, &roots);
     let doubles = doubles(graph, &order);
-    let mut choice = Choice { layouts: root_layouts(graph, writes), gemms: HashMap::new(), doubles };
+    let windows = Windows::of(graph, &order);
+    let layouts = root_layouts(graph, writes, &windows);
+    let mut choice = Choice { layouts, gemms: HashMap::new(), doubles };
     let preferred = preferred_layouts(graph, &choice.layouts);
     for &expr in &order {
-        keep_results(graph, &mut choice, &preferred, expr);
+        keep_results(graph, &mut choice, (&preferred, &windows), expr);
     }
     for &expr in &order {
-        keep_reshaped(graph, &mut choice, expr);
+        keep_reshaped(graph, &mut choice, &windows, expr);
     }
     for &expr in &order {
-        keep_operands(graph, &mut choice, expr);
+        keep_operands(graph, &mut choice, &windows, expr);
     }
     let parents = parents(graph, &order);
     keep_finished_products(graph, &mut choice, &parents);
-    share(graph, &mut choice, &order, &parents);
+    share(graph, &mut choice, &windows, &order, &parents);
     choice
 }
 
 /// Values that are assigned lie in the order of their symbol. A symbol's content that goes to another symbol is kept
 /// too where it is itself assigned anew.
-fn root_layouts(graph: &Graph, writes: &[(Symbol, Expr)]) -> Layouts {
+fn root_layouts(graph: &Graph, writes: &[(Symbol, Expr)], windows: &Windows) -> Layouts {
     let mut layouts = Layouts::new();
     for &(symbol, value) in writes {
         let leaf = match view(graph, &Layouts::new(), value).map(|view| view.source) {
@@ -57,8 +62,8 @@ fn root_layouts(graph: &Graph, writes: &[(Symbol, Expr)]) -> Layouts {
             _ => matches!(graph.node(value), Node::Number(_)),
         };
         let axes = &graph.symbol_info(symbol).axes;
-        if !leaf && same_set(axes, graph.axes_of(value)) {
-            layouts.entry(value).or_insert_with(|| axes.clone());
+        if !leaf && !windows.is_base(value) && same_set(axes, graph.axes_of(value)) {
+            layouts.entry(value).or_insert_with(|| Layout::plain(axes.clone()));
         }
     }
     layouts
@@ -78,7 +83,7 @@ fn preferred_layouts(graph: &Graph, roots: &Layouts) -> Layouts {
         let mut seen = HashSet::new();
         while let Some(expr) = open.pop() {
             if pointwise(graph, expr) {
-                let alike = |arg: &Expr| same_set(graph.axes_of(*arg), &roots[&root]);
+                let alike = |arg: &Expr| same_set(graph.axes_of(*arg), &roots[&root].axes);
                 open.extend(
                     graph.node(expr).args().into_iter().filter(alike).filter(|arg| seen.insert(*arg)),
                 );
@@ -94,37 +99,51 @@ pub(super) fn pointwise(graph: &Graph, expr: Expr) -> bool {
     matches!(graph.node(expr), Node::Add(_) | Node::Mul(_) | Node::Pow(..) | Node::Apply(..))
 }
 
-fn mark(graph: &Graph, layouts: &mut Layouts, expr: Expr) {
-    layouts.entry(expr).or_insert_with(|| graph.axes_of(expr).to_vec());
+fn mark(graph: &Graph, layouts: &mut Layouts, windows: &Windows, expr: Expr) {
+    layouts.entry(expr).or_insert_with(|| windows.layout(graph, expr));
 }
 
-/// What is finished only when its loops are.
-fn keep_results(graph: &Graph, choice: &mut Choice, preferred: &Layouts, expr: Expr) {
-    if matches!(graph.node(expr), Node::Contract { .. } | Node::Reduce(..) | Node::Orthonormal(_)) {
-        let layout = preferred.get(&expr).map_or_else(|| graph.axes_of(expr), Vec::as_slice);
-        choice.layouts.entry(expr).or_insert_with(|| layout.to_vec());
+/// What is finished only when its loops are, and what windows slide over. Patches are not kept: they are views.
+fn keep_results(graph: &Graph, choice: &mut Choice, (preferred, windows): (&Layouts, &Windows), expr: Expr) {
+    // A repetition along no axis asks for a place of its own.
+    let copy = matches!(graph.node(expr), Node::Spread(_, along) if along.is_empty());
+    if copy || windows.is_base(expr) {
+        return mark(graph, &mut choice.layouts, windows, expr);
+    }
+    let results = matches!(graph.node(expr), Node::Contract { .. } | Node::Reduce(..) | Node::Orthonormal(_));
+    let patches = || Windowed::of(graph, graph.node(expr)).is_some();
+    if results && !(patches() && behind(graph, &choice.layouts, expr).is_some()) {
+        let layout = || preferred.get(&expr).cloned().unwrap_or_else(|| windows.layout(graph, expr));
+        choice.layouts.entry(expr).or_insert_with(layout);
     }
 }
 
 /// What is reinterpreted has to lie in one piece.
-fn keep_reshaped(graph: &Graph, choice: &mut Choice, expr: Expr) {
+fn keep_reshaped(graph: &Graph, choice: &mut Choice, windows: &Windows, expr: Expr) {
     let Node::Reshape { arg, from, .. } = graph.node(expr) else { return };
     if behind(graph, &choice.layouts, expr).is_none() {
+        mark(graph, &mut choice.layouts, windows, *arg);
+    }
+    if behind(graph, &choice.layouts, expr).is_none() {
         let rest = graph.axes_of(*arg).iter().copied().filter(|axis| !from.contains(axis));
-        choice.layouts.insert(*arg, rest.chain(from.iter().copied()).collect());
+        choice.layouts.insert(*arg, Layout::plain(rest.chain(from.iter().copied()).collect()));
     }
 }
 
 /// Matrix products read their operands from memory.
-fn keep_operands(graph: &Graph, choice: &mut Choice, expr: Expr) {
+fn keep_operands(graph: &Graph, choice: &mut Choice, windows: &Windows, expr: Expr) {
     let Node::Contract { left, right, over } = graph.node(expr) else { return };
-    let Some(roles) = gemm::roles(graph, *left, *right, over, &choice.layouts[&expr]) else { return };
+    let Some(layout) = choice.layouts.get(&expr).cloned() else { return };
+    if !gemm::is_product(graph, *left, *right, over) {
+        return;
+    }
     for operand in [*left, *right] {
         if view(graph, &choice.layouts, operand).is_none() {
-            mark(graph, &mut choice.layouts, operand);
+            mark(graph, &mut choice.layouts, windows, operand);
         }
     }
-    choice.gemms.extend(gemm::shape(graph, &choice.layouts, roles).map(|shape| (expr, shape)));
+    let shape = gemm::shape(graph, &choice.layouts, (*left, *right), over, &layout);
+    choice.gemms.extend(shape.map(|shape| (expr, shape)));
 }
 
 type Parents = HashMap<Expr, Vec<Expr>>;
@@ -186,7 +205,7 @@ enum Reason {
 
 /// Keeps what would be computed for many entries although it has few, then what would be computed several times
 /// dearly: the second judges by what is left to compute.
-fn share(graph: &Graph, choice: &mut Choice, order: &[Expr], parents: &Parents) {
+fn share(graph: &Graph, choice: &mut Choice, windows: &Windows, order: &[Expr], parents: &Parents) {
     let costs = Costs::default();
     for reason in [Reason::Hoist, Reason::Share] {
         let cost = costs.inlined(graph, &choice.layouts, order);
@@ -201,7 +220,7 @@ fn share(graph: &Graph, choice: &mut Choice, order: &[Expr], parents: &Parents) 
                 Node::Number(_) | Node::Index(_) | Node::Rename(..) | Node::Spread(..)
             ) || view(graph, &choice.layouts, expr).is_some();
             if !free && worth_keeping(graph, choice, &usage, expr, cost[&expr], reason) {
-                mark(graph, &mut choice.layouts, expr);
+                mark(graph, &mut choice.layouts, windows, expr);
             }
             uses.insert(expr, usage);
         }

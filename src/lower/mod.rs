@@ -6,12 +6,14 @@
 //! [`stage`] (one loop computation each, with its dependences) → [`group`] (parallel groups on levels) →
 //! [`fuse`] (statements) → [`nest`] and [`gemm`] (loops) → [`memory`] (one arena).
 
+mod border;
 mod cost;
 mod depend;
 mod emit;
 mod fuse;
 mod gemm;
 mod group;
+mod layout;
 mod materialize;
 mod memory;
 mod nest;
@@ -21,13 +23,14 @@ mod random;
 mod routine;
 mod stage;
 mod view;
+mod window;
 
 use std::collections::HashMap;
 
 use crate::hessian::Plan;
 use crate::loops::{Buffer, BufferId, Elem, Program};
 use crate::sym::graph::Tag;
-use crate::sym::{Graph, Storage, Symbol};
+use crate::sym::{Expr, Graph, Storage, Symbol};
 
 /// What lowering may be told.
 #[derive(Clone, Debug)]
@@ -51,10 +54,22 @@ pub struct Lowered {
     pub symbol_offsets: HashMap<Symbol, usize>,
     /// Floating-point operations of contractions in one run of `train`, by block and pass.
     pub flops: HashMap<Tag, u64>,
+    /// What the buffers that a step writes hold.
+    pub origins: HashMap<BufferId, Origin>,
+}
+
+/// The value in a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Of the plan's graph, where lowering did not rewrite it.
+    pub expr: Expr,
+    pub tag: Option<Tag>,
 }
 
 /// The routine whose contractions are counted: one optimizer step.
 const STEP_ROUTINE: &str = "train";
+/// The rest of a step that accumulates gradients.
+const UPDATE_ROUTINE: &str = "update";
 
 /// Lowers every routine of the plan. Fails on expressions that have no machine form (an elementwise function that
 /// the registry does not lower), in words for the user.
@@ -63,18 +78,21 @@ pub fn lower(plan: &Plan, options: &Options) -> Result<Lowered, String> {
     let symbols = symbol_buffers(&plan.graph, &mut buffers);
     let mut routines = Vec::new();
     let mut lives = Vec::new();
-    let mut flops = HashMap::new();
+    let (mut flops, mut origins) = (HashMap::new(), HashMap::new());
     for routine in &plan.routines {
         let lowered = routine::lower(&plan.graph, routine, &symbols, &mut buffers, options)?;
         if routine.name == STEP_ROUTINE {
             flops = lowered.flops;
+        }
+        if [STEP_ROUTINE, UPDATE_ROUTINE].contains(&routine.name) {
+            origins.extend(lowered.origins);
         }
         lives.push(memory::lives(&lowered.routine, buffers.len()));
         routines.push(lowered.routine);
     }
     let arena_bytes = memory::place(&mut buffers, &lives);
     let symbol_offsets = symbols.iter().map(|(&symbol, &id)| (symbol, buffers[id.index()].offset)).collect();
-    Ok(Lowered { program: Program { buffers, arena_bytes, routines }, symbol_offsets, flops })
+    Ok(Lowered { program: Program { buffers, arena_bytes, routines }, symbol_offsets, flops, origins })
 }
 
 /// One persistent buffer per symbol, in the graph's order.

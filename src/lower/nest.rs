@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::border;
 use super::emit::{Emitter, Env};
 use super::fuse::Fused;
 use super::stage::{Kind, Stage, Stages};
@@ -31,6 +32,22 @@ struct Loop {
 impl Nests<'_> {
     /// The loops of one statement.
     pub fn statements(&mut self, fused: &Fused) -> Result<Vec<Stmt>, String> {
+        let mut statements = self.zeros(fused);
+        statements.extend(self.computation(fused)?);
+        Ok(statements)
+    }
+
+    /// Zeros around what the statement stores.
+    fn zeros(&self, fused: &Fused) -> Vec<Stmt> {
+        let stages = fused.members().map(|id| &self.stages.list[id]);
+        let stored = stages.filter_map(|stage| Some((stage, stage.buffer?)));
+        let padded = stored.filter(|(stage, _)| !stage.layout.is_plain());
+        padded
+            .flat_map(|(stage, buffer)| border::zeros(stage, buffer, fused.cut, &self.stages.graph.axes))
+            .collect()
+    }
+
+    fn computation(&mut self, fused: &Fused) -> Result<Vec<Stmt>, String> {
         let lead = &self.stages.list[fused.lead];
         match lead.kind {
             Kind::Gemm(_) => Ok(vec![self.product(fused)?]),
@@ -74,20 +91,22 @@ impl Nests<'_> {
     fn product(&mut self, fused: &Fused) -> Result<Stmt, String> {
         let lead = &self.stages.list[fused.lead];
         let Kind::Gemm(shape) = &lead.kind else { return Err("not a matrix product".into()) };
-        // Several axes on one side count as one: the result lies row-major, rows before columns.
-        let (row, column) = (shape.m.last(), shape.n.last());
-        let env: Env = row
-            .map(|&axis| (axis, LoopVar(0)))
-            .into_iter()
-            .chain(column.map(|&axis| (axis, LoopVar(1))))
-            .collect();
+        // Several axes on one side count as one: the result lies so that they are walked as one.
+        let sides = [(shape.m.last(), 0), (shape.n.last(), 1)];
+        let sides = sides.into_iter().filter_map(|(axis, place)| Some((*axis?, LoopVar(place))));
+        let outer = (2..).map(LoopVar).zip(&shape.outer).map(|(place, outer)| (outer.0, place));
+        let env: Env = sides.chain(outer).collect();
         let mut emitter = self.emitter(lead);
         let entry = emitter.builder.acc(0, Ty::F32);
         emitter.define(lead.expr, &env, entry);
         if let Some(buffer) = lead.buffer {
-            let columns = self.stages.graph.axes.size(&shape.n) as i64;
-            let index = Affine { base: 0, terms: vec![(LoopVar(0), columns), (LoopVar(1), 1)], task: 0 };
-            emitter.builder.store(buffer, index, entry);
+            let table = &self.stages.graph.axes;
+            let strides = lead.layout.strides(table);
+            let stride = |axis: Axis| strides.iter().find(|entry| entry.0 == axis).map_or(0, |entry| entry.1);
+            let mut terms: Vec<(LoopVar, i64)> =
+                env.iter().map(|&(axis, along)| (along, stride(axis))).filter(|term| term.1 != 0).collect();
+            terms.sort_by_key(|term| term.0);
+            emitter.builder.store(buffer, Affine { base: lead.layout.base(table), terms, task: 0 }, entry);
         }
         let conditions = self.finish(&mut emitter, fused, &env)?;
         let epilogue = emitter.finish();
@@ -193,6 +212,7 @@ impl Nests<'_> {
 
 /// Chooses the vector loop, puts it innermost among its kind, and merges loops that walk memory as one.
 fn arrange(mut nest: Nest, mut loops: Vec<Loop>) -> Nest {
+    sort_reduced(&mut nest, &mut loops);
     let mut vector = vector_loop(&nest, &loops);
     if let Some(chosen) = vector {
         let last = if chosen < nest.kept { nest.kept - 1 } else { loops.len() - 1 };
@@ -222,6 +242,19 @@ fn arrange(mut nest: Nest, mut loops: Vec<Loop>) -> Nest {
     nest.loops = loops.iter().map(|one| one.range).collect();
     nest.vector = vector.map(|chosen| LoopVar(chosen as u32));
     nest
+}
+
+/// Walks memory in order: of the reduced loops those with the longest strides come first.
+fn sort_reduced(nest: &mut Nest, loops: &mut Vec<Loop>) {
+    let stride = |index: usize| -> i64 { loads(&nest.body).map(|load| coefficient(load, index).abs()).sum() };
+    let mut order: Vec<usize> = (0..loops.len()).collect();
+    order[nest.kept..].sort_by_key(|&index| std::cmp::Reverse(stride(index)));
+    let mut place = vec![0; order.len()];
+    for (new, &old) in order.iter().enumerate() {
+        place[old] = new;
+    }
+    *loops = order.iter().map(|&old| loops[old]).collect();
+    renumber(nest, |index| place[index]);
 }
 
 /// The loop along which memory is walked best in steps of one entry.

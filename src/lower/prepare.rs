@@ -3,7 +3,11 @@
 
 use std::collections::HashMap;
 
+use super::view::Shift;
+use super::window::Windows;
 use crate::axes::Axis;
+use crate::intrinsics::{Eq, Lt, Where};
+use crate::sym::window::Windowed;
 use crate::sym::{Expr, Graph, Node, Reduction};
 
 /// A result with fewer entries than this offers nothing to cut into chunks.
@@ -14,8 +18,11 @@ const MANY_ENTRIES: usize = 1 << 13;
 /// Rewrites `roots` and everything below them.
 pub(super) fn prepare(graph: &mut Graph, roots: &[Expr]) -> Vec<Expr> {
     let mut done = HashMap::new();
-    for expr in reachable(graph, roots) {
+    let order = reachable(graph, roots);
+    let windows = Windows::of(graph, &order);
+    for expr in order {
         let renewed = rewrite(graph, expr, &done);
+        let renewed = if windows.is_empty() { renewed } else { arranged(graph, &windows, renewed) };
         done.insert(expr, renewed);
     }
     graph.current_tag = None;
@@ -44,6 +51,7 @@ fn rewrite(graph: &mut Graph, expr: Expr, done: &HashMap<Expr, Expr>) -> Expr {
             None => split_reduction(graph, how, over, arg),
         },
         Node::Contract { left, right, over } => split_contraction(graph, left, right, over),
+        Node::ArgMax(over, arg) => first_largest(graph, &over, arg),
         other => graph.intern(other),
     };
     if let Some(name) = graph.name_of(expr).map(str::to_owned) {
@@ -55,7 +63,8 @@ fn rewrite(graph: &mut Graph, expr: Expr, done: &HashMap<Expr, Expr>) -> Expr {
 fn with_children(node: Node, done: &HashMap<Expr, Expr>) -> Node {
     let all = |args: Vec<Expr>| args.into_iter().map(|arg| done[&arg]).collect();
     match node {
-        Node::Number(_) | Node::Symbol(_) | Node::Index(_) => node,
+        Node::Number(_) | Node::Symbol(_) | Node::Index(_) | Node::Window(_) => node,
+        Node::ArgMax(over, arg) => Node::ArgMax(over, done[&arg]),
         Node::Add(args) => Node::Add(all(args)),
         Node::Mul(args) => Node::Mul(all(args)),
         Node::Apply(function, args) => Node::Apply(function, all(args)),
@@ -96,6 +105,83 @@ fn grouped_product(graph: &mut Graph, factors: Vec<Expr>) -> Expr {
         }
     }
     graph.intern(Node::Mul(grouped))
+}
+
+/// The first largest entry, by two maxima: of the entries, and of ranks that count down among those not below it.
+fn first_largest(graph: &mut Graph, over: &[Axis], arg: Expr) -> Expr {
+    let mut rank = graph.number(graph.axes.size(over) as f64);
+    let mut step = 1;
+    for &axis in over.iter().rev() {
+        let (position, step_by) = (graph.index(axis), graph.number(-f64::from(step)));
+        let down = graph.mul(&[step_by, position]);
+        rank = graph.add(&[rank, down]);
+        step *= graph.axes.extent(axis) as u32;
+    }
+    let [zero, one] = [0.0, 1.0].map(|number| graph.number(number));
+    let largest = graph.reduce(Reduction::Max, over, arg);
+    let below = graph.apply(&Lt, &[arg, largest]);
+    let ranks = graph.apply(&Where, &[below, zero, rank]);
+    let best = graph.reduce(Reduction::Max, over, ranks);
+    let chosen = graph.apply(&Eq, &[ranks, best]);
+    let chosen = graph.apply(&Where, &[chosen, one, zero]);
+    let axes = graph.axes_of(arg).to_vec();
+    graph.spread(chosen, &axes)
+}
+
+/// Copies in front of windows and matrix products where the operand lies as somebody else wants it: parameters and
+/// inputs, what is reshaped, and what needs zeros between its entries.
+fn arranged(graph: &mut Graph, windows: &Windows, expr: Expr) -> Expr {
+    match graph.node(expr).clone() {
+        // Entries of images do not lie in the order in which they are numbered.
+        Node::Reshape { arg, from, to }
+            if !from.iter().all(|&axis| windows.is_spatial(axis))
+                && from.len() > 1
+                && !matches!(graph.node(arg), Node::Symbol(_)) =>
+        {
+            let arg = copy(graph, arg);
+            graph.intern(Node::Reshape { arg, from, to })
+        }
+        Node::Contract { left, right, over } => {
+            let [left, right] =
+                [(left, right), (right, left)].map(|sides| arranged_operand(graph, sides, &over));
+            graph.intern(Node::Contract { left, right, over })
+        }
+        _ => expr,
+    }
+}
+
+/// The first of the two operands, copied where it should be.
+fn arranged_operand(graph: &mut Graph, (operand, other): (Expr, Expr), over: &[Axis]) -> Expr {
+    let patches = |graph: &Graph, expr| Windowed::of(graph, graph.node(expr)).is_some();
+    let is_window = |graph: &Graph, expr| matches!(graph.node(expr), Node::Window(_));
+    if patches(graph, operand) || is_window(graph, operand) {
+        return operand;
+    }
+    let node = Node::Contract { left: operand, right: other, over: over.to_vec() };
+    let shift = Windowed::of(graph, &node).and_then(|windowed| Shift::of(&windowed));
+    let slides = shift.is_some();
+    let spaced = shift.is_some_and(|shift| shift.spacing > 1);
+    let given = !is_computed(graph, operand);
+    if spaced || given && (slides || patches(graph, other)) { copy(graph, operand) } else { operand }
+}
+
+/// Whether the value, under whichever names of its axes, is made by loops of its own.
+fn is_computed(graph: &Graph, mut expr: Expr) -> bool {
+    while let Node::Rename(arg, _) = graph.node(expr) {
+        expr = *arg;
+    }
+    !matches!(
+        graph.node(expr),
+        Node::Symbol(_) | Node::Number(_) | Node::Index(_) | Node::Reshape { .. } | Node::Spread(..)
+    )
+}
+
+/// The same value with a place of its own: a repetition along no axis is nothing but a name for it.
+fn copy(graph: &mut Graph, expr: Expr) -> Expr {
+    match graph.node(expr) {
+        Node::Spread(_, along) if along.is_empty() => expr,
+        _ => graph.intern(Node::Spread(expr, vec![])),
+    }
 }
 
 /// mean(x + y) → mean(x) where mean(y) = 0, as for deviations from the mean: their sum is one pass less.

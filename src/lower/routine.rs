@@ -6,8 +6,8 @@ use super::fuse::{self, Fused};
 use super::group::{self, Group, SMALL_WORK};
 use super::nest::Nests;
 use super::prepare::prepare;
-use super::stage::{Kind, StageId, Stages};
-use super::{Options, materialize};
+use super::stage::{Kind, Stage, StageId, Stages};
+use super::{Options, Origin, materialize};
 use crate::hessian;
 use crate::loops::{self, Buffer, BufferId, Level};
 use crate::sym::graph::{Pass, Tag};
@@ -21,6 +21,7 @@ pub(super) struct LoweredRoutine {
     pub routine: loops::Routine,
     /// Operations of contractions, by block and pass.
     pub flops: HashMap<Tag, u64>,
+    pub origins: HashMap<BufferId, Origin>,
 }
 
 /// Lowers one routine; its temporaries are added to `buffers`.
@@ -46,7 +47,7 @@ pub(super) fn lower(
     }
     let levels = levels(&stages, &groups, &statements, buffers, options)?;
     let routine = loops::Routine { name: routine.name.into(), levels };
-    Ok(LoweredRoutine { routine, flops: flops(&stages) })
+    Ok(LoweredRoutine { routine, flops: flops(&stages), origins: origins(&stages) })
 }
 
 fn levels(
@@ -86,7 +87,7 @@ fn lower_group(
     buffers: &[Buffer],
     conditions: &mut HashMap<Expr, bool>,
 ) -> Result<loops::Group, String> {
-    let chunk = if whole { group.extent } else { group::chunk(group.extent) };
+    let chunk = if whole { group.extent } else { group::chunk(stages, group) };
     let mut nests = Nests { stages, buffers, conditions, chunk };
     let mut body = Vec::new();
     for fused in statements {
@@ -127,6 +128,11 @@ fn main_tag(stages: &Stages, group: &Group) -> Option<Tag> {
         }
     }
     work.into_iter().max_by_key(|entry| entry.1).map(|entry| entry.0)
+}
+
+fn origins(stages: &Stages) -> HashMap<BufferId, Origin> {
+    let origin = |stage: &Stage| Some((stage.buffer?, Origin { expr: stage.expr, tag: stage.tag }));
+    stages.list.iter().filter_map(origin).collect()
 }
 
 fn flops(stages: &Stages) -> HashMap<Tag, u64> {

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use super::cost::Costs;
 use super::depend::{self, Dependences};
 use super::gemm::Shape;
+use super::layout::{Layout, Layouts};
 use super::materialize::Choice;
 use super::prepare::reachable;
-use super::view::{Layouts, Source};
+use super::view::Source;
 use crate::axes::Axis;
 use crate::loops::{Buffer, BufferId, Elem};
 use crate::sym::graph::Tag;
@@ -31,8 +32,10 @@ pub(super) enum Kind {
 pub(super) struct Stage {
     pub expr: Expr,
     pub kind: Kind,
-    /// Kept axes, in the row-major order of the buffer.
+    /// Kept axes, in the order of the buffer.
     pub axes: Vec<Axis>,
+    /// How the buffer lies.
+    pub layout: Layout,
     pub reduced: Vec<Axis>,
     /// Where the value is stored; `None` while nobody needs it in memory.
     pub buffer: Option<BufferId>,
@@ -90,7 +93,8 @@ impl<'a> Stages<'a> {
 
     fn stage(&self, expr: Expr, choice: &Choice, cost: u32) -> Stage {
         let graph = self.graph;
-        let axes = self.layouts[&expr].clone();
+        let layout = self.layouts[&expr].clone();
+        let axes = layout.axes.clone();
         let (kind, reduced) = match graph.node(expr) {
             Node::Reduce(_, over, arg) => (Kind::Reduce, present(graph.axes_of(*arg), over)),
             Node::Contract { left, over, .. } => match choice.gemms.get(&expr) {
@@ -107,7 +111,8 @@ impl<'a> Stages<'a> {
             Kind::Orthonormal => points.saturating_mul(points),
             _ => points.saturating_mul(u64::from(cost) + 1),
         };
-        Stage { expr, kind, axes, reduced, buffer: None, elem, copy: false, work, tag: graph.tag_of(expr) }
+        let tag = graph.tag_of(expr);
+        Stage { expr, kind, axes, layout, reduced, buffer: None, elem, copy: false, work, tag }
     }
 
     /// `symbol ← value`: the value's stage writes the symbol's own memory where that is safe, else it is copied last.
@@ -124,8 +129,8 @@ impl<'a> Stages<'a> {
         let elem = buffers[target.index()].elem;
         let tag = self.graph.tag_of(value);
         let (kind, reduced) = (Kind::Pointwise, vec![]);
-        let stage =
-            Stage { expr: value, kind, axes, reduced, buffer: Some(target), elem, copy: true, work, tag };
+        let (layout, buffer) = (Layout::plain(axes.clone()), Some(target));
+        let stage = Stage { expr: value, kind, axes, layout, reduced, buffer, elem, copy: true, work, tag };
         self.list.push(stage);
         let id = self.list.len() - 1;
         let mut dependences = std::mem::take(&mut self.dependences);
@@ -141,6 +146,7 @@ impl<'a> Stages<'a> {
         let stage = &self.list[stage];
         stage.buffer.is_none()
             && stage.axes == self.graph.symbol_info(symbol).axes
+            && stage.layout.is_plain()
             && stage.elem == target.elem
     }
 
@@ -150,7 +156,7 @@ impl<'a> Stages<'a> {
         if stage.buffer.is_none() {
             let own = || format!("t{}", stage.expr.0);
             let name = self.graph.name_of(stage.expr).map_or_else(own, str::to_owned);
-            let len = self.graph.axes.size(&stage.axes);
+            let len = stage.layout.len(&self.graph.axes);
             stage.buffer = Some(BufferId(buffers.len() as u32));
             buffers.push(Buffer { name, elem: stage.elem, len, offset: 0, persistent: false });
         }
@@ -174,11 +180,15 @@ impl<'a> Stages<'a> {
 
     /// Axes along which the stage may be cut into tasks.
     pub fn chunkable(&self, stage: StageId) -> Vec<Axis> {
-        match &self.list[stage].kind {
+        let padded: Vec<Axis> = self.list[stage].layout.padded().collect();
+        let mut axes = match &self.list[stage].kind {
             Kind::Gemm(shape) => shape.chunkable(),
             Kind::Orthonormal => vec![],
             _ => self.list[stage].axes.clone(),
-        }
+        };
+        // Every task writes the zeros around its own chunk.
+        axes.retain(|axis| !padded.contains(axis));
+        axes
     }
 }
 

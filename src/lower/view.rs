@@ -1,12 +1,9 @@
-//! Values in memory seen through renamings, spreads and reshapes: index arithmetic instead of copies.
+//! Values in memory seen through renamings, spreads, reshapes and windows: index arithmetic instead of copies.
 
-use std::collections::HashMap;
-
+use super::layout::{Layout, Layouts, Room};
 use crate::axes::{Axis, AxisTable};
+use crate::sym::window::Windowed;
 use crate::sym::{Expr, Graph, Node, Symbol};
-
-/// The axes of each materialized expression in the row-major order of its buffer.
-pub(super) type Layouts = HashMap<Expr, Vec<Axis>>;
 
 /// What holds the entries.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -21,53 +18,56 @@ pub(super) enum Source {
 pub(super) struct Dim {
     pub axis: Axis,
     /// In entries of the source.
-    pub stride: usize,
-    /// The source's own axis behind it; `None` behind a reshape.
+    pub stride: i64,
+    /// The source's own axis behind it; `None` behind a reshape or a window.
     pub origin: Option<Axis>,
+    /// Distance of neighbouring places of the source along its axis, and the room there.
+    unit: i64,
+    room: Room,
 }
 
 /// A source with a stride for each axis of the expression that it stands for; axes not listed broadcast.
 #[derive(Clone, Debug)]
 pub(super) struct View {
     pub source: Source,
+    /// The entry at position 0 of all axes.
+    pub base: i64,
     pub dims: Vec<Dim>,
 }
 
 impl View {
-    fn of(source: Source, axes: &[Axis], table: &AxisTable) -> View {
-        let mut stride = 1;
-        let mut dims: Vec<Dim> = Vec::with_capacity(axes.len());
-        for &axis in axes.iter().rev() {
-            dims.push(Dim { axis, stride, origin: Some(axis) });
-            stride *= table.extent(axis);
-        }
-        dims.reverse();
-        View { source, dims }
+    fn of(source: Source, layout: &Layout, table: &AxisTable) -> View {
+        let units = layout.units(table);
+        let dim = |((&axis, &room), &unit): ((&Axis, &Room), &usize)| {
+            let (stride, unit) = ((room.step * unit) as i64, unit as i64);
+            Dim { axis, stride, origin: Some(axis), unit, room }
+        };
+        let dims = layout.axes.iter().zip(&layout.room).zip(&units).map(dim).collect();
+        View { source, base: layout.base(table), dims }
     }
 
     /// Entries between neighbours along `axis`; 0 where the view broadcasts.
-    pub fn stride(&self, axis: Axis) -> usize {
+    pub fn stride(&self, axis: Axis) -> i64 {
         self.dims.iter().find(|dim| dim.axis == axis).map_or(0, |dim| dim.stride)
     }
 
     /// The stride of `axes` walked as one row-major axis, where their entries lie like that.
-    pub fn collapsed(&self, axes: &[Axis], table: &AxisTable) -> Option<usize> {
-        let fits = |pair: &[Axis]| self.stride(pair[0]) == self.stride(pair[1]) * table.extent(pair[1]);
-        let last = axes.last()?;
-        axes.windows(2).all(fits).then(|| self.stride(*last))
+    pub fn collapsed(&self, axes: &[Axis], table: &AxisTable) -> Option<i64> {
+        let long: Vec<Axis> = axes.iter().copied().filter(|&axis| table.extent(axis) > 1).collect();
+        let fits =
+            |pair: &[Axis]| self.stride(pair[0]) == self.stride(pair[1]) * table.extent(pair[1]) as i64;
+        let last = long.last().or(axes.last())?;
+        long.windows(2).all(fits).then(|| self.stride(*last))
+    }
+
+    pub fn strides(&self) -> Vec<(Axis, i64)> {
+        self.dims.iter().map(|dim| (dim.axis, dim.stride)).collect()
     }
 }
 
 /// Strides of a row-major tensor over `axes`.
-pub(super) fn row_major(axes: &[Axis], table: &AxisTable) -> Vec<(Axis, usize)> {
-    let mut stride = 1;
-    let mut result: Vec<(Axis, usize)> = Vec::with_capacity(axes.len());
-    for &axis in axes.iter().rev() {
-        result.push((axis, stride));
-        stride *= table.extent(axis);
-    }
-    result.reverse();
-    result
+pub(super) fn row_major(axes: &[Axis], table: &AxisTable) -> Vec<(Axis, i64)> {
+    Layout::plain(axes.to_vec()).strides(table)
 }
 
 /// The expression as a view of memory, unless it has to be computed.
@@ -82,7 +82,8 @@ pub(super) fn view(graph: &Graph, layouts: &Layouts, expr: Expr) -> Option<View>
 pub(super) fn behind(graph: &Graph, layouts: &Layouts, expr: Expr) -> Option<View> {
     match graph.node(expr) {
         Node::Symbol(symbol) => {
-            Some(View::of(Source::Symbol(*symbol), &graph.symbol_info(*symbol).axes, &graph.axes))
+            let layout = Layout::plain(graph.symbol_info(*symbol).axes.clone());
+            Some(View::of(Source::Symbol(*symbol), &layout, &graph.axes))
         }
         Node::Rename(arg, pairs) => {
             let mut base = view(graph, layouts, *arg)?;
@@ -93,6 +94,10 @@ pub(super) fn behind(graph: &Graph, layouts: &Layouts, expr: Expr) -> Option<Vie
         }
         Node::Spread(arg, _) => view(graph, layouts, *arg),
         Node::Reshape { arg, from, to } => reshaped(view(graph, layouts, *arg)?, from, to, &graph.axes),
+        node @ Node::Contract { .. } => {
+            let windowed = Windowed::of(graph, node)?;
+            moved(view(graph, layouts, windowed.arg)?, &windowed, &graph.axes)
+        }
         _ => None,
     }
 }
@@ -105,10 +110,72 @@ fn reshaped(base: View, from: &[Axis], to: &[Axis], table: &AxisTable) -> Option
     }
     let mut cut = Vec::with_capacity(to.len());
     for &axis in to.iter().rev() {
-        cut.push(Dim { axis, stride, origin: None });
-        stride *= table.extent(axis);
+        cut.push(Dim { axis, stride, origin: None, unit: stride, room: Room::NONE });
+        stride *= table.extent(axis) as i64;
     }
     cut.reverse();
     let rest = base.dims.into_iter().filter(|dim| !from.contains(&dim.axis));
-    Some(View { source: base.source, dims: rest.chain(cut).collect() })
+    Some(View { source: base.source, base: base.base, dims: rest.chain(cut).collect() })
+}
+
+/// The axes that a window gives in place of the one it is contracted over, each with the places between neighbours,
+/// and the place of their first positions; in places of the axis that goes.
+#[derive(Debug)]
+pub(super) struct Shift {
+    pub gone: Axis,
+    pub first: i64,
+    pub steps: Vec<(Axis, i64)>,
+    /// What must lie between entries of the axis that goes.
+    pub spacing: usize,
+}
+
+impl Shift {
+    /// `None` where the window is contracted over several axes.
+    pub fn of(windowed: &Windowed) -> Option<Shift> {
+        let Windowed { window, .. } = windowed;
+        let by = window.by.iter().map(|&(axis, step)| (axis, step as i64));
+        if windowed.unfolds() {
+            return Some(Shift { gone: window.axis, first: window.offset, steps: by.collect(), spacing: 1 });
+        }
+        let gone = windowed.backwards()?;
+        let others = by.filter(|entry| entry.0 != gone).map(|(axis, step)| (axis, -step));
+        let steps = std::iter::once((window.axis, 1)).chain(others).collect();
+        Some(Shift { gone, first: -window.offset, steps, spacing: window.step(gone)? })
+    }
+
+    /// The first and the last place that is seen.
+    pub fn reach(&self, table: &AxisTable) -> (i64, i64) {
+        let along = |&(axis, step): &(Axis, i64)| step * (table.extent(axis) as i64 - 1);
+        let low: i64 = self.steps.iter().map(|step| along(step).min(0)).sum();
+        let high: i64 = self.steps.iter().map(|step| along(step).max(0)).sum();
+        (self.first + low, self.first + high)
+    }
+
+    /// The room that it asks for along the axis that goes.
+    pub fn room(&self, table: &AxisTable) -> Room {
+        let (low, high) = self.reach(table);
+        let last = (self.spacing * (table.extent(self.gone) - 1)) as i64;
+        let beyond = |distance: i64| usize::try_from(distance).unwrap_or(0);
+        Room { before: beyond(-low), after: beyond(high - last), step: self.spacing }
+    }
+}
+
+/// `base` through a window, where there is room for all that the window sees.
+fn moved(mut base: View, windowed: &Windowed, table: &AxisTable) -> Option<View> {
+    let shift = Shift::of(windowed)?;
+    let place = base.dims.iter().position(|dim| dim.axis == shift.gone)?;
+    let Dim { stride, unit, room, .. } = base.dims.remove(place);
+    let needed = shift.room(table);
+    let fits =
+        stride == unit * shift.spacing as i64 && room.before >= needed.before && room.after >= needed.after;
+    if !fits {
+        return None;
+    }
+    let dim = |&(axis, step): &(Axis, i64)| {
+        let stride = step * unit;
+        Dim { axis, stride, origin: None, unit: stride, room: Room::NONE }
+    };
+    base.dims.extend(shift.steps.iter().map(dim));
+    base.base += shift.first * unit;
+    Some(base)
 }

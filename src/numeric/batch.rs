@@ -124,7 +124,7 @@ impl Batch {
             let message = format!("`{spec}` has {} samples, fewer than the batch of {samples}", train.len());
             return Err(blk_runtime::Error::new(message).with_help("choose a smaller one with --batch"));
         }
-        let inputs = train.inputs[..samples * train.sample_size].iter().map(|&x| f64::from(x)).collect();
+        let inputs = train.first(samples).into_iter().map(f64::from).collect();
         let targets = match &train.targets {
             data::Targets::Class(labels) => {
                 Targets::Class(labels[..samples].iter().map(|&label| i64::from(label)).collect())

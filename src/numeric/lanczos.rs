@@ -50,7 +50,8 @@ pub struct Estimate {
     pub trace: Bounded,
     /// ‖H‖²_F, likewise.
     pub square: Bounded,
-    /// Quadrature of the density: values and weights that sum to one, by value.
+    /// Quadrature of the density: values and weights that sum to one, by value. Values within their residual of zero are
+    /// zero.
     pub nodes: Vec<(f64, f64)>,
 }
 
@@ -78,6 +79,9 @@ pub fn estimate(dim: usize, apply: &mut Apply, seed: u64, effort: Effort) -> Est
     }
     summary(dim, steps, &runs)
 }
+
+/// An eigenvalue of T, its weight in the quadrature, its residual's norm.
+type Ritz = (f64, f64, f64);
 
 /// One probe: an orthonormal basis of its Krylov space, and the tridiagonal matrix.
 struct Run {
@@ -119,7 +123,7 @@ impl Run {
     }
 
     /// Eigenvalues of T ascending, each with its quadrature weight and its residual's norm.
-    fn ritz(&self) -> Vec<(f64, f64, f64)> {
+    fn ritz(&self) -> Vec<Ritz> {
         let k = self.alpha.len();
         let t = Array2::from_shape_fn((k, k), |(i, j)| match i.abs_diff(j) {
             0 => self.alpha[i],
@@ -141,8 +145,8 @@ fn converged(runs: &[Run], tolerance: f64) -> bool {
 }
 
 fn summary(dim: usize, steps: usize, runs: &[Run]) -> Estimate {
-    let all: Vec<Vec<(f64, f64, f64)>> = runs.iter().map(Run::ritz).collect();
-    let end = |pick: fn(&[(f64, f64, f64)]) -> Option<(f64, f64, f64)>, sign: f64| {
+    let all: Vec<Vec<Ritz>> = runs.iter().map(Run::ritz).collect();
+    let end = |pick: fn(&[Ritz]) -> Option<Ritz>, sign: f64| {
         let ends = all.iter().filter_map(|ritz| pick(ritz));
         let best = ends.reduce(|best, end| if sign * end.0 > sign * best.0 { end } else { best });
         best.map_or(Bounded { value: 0.0, error: 0.0 }, |(value, _, error)| Bounded { value, error })
@@ -150,8 +154,10 @@ fn summary(dim: usize, steps: usize, runs: &[Run]) -> Estimate {
     let n = dim as f64;
     let first = |of: fn(&Run) -> f64| mean(&runs.iter().map(|run| n * of(run)).collect::<Vec<f64>>());
     let share = 1.0 / runs.len() as f64;
-    let mut nodes: Vec<(f64, f64)> =
-        all.iter().flatten().map(|&(value, weight, _)| (value, weight * share)).collect();
+    // What cannot be told from zero counts as zero.
+    let resolved = |value: f64, error: f64| if value.abs() > error { value } else { 0.0 };
+    let node = |&(value, weight, error): &Ritz| (resolved(value, error), weight * share);
+    let mut nodes: Vec<(f64, f64)> = all.iter().flatten().map(node).collect();
     nodes.sort_by(|a, b| a.0.total_cmp(&b.0));
     Estimate {
         dim,

@@ -19,7 +19,8 @@ pub struct Spectrum {
     pub trace: f64,
     pub min: f64,
     pub max: f64,
-    /// max|λ|/min|λ|; infinite where an eigenvalue counts as zero.
+    /// max|λ|/min|λ|; infinite where an eigenvalue counts as zero. Of an estimated spectrum a lower bound, not a number
+    /// where there are eigenvalues of both signs.
     pub condition: f64,
     /// The like over the eigenvalues that do not count as zero; `None` where only estimates are known.
     pub condition_nonzero: Option<f64>,
@@ -69,13 +70,19 @@ impl Spectrum {
             estimate.nodes.iter().filter(|node| !is_zero(node.0)).map(|node| node.1).sum::<f64>();
         let absolute: f64 =
             estimate.nodes.iter().map(|node| node.0.abs() * node.1).sum::<f64>() * estimate.dim as f64;
-        let singular = rank_bound < estimate.dim || is_zero(estimate.min.value);
+        let condition = match estimate.min.value {
+            _ if rank_bound < estimate.dim => f64::INFINITY,
+            min if is_zero(min) => f64::INFINITY,
+            // The smallest eigenvalue is not above the estimate.
+            min if min > 0.0 => largest / min,
+            _ => f64::NAN,
+        };
         Spectrum {
             dim: estimate.dim,
             trace: trace.unwrap_or(estimate.trace.value),
             min: estimate.min.value,
             max: estimate.max.value,
-            condition: if singular { f64::INFINITY } else { largest / estimate.min.value.abs() },
+            condition,
             condition_nonzero: None,
             rank: (nonzero * estimate.dim as f64).min(rank_bound as f64),
             effective_rank: participation(absolute, estimate.square.value),
@@ -86,6 +93,14 @@ impl Spectrum {
     /// tr H / dim, the mean eigenvalue.
     pub fn mean(&self) -> f64 {
         if self.dim == 0 { 0.0 } else { self.trace / self.dim as f64 }
+    }
+
+    /// Of the positive eigenvalues that do not count as zero.
+    pub fn geometric_mean(&self) -> f64 {
+        let positive = self.density().into_iter().filter(|node| node.0 > RANK_TOLERANCE * self.max);
+        let (logarithms, mass) = positive
+            .fold((0.0, 0.0), |(sum, mass), (value, weight)| (sum + weight * value.ln(), mass + weight));
+        if mass > 0.0 { (logarithms / mass).exp() } else { 0.0 }
     }
 
     /// The density as values and weights that sum to one: the eigenvalues themselves, or the quadrature's nodes.

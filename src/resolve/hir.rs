@@ -202,13 +202,22 @@ pub struct Setting {
     pub value: SettingValue,
 }
 
-/// A data set is named by a word or call of its own; all other settings are expressions.
+/// Data sets and operations on images are named by words or calls of their own; all other settings are expressions.
 #[derive(Debug)]
 pub enum SettingValue {
     Data(String),
+    /// Operations on training images, one after the other.
+    Augment(Vec<Operation>),
     Expr(Expr),
-    /// A setting that this version does not know or carry out; its value is not looked at.
+    /// A setting or value that was reported; it is not looked at.
     Skipped,
+}
+
+/// `pad_crop(4)`: a known name with its arguments.
+#[derive(Debug)]
+pub struct Operation {
+    pub name: Name,
+    pub args: Vec<Expr>,
 }
 
 #[derive(Debug)]

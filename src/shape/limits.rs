@@ -30,6 +30,9 @@ pub const ROUNDS: i64 = 100_000;
 /// Samples of a batch.
 pub const BATCH: i64 = 1 << 20;
 
+/// Batches of an update.
+pub const ACCUMULATE: i64 = 1 << 20;
+
 /// Epochs of a training run.
 pub const EPOCHS: i64 = 1_000_000;
 

@@ -18,6 +18,7 @@ mod network;
 mod number;
 mod optimizer;
 mod paths;
+mod settings;
 mod stmts;
 mod train;
 mod value;

@@ -74,7 +74,7 @@ impl<'h> Elaborator<'h> {
         let input = self.chain(item, network, &configured)?;
         let end = self.loss?;
         let training = match job.train {
-            Some(train) => Some(train::training(self, train)?),
+            Some(train) => Some(train::training(self, train, input)?),
             None => None,
         };
         self.check_chain();

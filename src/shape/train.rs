@@ -1,26 +1,19 @@
-//! The `train` item: optimizer, schedule and settings, with their ranges checked.
-
-use std::ops::RangeInclusive;
+//! The `train` item: optimizer and schedule.
 
 use super::elaborator::{Elaborator, Stage};
 use super::frame::Frame;
 use super::value::{Configured, Value};
-use super::{DEFAULT_EPOCHS, limits};
-use crate::axes::BATCH;
-use crate::ir::{Leaf, NodeId, Settings, Training, Type};
-use crate::resolve::hir::{Expr, ItemKind, Setting, SettingValue, Train};
+use blk_runtime::settings::CLIP;
+
+use crate::ir::{Hyper, HyperId, Leaf, NodeId, Training, Type};
+use crate::resolve::hir::{ItemKind, Train};
 use crate::source::Span;
 
-/// Number formats of training; the first is the default.
-const PRECISIONS: [&str; 3] = ["f32", "f32_strict", "bf16"];
-
-/// The one of them for which no code is made yet.
-const LATER: &str = PRECISIONS[2];
-
-/// Elaborates the plan of the network that is complete in `elaborator`.
-pub fn training(elaborator: &mut Elaborator, train: &Train) -> Option<Training> {
+/// Elaborates the plan of the network that is complete in `elaborator` and takes `input`.
+pub fn training(elaborator: &mut Elaborator, train: &Train, input: NodeId) -> Option<Training> {
     let before = elaborator.diagnostics.len();
-    let settings = elaborator.settings(train);
+    let settings = elaborator.settings(train, input);
+    let clip = elaborator.clip(train);
     let decay_weights = elaborator.decay_weights(train);
     let optimizer = elaborator.optimizer_setting(train);
     let updates = optimizer.as_ref().and_then(|optimizer| elaborator.updates(optimizer, decay_weights));
@@ -30,121 +23,17 @@ pub fn training(elaborator: &mut Elaborator, train: &Train) -> Option<Training> 
         return None;
     }
     let optimizer = elaborator.hir.item(optimizer?.item).name.text.clone();
+    let clip = clip.map(|value| elaborator.number_of_training(CLIP, value));
     let hypers = std::mem::take(&mut elaborator.hypers);
     let states = std::mem::take(&mut elaborator.states);
-    Some(Training { optimizer, hypers, states, updates, scale, schedule, settings })
+    Some(Training { optimizer, hypers, states, updates, scale, schedule, clip, settings })
 }
 
 impl Elaborator<'_> {
-    fn settings(&mut self, train: &Train) -> Settings {
-        let epochs = self.whole(train, "epochs", 1..=limits::EPOCHS);
-        let seed = self.whole(train, "seed", 0..=i64::MAX);
-        Settings {
-            data: train.settings.iter().find_map(|setting| match &setting.value {
-                SettingValue::Data(text) => Some(text.clone()),
-                _ => None,
-            }),
-            batch: self.axes.extent(BATCH),
-            epochs: epochs.map_or(DEFAULT_EPOCHS, |epochs| epochs as u32),
-            seed: seed.unwrap_or(0) as u64,
-            precision: self.precision(train),
-            normalize: self.normalize(train),
-        }
-    }
-
-    fn setting<'t>(&self, train: &'t Train, key: &str) -> Option<(&'t Expr, &'t Setting)> {
-        let setting = train.settings.iter().find(|setting| setting.key.text == key)?;
-        match &setting.value {
-            SettingValue::Expr(expr) => Some((expr, setting)),
-            _ => None,
-        }
-    }
-
-    fn setting_value(&mut self, train: &Train, key: &str) -> Option<(Value, Span)> {
-        let (expr, setting) = self.setting(train, key)?;
-        let span = setting.span;
-        let value = self.eval(&mut Frame::default(), expr);
-        (!value.is_poison()).then_some((value, span))
-    }
-
-    fn whole(&mut self, train: &Train, key: &str, range: RangeInclusive<i64>) -> Option<i64> {
-        let (value, span) = self.setting_value(train, key)?;
-        self.whole_setting(key, &value, span, range)
-    }
-
-    /// A whole number within a range; else a diagnostic.
-    pub fn whole_setting(
-        &mut self,
-        key: &str,
-        value: &Value,
-        span: Span,
-        range: RangeInclusive<i64>,
-    ) -> Option<i64> {
-        match value {
-            Value::Int(number) if range.contains(number) => return Some(*number),
-            Value::Int(number) if *range.end() == i64::MAX => {
-                self.fail_at(
-                    "T020",
-                    span,
-                    format!("`{key}` must be at least {}, not {number}", range.start()),
-                );
-            }
-            Value::Int(number) => {
-                let message =
-                    format!("`{key}` must lie between {} and {}, not {number}", range.start(), range.end());
-                self.fail_at("T020", span, message);
-            }
-            Value::Poison => {}
-            other => {
-                let noun = other.noun();
-                self.fail_at("T020", span, format!("`{key}` must be a whole number, this is {noun}"));
-            }
-        }
-        None
-    }
-
-    fn word(&mut self, train: &Train, key: &str, words: &[&str]) -> Option<String> {
-        let (value, span) = self.setting_value(train, key)?;
-        match &value {
-            Value::Word(word) | Value::Str(word) if words.contains(&&**word) => Some(word.to_string()),
-            _ => {
-                self.fail_at("T020", span, format!("`{key}` is one of {}", words.join(", ")));
-                None
-            }
-        }
-    }
-
-    fn precision(&mut self, train: &Train) -> String {
-        let word = self.word(train, "precision", &PRECISIONS).unwrap_or_else(|| PRECISIONS[0].into());
-        if word == LATER {
-            let span =
-                self.setting(train, "precision").map_or(train.network.span, |(_, setting)| setting.span);
-            let diagnostic = self
-                .error("N008", span, format!("`precision = {LATER}` is not supported yet"))
-                .help(format!("{} and {} are", PRECISIONS[0], PRECISIONS[1]));
-            self.fail(diagnostic);
-        }
-        word
-    }
-
-    /// `normalize = none` (or false) switches normalization off.
-    fn normalize(&mut self, train: &Train) -> bool {
-        match self.setting_value(train, "normalize") {
-            None => true,
-            Some((Value::Bool(value), _)) => value,
-            Some((Value::Word(word), _)) if *word == *"none" => false,
-            Some((_, span)) => {
-                let diagnostic = self.error("T020", span, "`normalize` is true, false or none").help(
-                    "by default bytes are normalized per channel with the training set's mean and deviation",
-                );
-                self.fail(diagnostic);
-                true
-            }
-        }
-    }
-
-    fn decay_weights(&mut self, train: &Train) -> bool {
-        self.word(train, "decay", &["weights", "all"]).is_some_and(|word| word == "weights")
+    /// A number that may be changed at run time and belongs to no definition.
+    fn number_of_training(&mut self, name: &str, value: f64) -> HyperId {
+        self.hypers.push(Hyper { name: name.into(), value });
+        HyperId(self.hypers.len() as u32 - 1)
     }
 
     fn optimizer_setting(&mut self, train: &Train) -> Option<Configured> {

@@ -6,7 +6,7 @@ use crate::axes::Axis;
 
 impl Graph {
     /// The node in normal form: the first rule of [`simplify::rules`] that applies decides what it becomes.
-    fn make(&mut self, node: Node) -> Expr {
+    pub(super) fn make(&mut self, node: Node) -> Expr {
         if let Some(&known) = self.reduced.get(&node) {
             return known;
         }
@@ -114,6 +114,11 @@ impl Graph {
 
     pub fn index(&mut self, axis: Axis) -> Expr {
         self.make(Node::Index(axis))
+    }
+
+    /// 1 at the first largest entry along `over`, else 0.
+    pub fn arg_max(&mut self, over: &[Axis], arg: Expr) -> Expr {
+        self.make(Node::ArgMax(over.to_vec(), arg))
     }
 
     /// Repeats along those of `along` that `arg` lacks.

@@ -30,9 +30,13 @@ pub enum Move {
 pub fn local_jacobians(graph: &mut Graph, expr: Expr) -> Vec<Local> {
     let share = |arg, factors| Local { arg, factors, how: Move::Share };
     match graph.node(expr).clone() {
-        Node::Number(_) | Node::Symbol(_) | Node::Index(_) | Node::Random { .. } | Node::Orthonormal(_) => {
-            vec![]
-        }
+        Node::Number(_)
+        | Node::Symbol(_)
+        | Node::Index(_)
+        | Node::Window(_)
+        | Node::ArgMax(..)
+        | Node::Random { .. }
+        | Node::Orthonormal(_) => vec![],
         Node::Add(terms) => terms.into_iter().map(|term| share(term, vec![])).collect(),
         Node::Mul(factors) => product_rule(graph, &factors),
         Node::Pow(base, exponent) => power_rule(graph, base, exponent),
@@ -149,14 +153,16 @@ pub(super) fn reshape_present(graph: &mut Graph, value: Expr, from: &[Axis], to:
 /// The arguments of a node, in order.
 pub fn arguments(node: &Node) -> Vec<Expr> {
     match node {
-        Node::Number(_) | Node::Symbol(_) | Node::Index(_) => vec![],
+        Node::Number(_) | Node::Symbol(_) | Node::Index(_) | Node::Window(_) => vec![],
         Node::Add(args) | Node::Mul(args) | Node::Apply(_, args) => args.clone(),
         Node::Pow(base, exponent) => vec![*base, *exponent],
         Node::Contract { left, right, .. } => vec![*left, *right],
         Node::Random { counters, .. } => counters.clone(),
-        Node::Reduce(_, _, arg) | Node::Rename(arg, _) | Node::Spread(arg, _) | Node::Orthonormal(arg) => {
-            vec![*arg]
-        }
+        Node::Reduce(_, _, arg)
+        | Node::ArgMax(_, arg)
+        | Node::Rename(arg, _)
+        | Node::Spread(arg, _)
+        | Node::Orthonormal(arg) => vec![*arg],
         Node::Reshape { arg, .. } => vec![*arg],
     }
 }

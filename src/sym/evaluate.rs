@@ -1,11 +1,13 @@
 //! Expressions as f64 arrays: the meaning that compiled code is checked against.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
-use ndarray::{Array3, ArrayD, Axis as Dim, IxDyn};
+use ndarray::{Array3, ArrayD, ArrayViewD, Axis as Dim, IxDyn};
 
 use super::graph::{Expr, Graph, Node, Reduction, Symbol, without};
 use super::random;
+use super::window::Window;
 use crate::axes::{Axis, AxisTable};
 
 /// Numbers over named axes: entries in the order of `axes`. Conditions are 0 and 1, labels whole numbers.
@@ -30,6 +32,11 @@ impl Tensor {
     /// The same entries over `axes`, in this order and row-major, repeated along those that the tensor lacks. All axes
     /// of the tensor must be among them.
     pub fn along(&self, table: &AxisTable, axes: &[Axis]) -> ArrayD<f64> {
+        self.viewed(table, axes, |full| full.as_standard_layout().into_owned())
+    }
+
+    /// As [`Tensor::along`], without copying.
+    fn viewed<T>(&self, table: &AxisTable, axes: &[Axis], see: impl FnOnce(ArrayViewD<f64>) -> T) -> T {
         let present = axes.iter().filter_map(|axis| self.place(*axis));
         let mut view = self.values.view().permuted_axes(present.collect::<Vec<usize>>());
         for (place, axis) in axes.iter().enumerate() {
@@ -37,8 +44,7 @@ impl Tensor {
                 view = view.insert_axis(Dim(place));
             }
         }
-        let full = view.broadcast(shape(table, axes)).expect("the tensor's axes are among the axes");
-        full.as_standard_layout().into_owned()
+        see(view.broadcast(shape(table, axes)).expect("the tensor's axes are among the axes"))
     }
 
     fn place(&self, axis: Axis) -> Option<usize> {
@@ -127,9 +133,11 @@ impl Evaluator<'_> {
         let values = match self.graph.node(expr) {
             Node::Number(number) => ArrayD::from_elem(IxDyn(&[]), number.value()),
             Node::Symbol(symbol) => self.symbol(*symbol),
-            Node::Add(args) => self.entrywise(&axes, args, |entries| entries.iter().sum()),
-            Node::Mul(args) => self.entrywise(&axes, args, |entries| entries.iter().product()),
-            Node::Pow(base, exponent) => self.entrywise(&axes, &[*base, *exponent], power),
+            Node::Add(args) => self.folded(&axes, args, |sum, entry| *sum += entry),
+            Node::Mul(args) => self.folded(&axes, args, |product, entry| *product *= entry),
+            Node::Pow(base, exponent) => {
+                self.folded(&axes, &[*base, *exponent], power(self.single(*exponent)))
+            }
             Node::Apply(function, args) => self.entrywise(&axes, args, |entries| function.0.eval(entries)),
             Node::Reduce(how, over, arg) => self.reduce(*how, over, *arg),
             Node::Contract { left, right, over } => self.contract(&axes, *left, *right, over),
@@ -139,6 +147,8 @@ impl Evaluator<'_> {
                 let positions = (0..self.graph.axes.extent(*axis)).map(|k| k as f64);
                 ArrayD::from_shape_vec(self.shape(&axes), positions.collect()).expect("one axis")
             }
+            Node::Window(window) => self.window(&axes, window),
+            Node::ArgMax(over, arg) => self.arg_max(&axes, over, *arg),
             Node::Spread(arg, _) => self.done[arg].along(&self.graph.axes, &axes),
             Node::Random { stream, counters, axes } => self.random(*stream, counters, axes),
             Node::Orthonormal(arg) => orthonormal(&self.done[arg].values),
@@ -171,6 +181,23 @@ impl Evaluator<'_> {
         ArrayD::from_shape_vec(self.shape(axes), values).expect("as many entries as the axes have")
     }
 
+    /// The first argument, into which the others are put one after the other, entry by entry.
+    fn folded(&self, axes: &[Axis], args: &[Expr], put: impl Fn(&mut f64, &f64) + Copy) -> ArrayD<f64> {
+        let table = &self.graph.axes;
+        let Some((first, rest)) = args.split_first() else { return ArrayD::zeros(self.shape(axes)) };
+        let mut values = self.done[first].along(table, axes);
+        for arg in rest {
+            self.done[arg].viewed(table, axes, |view| values.zip_mut_with(&view, put));
+        }
+        values
+    }
+
+    /// The value over no axes.
+    fn single(&self, expr: Expr) -> Option<f64> {
+        let tensor = &self.done[&expr];
+        tensor.values.first().copied().filter(|_| tensor.axes.is_empty())
+    }
+
     fn reduce(&self, how: Reduction, over: &[Axis], arg: Expr) -> ArrayD<f64> {
         let arg = &self.done[&arg];
         let mut values = arg.values.clone();
@@ -201,9 +228,12 @@ impl Evaluator<'_> {
         };
         let a = cube(l, [&shared, &rows, over], (c, m, k));
         let b = cube(r, [&shared, over, &cols], (c, k, n));
-        let products = (0..c).flat_map(|i| a.index_axis(Dim(0), i).dot(&b.index_axis(Dim(0), i)).into_iter());
-        let product =
-            Tensor::new(&self.graph.axes, &[&shared[..], &rows, &cols].concat(), products.collect());
+        let mut products = Vec::with_capacity(c * m * n);
+        for i in 0..c {
+            let product = a.index_axis(Dim(0), i).dot(&b.index_axis(Dim(0), i));
+            products.extend(product.as_standard_layout().iter());
+        }
+        let product = Tensor::new(&self.graph.axes, &[&shared[..], &rows, &cols].concat(), products);
         product.along(&self.graph.axes, axes)
     }
 
@@ -212,6 +242,29 @@ impl Evaluator<'_> {
         let rest = without(&arg.axes, from);
         let flat = arg.along(&self.graph.axes, &[&rest[..], from].concat()).into_raw_vec_and_offset().0;
         Tensor::new(&self.graph.axes, &[&rest[..], to].concat(), flat).along(&self.graph.axes, axes)
+    }
+
+    fn window(&self, axes: &[Axis], window: &Window) -> ArrayD<f64> {
+        ArrayD::from_shape_fn(self.shape(axes), |index| {
+            let at = |axis: Axis| axes.iter().position(|own| *own == axis).map_or(0, |place| index[place]);
+            f64::from(u8::from(window.position(at) == at(window.axis) as i64))
+        })
+    }
+
+    fn arg_max(&self, axes: &[Axis], over: &[Axis], arg: Expr) -> ArrayD<f64> {
+        let rest = without(axes, over);
+        let order = [&rest[..], over].concat();
+        let flat = self.done[&arg].along(&self.graph.axes, &order).into_raw_vec_and_offset().0;
+        let mut chosen = vec![0.0; flat.len()];
+        let length = self.graph.axes.size(over);
+        for (entries, chosen) in flat.chunks(length).zip(chosen.chunks_mut(length)) {
+            let largest = entries.iter().copied().fold(f64::NEG_INFINITY, |a, b| if b > a { b } else { a });
+            // Not `>=`: what is not less than the largest may be a NaN.
+            let first =
+                entries.iter().position(|entry| !matches!(entry.partial_cmp(&largest), Some(Ordering::Less)));
+            chosen[first.unwrap_or(0)] = 1.0;
+        }
+        Tensor::new(&self.graph.axes, &order, chosen).along(&self.graph.axes, axes)
     }
 
     fn random(&self, stream: u32, counters: &[Expr], axes: &[Axis]) -> ArrayD<f64> {
@@ -223,8 +276,16 @@ impl Evaluator<'_> {
     }
 }
 
-fn power(entries: &[f64]) -> f64 {
-    entries[0].powf(entries[1])
+/// base^exponent; for the exponents that formulas are full of without a logarithm.
+fn power(exponent: Option<f64>) -> fn(&mut f64, &f64) {
+    match exponent {
+        Some(2.0) => |base, _| *base *= *base,
+        Some(1.0) => |_, _| (),
+        Some(-1.0) => |base, _| *base = base.recip(),
+        Some(0.5) => |base, _| *base = base.sqrt(),
+        Some(-0.5) => |base, _| *base = base.sqrt().recip(),
+        _ => |base, exponent| *base = base.powf(*exponent),
+    }
 }
 
 /// Rows or columns, whichever are fewer, made orthonormal in order by modified Gram–Schmidt; the first axis holds the

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
+use super::window::Window;
 use crate::axes::{Axis, AxisTable, BATCH};
 
 /// An expression of a [`Graph`].
@@ -171,6 +172,11 @@ pub enum Node {
     },
     /// The position along an axis, as a number.
     Index(Axis),
+    /// 1 where the positions along the axes fit together, else 0.
+    Window(Window),
+    /// 1 at the first largest entry along the axes (in this order, the last running fastest), else 0. A NaN counts as
+    /// largest. Constant for derivatives.
+    ArgMax(Vec<Axis>, Expr),
     /// Repeats a value along axes that it lacks.
     Spread(Expr, Vec<Axis>),
     /// Independent uniform numbers in (0, 1) over `axes`: a counter-based hash of the entry's flat row-major position
@@ -350,6 +356,8 @@ impl Graph {
                 batch_first(rest.into_iter().chain(to.iter().copied()))
             }
             Node::Index(axis) => vec![*axis],
+            Node::Window(window) => window.axes(),
+            Node::ArgMax(_, arg) => self.axes_of(*arg).to_vec(),
             Node::Spread(arg, along) => batch_first(self.axes_of(*arg).iter().chain(along).copied()),
             Node::Random { axes, .. } => axes.clone(),
             Node::Orthonormal(arg) => self.axes_of(*arg).to_vec(),
@@ -366,11 +374,12 @@ impl Node {
     /// The expressions that it is made of; all were made before it.
     pub fn args(&self) -> Vec<Expr> {
         match self {
-            Node::Number(_) | Node::Symbol(_) | Node::Index(_) => vec![],
+            Node::Number(_) | Node::Symbol(_) | Node::Index(_) | Node::Window(_) => vec![],
             Node::Add(args) | Node::Mul(args) | Node::Apply(_, args) => args.clone(),
             Node::Random { counters, .. } => counters.clone(),
             Node::Pow(a, b) | Node::Contract { left: a, right: b, .. } => vec![*a, *b],
             Node::Reduce(_, _, arg)
+            | Node::ArgMax(_, arg)
             | Node::Rename(arg, _)
             | Node::Reshape { arg, .. }
             | Node::Spread(arg, _)

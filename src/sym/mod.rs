@@ -14,6 +14,8 @@ pub mod operator;
 pub mod print;
 pub mod random;
 pub mod simplify;
+pub mod window;
 
 pub use evaluate::{Tensor, Values, evaluate};
 pub use graph::{Expr, Function, Graph, Node, Reduction, Storage, Symbol, SymbolInfo};
+pub use window::Window;

@@ -205,6 +205,15 @@ impl Term {
                 }
             }
         }
+        // A reshape there and back says nothing more than the one there.
+        let mut known: Vec<(Vec<Var>, Vec<Var>)> = Vec::new();
+        for (from, to) in std::mem::take(&mut self.reshapes) {
+            let same = |(a, b): &(Vec<Var>, Vec<Var>)| (a, b) == (&from, &to) || (b, a) == (&from, &to);
+            if from != to && !known.iter().any(same) {
+                known.push((from, to));
+            }
+        }
+        self.reshapes = known;
     }
 
     /// The trace: every axis of the domain identified with itself in the codomain, leaving a number.
@@ -364,6 +373,15 @@ impl Operator {
         Operator { domain: axes.to_vec(), codomain: axes.to_vec(), terms: vec![Term::identity(axes)] }
     }
 
+    /// Lists the axes of the codomain in this order.
+    pub fn order_codomain(&mut self, axes: &[Axis]) {
+        let place = |axis: &Axis| axes.iter().position(|own| own == axis);
+        self.codomain.sort_by_key(place);
+        for term in &mut self.terms {
+            term.codomain.sort_by_key(|index| place(&index.0));
+        }
+    }
+
     pub fn transpose(&self) -> Operator {
         Operator {
             domain: self.codomain.clone(),
@@ -487,9 +505,15 @@ impl Term {
     pub fn normalize(mut self, graph: &mut Graph) -> Term {
         self.coefficient *= graph.axes.size(&self.counts) as f64;
         self.counts.clear();
+        self.identify_equal_reshapes();
         let mut open = self.variables();
         self.split(graph);
-        while let Some(var) = self.summable(graph) {
+        loop {
+            // What becomes one with another is not lost.
+            self.count_lost(&open);
+            self.identify_by_windows(graph);
+            open = self.variables();
+            let Some(var) = self.summable(graph) else { break };
             self.sum_out(graph, var);
             self.split(graph);
             open.retain(|&other| other != var);
@@ -514,6 +538,35 @@ impl Term {
                 _ => self.factors.push(factor),
             }
         }
+    }
+
+    /// Makes one of all variables of which windows say that they are the same.
+    pub fn identify_by_windows(&mut self, graph: &Graph) {
+        while let Some((one, other)) = self.determined(graph) {
+            self.identify(one, other);
+        }
+        // A window twice is that window.
+        let mut known: Vec<Factor> = Vec::new();
+        self.factors.retain(|factor| {
+            let window = matches!(graph.visible(factor.expr), Node::Window(_));
+            let again = window && known.contains(factor);
+            known.extend((window && !again).then(|| factor.clone()));
+            !again
+        });
+    }
+
+    /// Two variables of which windows say that they are the same: of the positions that fit together in a window,
+    /// all but one determine the last, S\[h, i, k\] S\[h, i, l\] = S\[h, i, k\] δ\[k, l\].
+    fn determined(&self, graph: &Graph) -> Option<(Var, Var)> {
+        let windows: Vec<&Factor> =
+            self.factors.iter().filter(|f| matches!(graph.visible(f.expr), Node::Window(_))).collect();
+        let pairs =
+            windows.iter().enumerate().flat_map(|(i, one)| windows[..i].iter().map(move |two| (one, two)));
+        pairs.filter(|(one, two)| one.expr == two.expr).find_map(|(one, two)| {
+            let mut differing = one.at.iter().zip(&two.at).filter(|(a, b)| a.1 != b.1);
+            let (a, b) = differing.next()?;
+            differing.next().is_none().then_some((a.1, b.1))
+        })
     }
 
     /// An internal variable whose factors together lie over the variables of one of them: its sum is no larger. Of

@@ -236,6 +236,8 @@ impl<'a> Printer<'a> {
             }
             Node::Reshape { arg, .. } | Node::Spread(arg, _) => self.formula(arg),
             Node::Index(axis) => Formula::from(self.letter(axis).as_str()),
+            Node::Window(_) => self.indexed(Name::new("S"), expr),
+            Node::ArgMax(..) => self.indexed(Name::new("D"), expr),
             Node::Random { .. } => Formula::call("U", vec![Formula::Number(0.0), Formula::Number(1.0)]),
             Node::Orthonormal(arg) => Formula::call("orth", vec![self.formula(arg)]),
         }

@@ -172,6 +172,39 @@ fn a_static_library_is_called_from_c() {
     assert_eq!(names, EXPORTED);
 }
 
+/// Weights change at every second call only.
+const ACCUMULATING: &str = r#"
+#include <stdio.h>
+#include "libnet.h"
+
+int main(void) {
+    static float input[BLK_BATCH * BLK_INPUT], weights[3][16];
+    static blk_target target[BLK_BATCH];
+    for (int i = 0; i < BLK_BATCH; i++) input[i * BLK_INPUT] = (float)i;
+    blk_trainer *trainer = blk_create(1);
+    if (!trainer || blk_init(trainer, 7, 1, 100) || BLK_ACCUMULATE != 2) return 1;
+    for (int call = 0; call < 4; call++) {
+        if (blk_step(trainer, input, target, NULL)) return 1;
+        if (blk_read(trainer, "h.dense.W", weights[call % 3], 16)) return 1;
+        int changed = 0;
+        for (int i = 0; i < 16; i++) changed |= weights[call % 3][i] != weights[(call + 2) % 3][i];
+        if (call > 0) printf("%d", changed);
+    }
+    blk_destroy(trainer);
+    return 0;
+}
+"#;
+
+#[test]
+fn a_library_updates_when_it_has_seen_enough_batches() {
+    let user = User::new();
+    user.write("net.blk", crate::user::NET.replace("batch = 8", "batch = 8, accumulate = 2"));
+    built(&user, "-o libnet.so --emit lib");
+    user.write("caller.c", ACCUMULATING);
+    cc(&user, &["caller.c", "-o", "caller", "./libnet.so"]);
+    assert_eq!(user.run("caller", "").good().stdout, "101");
+}
+
 const EXPORTED: [&str; 10] = [
     "blk_create",
     "blk_destroy",

@@ -27,7 +27,7 @@ fn a_table_trains_and_its_mistakes_are_placed() {
         (points(16) + "1,2,0.5\n", &["line 17, column 3: `0.5` is no class"]),
         (points(16).replace(',', ";"), &["line 2, column 1", "separate the fields by commas"]),
         ("1,2,3,0\n".repeat(16), &["samples of [3]", "takes [2]"]),
-        (points(7), &["7 samples", "batch of 8"]),
+        (points(7), &["7 samples", "less than the 8 that a step takes"]),
         (String::new(), &["bad.csv"]),
         ("x,y,label\n".into(), &["holds no samples"]),
     ] {
@@ -42,7 +42,12 @@ fn names_of_data_are_explained() {
     refused(&user, "csv:absent.csv", 1, &["cannot read absent.csv"]);
     refused(&user, "csv:", 2, &["names no place", "csv:PATH"]);
     refused(&user, "points.csv", 2, &["unknown data `points.csv`", "csv:points.csv"]);
-    refused(&user, "table:points", 2, &["unknown data", "digits, csv:FILE, npz:FILE, idx:DIR"]);
+    refused(
+        &user,
+        "table:points",
+        2,
+        &["unknown data", "digits, cifar10:DIR, cifar100:DIR, imagefolder:DIR, idx:DIR, npz:FILE, csv:FILE"],
+    );
     user.blkc("train net.blk").refused(2, &["no data to train on", "--data DATA"]);
 }
 
@@ -112,4 +117,80 @@ fn idx_files_train_and_their_mistakes_are_named() {
     refused(&user, "idx:set", 1, &["15 labels for 16 images"]);
     write("train", b"text", &good);
     refused(&user, "idx:set", 1, &["train-images-idx3-ubyte"]);
+}
+
+/// A network on images of three channels, with everything that a `train` item can say of its samples.
+fn images(size: &str, classes: usize) -> String {
+    format!(
+        "network net(x: f32[{size}]) -> class[{classes}] {{
+    x |> block o {{ flatten |> dense({classes}) }} |> cross_entropy
+}}
+train net {{
+    batch = 4
+    epochs = 2
+    augment = [pad_crop(1), flip_horizontal, cutout(2)]
+    validation = 0.2
+    optimizer = sgd(lr = 0.01)
+}}
+"
+    )
+}
+
+#[test]
+fn cifar_trains_and_its_mistakes_are_placed() {
+    let user = User::new();
+    user.write("net.blk", images("3, 32, 32", 10));
+    std::fs::create_dir(user.path("set")).expect("created");
+    let record = |label: u8| [vec![label], vec![label * 20; 3072]].concat();
+    let file: Vec<u8> = [3, 1, 4, 1, 5].into_iter().flat_map(record).collect();
+    for name in ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"]
+    {
+        user.write(&format!("set/{name}.bin"), &file);
+    }
+    let result = user.blkc("train net.blk --data cifar10:set").good();
+    assert!(result.stderr.contains("20 training + 5 validation + 5 test samples"), "{}", result.stderr);
+    assert!(result.stdout.contains("validation accuracy: "), "{}", result.stdout);
+    user.write("set/data_batch_4.bin", &file[..file.len() - 1]);
+    refused(&user, "cifar10:set", 1, &["data_batch_4.bin: byte 12292", "cut off"]);
+    refused(&user, "cifar100:set", 1, &["holds no train.bin", "cifar-100-binary"]);
+    user.write("set/data_batch_4.bin", &file);
+    user.write("net.blk", images("3, 32, 32", 100));
+    refused(&user, "cifar10:set", 1, &["has 10 classes", "the network has 100"]);
+    user.write("net.blk", images("1, 32, 32", 10));
+    refused(&user, "cifar10:set", 1, &["samples of [3, 32, 32]", "takes [1, 32, 32]"]);
+}
+
+#[test]
+fn folders_of_images_train_and_their_mistakes_are_named() {
+    let user = User::new();
+    user.write("net.blk", images("3, 6, 5", 2));
+    for class in ["train/cat", "train/dog", "test/cat", "test/dog"] {
+        std::fs::create_dir_all(user.path("set").join(class)).expect("created");
+        for number in 0..6u8 {
+            let pixel = |x: u32, y: u32| image::Rgb([number * 9, x as u8, class.len() as u8 * y as u8]);
+            let path = user.path("set").join(class).join(format!("{number}.png"));
+            image::RgbImage::from_fn(5, 6, pixel).save(path).expect("saved");
+        }
+    }
+    let result = user.blkc("train net.blk --data imagefolder:set").good();
+    assert!(result.stderr.contains("10 training + 2 validation + 12 test samples"), "{}", result.stderr);
+    refused(&user, "imagefolder:absent", 1, &["cannot read absent"]);
+    user.write("set/train/dog/7.png", "no image");
+    refused(&user, "imagefolder:set", 1, &["dog/7.png", "no PNG or JPEG image"]);
+    user.write("set/train/dog/7.png", "");
+    refused(&user, "imagefolder:set", 1, &["dog/7.png"]);
+    std::fs::remove_file(user.path("set/train/dog/7.png")).expect("removed");
+    std::fs::create_dir(user.path("set/train/cow")).expect("created");
+    refused(&user, "imagefolder:set", 1, &["cow is empty"]);
+}
+
+#[test]
+fn a_split_that_leaves_nothing_is_refused() {
+    let user = User::new();
+    user.write(
+        "net.blk",
+        images("1, 1, 2", 2).replace("[pad_crop(1), flip_horizontal, cutout(2)]", "[cutout(1)]"),
+    );
+    user.write("few.csv", points(4));
+    refused(&user, "csv:few.csv", 1, &["3 samples, less than the 4 that a step takes"]);
 }

@@ -3,6 +3,9 @@
 mod build;
 mod data;
 mod faults;
+mod inspect;
+mod plot;
+mod predict;
 mod train;
 mod user;
 mod verbs;

@@ -1,6 +1,6 @@
 //! `blkc train`: the folder of a run, what can be set, weights, resumption, evaluation.
 
-use crate::user::{Result, User, keys, names, rows};
+use crate::user::{Result, User, finish, keys, names, rows};
 
 const DATA: &str = "--data csv:points.csv";
 
@@ -17,7 +17,14 @@ fn a_run_leaves_its_folder() {
         "{}",
         result.stderr
     );
-    let files = ["best.safetensors", "last.safetensors", "metrics.jsonl", "run.json", "state.safetensors"];
+    let files = [
+        "best.safetensors",
+        "events.out.tfevents.000000000000.blkc",
+        "last.safetensors",
+        "metrics.jsonl",
+        "run.json",
+        "state.safetensors",
+    ];
     assert_eq!(names(&user.path("run")), files);
     let run: serde_json::Value = serde_json::from_str(&user.text("run/run.json")).expect("JSON");
     for key in ["network", "optimizer", "spec_hash", "target", "settings", "position"] {
@@ -152,4 +159,80 @@ fn saved_weights_are_evaluated_as_they_were() {
     assert_eq!(by_run, by_file);
     assert!(by_run.contains("training accuracy: "), "{by_run}");
     train(&user, "--eval-only").refused(2, &["no weights to evaluate", "--weights FILE or --resume RUN"]);
+}
+
+#[test]
+fn many_classes_are_ranked_and_values_have_their_error() {
+    let user = User::new();
+    let many = user.text("net.blk").replace("class[2]", "class[12]").replace("dense(2,", "dense(12,");
+    user.write("many.blk", many);
+    let told = user.blkc(&format!("train many.blk {DATA} --out many --eval-only --weights none"));
+    told.refused(1, &["cannot read none"]);
+    // One column of points is a class of twelve.
+    let rows: String = (0..96).map(|i| format!("{},{},{}\n", i % 12, (i * i) % 12, i % 12)).collect();
+    user.write("twelve.csv", rows);
+    user.blkc("train many.blk --data csv:twelve.csv --out many").good();
+    let told = user.blkc("train many.blk --data csv:twelve.csv --resume many --eval-only").good().stdout;
+    let of = |name: &str| -> f64 {
+        let line =
+            told.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}: {told}"));
+        line.parse().expect("a number")
+    };
+    let (first, five) = (of("training accuracy: "), of("training top-5 accuracy: "));
+    assert!(five > first && five <= 1.0 && five > 5.0 / 12.0, "{told}");
+    let values = "network net(x: f32[2]) -> f32[1] { x |> block o { dense(1) } |> squared_error }\n\
+                  train net { batch = 4, epochs = 1, optimizer = sgd(lr = 0.01) }\n";
+    user.write("net.blk", values);
+    train(&user, "--out values").good();
+    let told = train(&user, "--weights values/last.safetensors --eval-only").good().stdout;
+    assert!(told.contains("training rmse: "), "{told}");
+}
+
+#[test]
+fn a_run_that_changes_processors_is_warned_of() {
+    let user = User::new();
+    train(&user, "--out run --steps 8 --target-cpu x86-64-v2").good();
+    let same = train(&user, "--resume run --steps 9 --target-cpu x86-64-v2").good();
+    assert!(!same.stderr.contains("warning"), "{}", same.stderr);
+    let other = train(&user, "--resume run --steps 10 --target-cpu portable").good();
+    assert!(other.stderr.contains("another processor (without ") && other.stderr.contains("bits may differ"));
+    // It is the processor of the last session that counts.
+    let again = train(&user, "--resume run --steps 11 --target-cpu portable").good();
+    assert!(!again.stderr.contains("warning"), "{}", again.stderr);
+}
+
+/// Reads the event files of a run as TensorBoard does; prints each scalar's steps.
+const READ_EVENTS: &str = "\
+import json, sys
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+events = EventAccumulator(sys.argv[1], size_guidance={'scalars': 0})
+events.Reload()
+print(json.dumps({tag: [[e.step, e.value] for e in events.Scalars(tag)] for tag in events.Tags()['scalars']}))
+";
+
+#[test]
+fn tensorboard_reads_the_events_of_a_run_that_was_resumed() {
+    let user = User::new();
+    let python = std::env::var("BLKC_TENSORBOARD_PYTHON").unwrap_or_else(|_| "python3".into());
+    let present = user.command(&python).args(["-c", "import tensorboard"]).output();
+    if !present.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: {python} has no package `tensorboard`");
+        return;
+    }
+    user.write("net.blk", user.text("net.blk").replace("sgd(lr = 0.5", "scale_amended(lr = 0.01"));
+    train(&user, "--out run --log-every 4 --steps 10").good();
+    train(&user, "--resume run --log-every 4").good();
+    let read = finish(user.command(&python).args(["-c", READ_EVENTS, "run"])).good().json();
+    let steps = |tag: &str| -> Vec<u64> {
+        let events = read[tag].as_array().unwrap_or_else(|| panic!("no {tag}: {read}"));
+        events.iter().map(|event| event[0].as_u64().expect("a step")).collect()
+    };
+    assert_eq!(steps("batch/loss"), [4, 8, 12, 16, 20, 24]);
+    assert_eq!(steps("train/loss"), [8, 16, 24]);
+    assert_eq!(steps("run/lr"), [4, 8, 12, 16, 20, 24]);
+    assert_eq!(steps("m_W/h.dense.W"), [4, 8, 12, 16, 20, 24]);
+    let rows = rows(&user.text("run/metrics.jsonl"));
+    let last = rows.last().expect("a row")["loss"].as_f64().expect("a number");
+    let event = read["train/loss"].as_array().and_then(|events| events.last()).expect("an event")[1].as_f64();
+    assert!((event.expect("a number") - last).abs() < 1e-6);
 }

@@ -2,8 +2,20 @@
 
 use crate::user::{User, finish, keys};
 
-const VERBS: [&str; 9] =
-    ["new", "check", "summary", "explain", "verify", "train", "build", "bench", "completions"];
+const VERBS: [&str; 12] = [
+    "new",
+    "check",
+    "summary",
+    "explain",
+    "inspect",
+    "verify",
+    "train",
+    "predict",
+    "plot",
+    "build",
+    "bench",
+    "completions",
+];
 
 const TWO: &str = "\
 network a(x: f32[2]) -> class[2] { x |> block o { dense(2) } |> cross_entropy }
@@ -137,7 +149,7 @@ fn explain_shows_what_is_asked_for() {
     let user = User::new();
     let all = user.blkc("explain net.blk").good().stdout;
     assert!(
-        ["Q(W, z; γ)", "block h ", "block out ", "  H_z ", "  m_W "].iter().all(|part| all.contains(part)),
+        ["Q(W, z, γ)", "block h ", "block out ", "  H_z ", "  m_W "].iter().all(|part| all.contains(part)),
         "{all}"
     );
     let one = user
@@ -158,10 +170,22 @@ fn explain_refuses_by_name() {
     user.blkc("explain net.blk --block none").refused(1, &["no block `none`", "h, out"]);
     user.blkc("explain net.blk --wrt V").refused(1, &["no block has a parameter `V`"]);
     user.blkc("explain net.blk --mode best").refused(2, &["paper, analytic, measured, trace"]);
-    for format in ["latex", "json", "html"] {
-        user.blkc(&format!("explain net.blk --format {format}")).refused(2, &[format, "not there yet"]);
+    user.blkc("explain net.blk --format pdf").refused(2, &["text, latex, json, html"]);
+    user.blkc("explain net.blk --form all").refused(2, &["gauss-newton, exact, paper"]);
+}
+
+#[test]
+fn explain_writes_every_format() {
+    let user = User::new();
+    let exact = user.blkc("explain net.blk --form exact").good().stdout;
+    assert!(exact.contains("R_z"), "{exact}");
+    let begins =
+        [("latex", "\\documentclass"), ("html", "<!DOCTYPE html>"), ("json", "{"), ("text", "network ")];
+    for (format, begin) in begins {
+        let page =
+            user.blkc(&format!("explain net.blk --form exact --steps --format {format}")).good().stdout;
+        assert!(page.starts_with(begin), "{format}: {page}");
     }
-    user.blkc("explain net.blk --form exact").refused(2, &["--form exact", "not there yet"]);
 }
 
 #[test]

@@ -111,14 +111,27 @@ impl Document {
         let along = || strings(&node["along"]);
         match node["op"].as_str().unwrap() {
             "number" => node["value"].as_f64().unwrap(),
-            "add" => here().iter().sum(),
+            "plus" => here().iter().sum(),
             "multiply" => here().iter().product(),
             "power" => here()[0].powf(here()[1]),
             "apply" => function(node["function"].as_str().unwrap(), &here()),
             "repeat" => here()[0],
             "position" => position[&along()[0]] as f64,
+            "window" => {
+                let by = strings(&node["by"]).into_iter().zip(integers(&node["steps"]));
+                let reached: i64 = by.map(|(axis, step)| (step * position[&axis]) as i64).sum();
+                let fits = node["offset"].as_i64().unwrap() + reached == position[&along()[0]] as i64;
+                f64::from(u8::from(fits))
+            }
+            "first_largest" => {
+                let all = self.around(&along(), position);
+                let value = |at: &Position| self.at(args[0], at);
+                let largest = all.iter().map(value).fold(f64::NEG_INFINITY, f64::max);
+                let first = all.iter().find(|at| value(at) == largest);
+                f64::from(u8::from(first == Some(position)))
+            }
             "reduce" => self.reduced(node["how"].as_str().unwrap(), args[0], &along(), position),
-            "contract" => self.sum(&along(), position, |at| self.at(args[0], at) * self.at(args[1], at)),
+            "contraction" => self.sum(&along(), position, |at| self.at(args[0], at) * self.at(args[1], at)),
             "rename" => {
                 let mut moved = position.clone();
                 for (from, to) in strings(&node["from"]).into_iter().zip(strings(&node["to"])) {
@@ -159,7 +172,7 @@ impl Document {
     fn reduced(&self, how: &str, arg: &Array, along: &[String], position: &Position) -> f64 {
         let total = self.sum(along, position, |at| self.at(arg, at));
         match how {
-            "add" => total,
+            "total" => total,
             "average" => total / self.size(along) as f64,
             "maximum" => self
                 .around(along, position)

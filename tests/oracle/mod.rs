@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use blkc::axes::{Axis, AxisTable, BATCH};
 use blkc::hessian::{BlockExprs, BlockParam};
-use blkc::intrinsics::Scalar;
-use blkc::ir::ParamId;
+use blkc::intrinsics::{Attr, Scalar};
+use blkc::ir::{ParamId, Type};
 use blkc::sym::{Expr, Graph, Storage, Symbol, SymbolInfo, Tensor, evaluate};
 use serde_json::Value;
 
@@ -24,6 +24,8 @@ pub struct Case {
     pub blocks: Vec<Block>,
     pub loss: Expr,
     pub learning_rate: f64,
+    /// Axes of values in the order in which the reference lists their entries, where it is not that of storage.
+    orders: Vec<Vec<Axis>>,
     values: HashMap<Symbol, Tensor>,
     symbols: HashMap<String, Symbol>,
     json: Value,
@@ -62,8 +64,17 @@ fn build(json: Value) -> Case {
     let dummy = Expr(0);
     let name = json["name"].as_str().unwrap().to_string();
     let (values, symbols) = (HashMap::new(), HashMap::new());
-    let mut case =
-        Case { name, graph, blocks: vec![], loss: dummy, learning_rate: 0.1, values, symbols, json };
+    let mut case = Case {
+        name,
+        graph,
+        blocks: vec![],
+        loss: dummy,
+        learning_rate: 0.1,
+        orders: vec![],
+        values,
+        symbols,
+        json,
+    };
     let extents: Vec<usize> =
         case.json["input_shape"].as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as usize).collect();
     let mut axes = vec![BATCH];
@@ -91,6 +102,7 @@ impl Case {
         let symbol = self.graph.new_symbol(info);
         self.values.insert(symbol, Tensor::new(&self.graph.axes, &axes, data));
         self.symbols.insert(name.into(), symbol);
+        self.orders.push(axes);
         self.graph.symbol(symbol)
     }
 
@@ -111,10 +123,21 @@ impl Case {
     fn op(&mut self, op: &Value, path: &str, x: Expr, params: &mut Vec<(String, Expr)>) -> Expr {
         match op["op"].as_str().unwrap() {
             "dense" => self.dense(op, path, x, params),
-            "batchnorm" => self.norm(op, path, x, &[BATCH], params),
+            "batchnorm" => {
+                let axes = self.order(x);
+                let over = [&[BATCH], &axes[2..]].concat();
+                self.norm(op, path, x, (&over, &axes[1..2]), params)
+            }
             "layernorm" => {
-                let over: Vec<Axis> = self.graph.axes_of(x)[1..].to_vec();
-                self.norm(op, path, x, &over, params)
+                let features = self.order(x)[1..].to_vec();
+                self.norm(op, path, x, (&features, &features), params)
+            }
+            "conv2d" => self.conv(op, path, x, params),
+            "maxpool2d" => self.pool("max_pool", op, x),
+            "avgpool2d" => self.pool("avg_pool", op, x),
+            "global_avgpool2d" => {
+                let plane = self.order(x)[2..].to_vec();
+                self.graph.mean(&plane, x)
             }
             "relu" => {
                 let zero = self.graph.number(0.0);
@@ -140,15 +163,60 @@ impl Case {
         self.graph.add(&[product, b])
     }
 
+    /// The axes of a value in the order of the reference.
+    fn order(&self, x: Expr) -> Vec<Axis> {
+        let axes = self.graph.axes_of(x);
+        let same =
+            |order: &&Vec<Axis>| order.len() == axes.len() && axes.iter().all(|axis| order.contains(axis));
+        self.orders.iter().find(same).cloned().unwrap_or_else(|| axes.to_vec())
+    }
+
+    /// An intrinsic applied to values, the last of which is an image.
+    fn intrinsic(&mut self, name: &str, args: &[Expr], attrs: &[(&'static str, i64)]) -> Expr {
+        let intrinsic = blkc::intrinsics::by_name(name).unwrap();
+        let attrs = attrs.iter().map(|&(key, value)| (key, Attr::Int(value))).collect();
+        let types: Vec<Type> = args.iter().map(|&arg| Type::float(self.order(arg))).collect();
+        let out = intrinsic.infer(&mut self.graph.axes, &types, &attrs).unwrap();
+        self.orders.push(out.axes.clone());
+        intrinsic.express(&mut self.graph, args, &types, &attrs, &out)
+    }
+
+    fn conv(&mut self, op: &Value, path: &str, x: Expr, params: &mut Vec<(String, Expr)>) -> Expr {
+        let number = |value: &Value| value.as_u64().unwrap() as usize;
+        let groups = number(&op["groups"]);
+        let extents = [
+            number(&op["c_out"]),
+            number(&op["c_in"]) / groups,
+            number(&op["kernel"][0]),
+            number(&op["kernel"][1]),
+        ];
+        let axes: Vec<Axis> = extents.map(|extent| self.graph.axes.fresh("w", extent)).to_vec();
+        let weight = self.param(&format!("{path}.W"), axes.clone(), params);
+        let [stride, pad] = ["stride", "pad"].map(|key| number(&op[key][0]) as i64);
+        let attrs = [("stride", stride), ("pad", pad), ("groups", groups as i64)];
+        let z = self.intrinsic("conv2d", &[weight, x], &attrs);
+        if !op["bias"].as_bool().unwrap() {
+            return z;
+        }
+        let bias = self.param(&format!("{path}.b"), axes[..1].to_vec(), params);
+        self.graph.add(&[z, bias])
+    }
+
+    fn pool(&mut self, name: &str, op: &Value, x: Expr) -> Expr {
+        let attrs = ["kernel", "stride", "pad"].map(|key| (key, op[key][0].as_i64().unwrap()));
+        self.intrinsic(name, &[x], &attrs)
+    }
+
+    /// `along` are the axes that are averaged over, and those of the parameters.
     fn norm(
         &mut self,
         op: &Value,
         path: &str,
         x: Expr,
-        over: &[Axis],
+        along: (&[Axis], &[Axis]),
         params: &mut Vec<(String, Expr)>,
     ) -> Expr {
-        let features = self.graph.axes_of(x)[1..].to_vec();
+        let (over, features) = (along.0, along.1.to_vec());
         let mu = self.graph.mean(over, x);
         let centred = self.graph.sub(x, mu);
         let square = self.graph.square(centred);
@@ -186,18 +254,18 @@ impl Case {
     }
 
     fn flatten(&mut self, x: Expr) -> Expr {
-        let from = self.graph.axes_of(x)[1..].to_vec();
+        let from = self.order(x)[1..].to_vec();
         let size = self.graph.axes.size(&from);
         let to = self.graph.axes.fresh("n", size);
         self.graph.reshape(x, &from, &[to])
     }
 
-    /// The branch's axis becomes the shortcut's, as shape inference has it.
+    /// The branch's axes become the shortcut's, as shape inference has it.
     fn residual(&mut self, op: &Value, path: &str, x: Expr, params: &mut Vec<(String, Expr)>) -> Expr {
         let branch = self.ops(&op["branch"], &format!("{path}.branch"), x, params);
         let shortcut = self.ops(&op["shortcut"], &format!("{path}.shortcut"), x, params);
-        let (from, to) = (self.graph.axes_of(branch)[1], self.graph.axes_of(shortcut)[1]);
-        let moved = self.graph.rename(branch, &[(from, to)]);
+        let pairs: Vec<(Axis, Axis)> = self.order(branch).into_iter().zip(self.order(shortcut)).collect();
+        let moved = self.graph.rename(branch, &pairs);
         self.graph.add(&[shortcut, moved])
     }
 
@@ -236,7 +304,11 @@ impl Case {
 
     pub fn evaluate(&self, expr: Expr) -> Vec<f64> {
         let tensor = evaluate(&self.graph, &self.values, &[expr]).remove(0);
-        tensor.values.iter().copied().collect()
+        tensor.along(&self.graph.axes, &self.order(expr)).iter().copied().collect()
+    }
+
+    pub fn batch(&self) -> usize {
+        self.graph.axes.extent(BATCH)
     }
 
     pub fn number(&self, expr: Expr) -> f64 {
@@ -279,7 +351,7 @@ impl Case {
 
     /// A new leaf over the axes of `expr`.
     pub fn constant(&mut self, expr: Expr, data: Vec<f64>) -> Expr {
-        let axes = self.graph.axes_of(expr).to_vec();
+        let axes = self.order(expr);
         let name = format!("constant{}", self.symbols.len());
         self.leaf(&name, axes, data)
     }

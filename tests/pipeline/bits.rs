@@ -28,6 +28,31 @@ train net {
 }
 ";
 
+/// Everything that a `train` item can say of its samples and steps.
+const IMAGES: &str = "network net(x: f32[1, 8, 8]) -> class[10] {
+    x
+    |> block h1 { flatten |> dense(96) |> batch_norm |> relu |> dropout(0.1) }
+    |> block out { dense(10, bias = true) }
+    |> cross_entropy
+}
+
+train net {
+    data       = digits()
+    batch      = 25
+    epochs     = 3
+    augment    = [pad_crop(1), flip_horizontal, cutout(2)]
+    validation = 0.2
+    patience   = 40
+    accumulate = 3
+    clip       = 0.8
+    decay      = weights
+    checkpoint = 4
+    optimizer  = adam(lr = 0.01, weight_decay = 1e-4)
+    schedule   = cosine(warmup = 1)
+    seed       = 3
+}
+";
+
 /// What a finished run leaves behind that does not tell the time.
 const FILES: [&str; 3] = ["last.safetensors", "best.safetensors", "state.safetensors"];
 
@@ -37,25 +62,36 @@ fn folder() -> &'static Path {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pipeline");
         fs::create_dir_all(&folder).expect("a folder");
         fs::write(folder.join("net.blk"), PROGRAM).expect("the program");
+        fs::write(folder.join("images.blk"), IMAGES).expect("the program");
         folder
     })
 }
 
 fn blkc(verb: &str) -> Command {
+    blkc_on("net.blk", verb)
+}
+
+fn blkc_on(file: &str, verb: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_blkc"));
-    command.arg(verb).arg(folder().join("net.blk"));
+    command.arg(verb).arg(folder().join(file));
     command
 }
 
 /// The native trainer of [`PROGRAM`].
 pub fn trainer() -> &'static Path {
     static TRAINER: OnceLock<PathBuf> = OnceLock::new();
-    TRAINER.get_or_init(|| build("trainer", &[]))
+    TRAINER.get_or_init(|| build("net.blk", "trainer", &[]))
 }
 
-fn build(name: &str, options: &[&str]) -> PathBuf {
+/// That of [`IMAGES`].
+fn image_trainer() -> &'static Path {
+    static TRAINER: OnceLock<PathBuf> = OnceLock::new();
+    TRAINER.get_or_init(|| build("images.blk", "image-trainer", &[]))
+}
+
+fn build(file: &str, name: &str, options: &[&str]) -> PathBuf {
     let path = folder().join(name);
-    succeed(blkc("build").args(options).arg("-o").arg(&path));
+    succeed(blkc_on(file, "build").args(options).arg("-o").arg(&path));
     path
 }
 
@@ -92,7 +128,7 @@ fn the_native_trainer_gives_the_bits_of_the_jit_on_any_number_of_threads() {
 
 #[test]
 fn another_batch_is_compiled_into_the_trainer() {
-    let native = build("trainer33", &["--batch", "33"]);
+    let native = build("net.blk", "trainer33", &["--batch", "33"]);
     let native = run(&mut Command::new(native), &["--epochs", "1"]);
     let jit = run(&mut blkc("train"), &["--batch", "33", "--epochs", "1"]);
     assert_same("batch 33", native.path(), jit.path());
@@ -109,8 +145,8 @@ fn killed(command: &mut Command, after: Duration) -> bool {
 }
 
 /// The command that goes on with the run, or begins it where there is nothing to go on with.
-fn go_on(run: &Path) -> Command {
-    let mut command = Command::new(trainer());
+fn go_on(trainer: &Path, run: &Path) -> Command {
+    let mut command = Command::new(trainer);
     match run.join("run.json").exists() {
         true => command.arg("--resume").arg(run),
         false => command.args(["--epochs", "60"]).arg("--out").arg(run),
@@ -118,16 +154,86 @@ fn go_on(run: &Path) -> Command {
     command
 }
 
-#[test]
-fn a_run_killed_at_any_moment_goes_on_to_the_same_bits() {
-    let whole = run(&mut Command::new(trainer()), &["--epochs", "60"]);
+fn killed_at(trainer: &Path, moments: &[u64]) {
+    let whole = run(&mut Command::new(trainer), &["--epochs", "60"]);
     let parts = tempfile::tempdir().expect("a folder");
     let path = parts.path().join("run");
     let mut kills = 0;
-    for moment in [3, 11, 24, 57, 38, 91] {
-        kills += usize::from(killed(&mut go_on(&path), Duration::from_millis(moment)));
+    for moment in moments {
+        kills += usize::from(killed(&mut go_on(trainer, &path), Duration::from_millis(*moment)));
     }
     assert!(kills > 0, "every run ended before it was killed");
-    succeed(&mut go_on(&path));
+    succeed(&mut go_on(trainer, &path));
     assert_same("after kills", whole.path(), parts.path());
+}
+
+#[test]
+fn a_run_killed_at_any_moment_goes_on_to_the_same_bits() {
+    killed_at(trainer(), &[3, 11, 24, 57, 38, 91]);
+}
+
+#[test]
+fn augmented_accumulated_clipped_steps_have_the_same_bits_everywhere() {
+    let reference = run(&mut blkc_on("images.blk", "train"), &["--threads", "1"]);
+    for threads in ["1", "2", "3"] {
+        let options = ["--threads", threads];
+        let jit = run(&mut blkc_on("images.blk", "train"), &options);
+        assert_same(&format!("JIT, {threads} threads"), reference.path(), jit.path());
+        let native = run(&mut Command::new(image_trainer()), &options);
+        assert_same(&format!("native, {threads} threads"), reference.path(), native.path());
+    }
+}
+
+#[test]
+fn a_run_with_validation_and_patience_goes_on_to_the_same_bits() {
+    killed_at(image_trainer(), &[5, 40, 17, 90]);
+    let stopped = tempfile::tempdir().expect("a folder");
+    let path = stopped.path().join("run");
+    succeed(Command::new(image_trainer()).args(["--steps", "5"]).arg("--out").arg(&path));
+    succeed(Command::new(image_trainer()).args(["--steps", "21"]).arg("--resume").arg(&path));
+    succeed(Command::new(image_trainer()).arg("--resume").arg(&path));
+    let whole = run(&mut Command::new(image_trainer()), &[]);
+    assert_same("after limits", whole.path(), stopped.path());
+}
+
+/// Losses by step.
+fn losses(run: &Path) -> Vec<f64> {
+    let text = fs::read_to_string(run.join("run/metrics.jsonl")).expect("metrics");
+    let records = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a record"));
+    records
+        .filter(|record| record["kind"] == "step")
+        .map(|record| record["loss"].as_f64().expect("a loss"))
+        .collect()
+}
+
+/// Through the whole machinery: samples in order, counting of steps, schedule, mean loss.
+#[test]
+fn two_batches_of_25_train_as_one_of_50() {
+    let text = |batch: usize, accumulate: usize| {
+        format!(
+            "network net(x: f32[64]) -> class[10] {{
+    x |> block h {{ dense(32) |> tanh }} |> block out {{ dense(10, bias = true) }} |> cross_entropy
+}}
+train net {{
+    data = digits()
+    batch = {batch}
+    epochs = 2
+    accumulate = {accumulate}
+    clip = 0.4
+    optimizer = adam(lr = 0.01)
+    schedule = cosine(warmup = 1)
+}}
+"
+        )
+    };
+    let runs = [(50, 1), (25, 2)].map(|(batch, accumulate)| {
+        let file = format!("accumulate{accumulate}.blk");
+        fs::write(folder().join(&file), text(batch, accumulate)).expect("the program");
+        let run = run(&mut blkc_on(&file, "train"), &["--log-every", "1"]);
+        losses(run.path())
+    });
+    assert_eq!((runs[0].len(), runs[1].len()), (56, 56));
+    for (step, (whole, parts)) in runs[0].iter().zip(&runs[1]).enumerate() {
+        assert!((whole - parts).abs() < 1e-4 * whole, "step {step}: {parts} instead of {whole}");
+    }
 }

@@ -10,5 +10,6 @@ mod own;
 mod random;
 mod reference;
 mod rounding;
+mod steps;
 mod traces;
 mod trainer;

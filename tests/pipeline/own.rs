@@ -196,5 +196,6 @@ programs! {
     scalar at 1, 2;
     two_weights at 12;
     wide at 48;
+    windows at 4;
     words at 11;
 }

@@ -57,7 +57,9 @@ impl Analysis<'_> {
         let own = |errors: Vec<f64>| Tensor::new(&self.graph.axes, &axes, errors);
         let zeros = || own(vec![0.0; self.graph.axes.size(&axes)]);
         match self.graph.node(expr).clone() {
-            Node::Symbol(_) | Node::Index(_) | Node::Random { .. } => zeros(),
+            Node::Symbol(_) | Node::Index(_) | Node::Random { .. } | Node::Window(_) | Node::ArgMax(..) => {
+                zeros()
+            }
             Node::Number(number) => own(vec![(number.value() - f64::from(number.value() as f32)).abs()]),
             Node::Add(args) => self.entrywise(&axes, &args, |values, errors| {
                 let steps = values.len() as f64;

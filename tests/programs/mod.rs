@@ -147,6 +147,7 @@ pub fn gemm(
     epilogue.store(out, at(&[(0, n as i64), (1, 1)]), relu);
     let [a_strides, b_strides] = strides(orientation, [m, n, k]);
     let gemm = Gemm {
+        outer: vec![],
         m: if by_rows { Range::Chunk } else { Range::Full(m) },
         n: if by_rows { Range::Full(n) } else { Range::Chunk },
         k: Range::Full(k),

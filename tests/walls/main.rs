@@ -248,8 +248,10 @@ fn no_name_of_the_library_is_wired_in() {
 }
 
 /// Words of English or of a formula that are spelt like an intrinsic: file, word, what it means there.
-const SPELT_ALIKE: [(&str, &str, &str); 1] =
-    [("src/hessian/explain.rs", "where", "introduces the parts of a formula")];
+const SPELT_ALIKE: [(&str, &str, &str); 2] = [
+    ("src/hessian/explain/page.rs", "where", "introduces the parts of a formula"),
+    ("src/hessian/explain/latex.rs", "where", "introduces the parts of a formula"),
+];
 
 /// An intrinsic's name stands in its own file, in the registry and in the library. Operators that are words belong to
 /// the language; the loops and the machine code, which know no intrinsics, have a vocabulary of their own.

@@ -150,7 +150,7 @@ fn split(table: &Table, source: String, path: &Path, task: Task) -> Result<Set, 
     };
     let shape = vec![table.width - size];
     let first = table.line(0);
-    Ok(Set { source, unit: "line", first, shape, values: Values::Floats(inputs), targets })
+    Ok(Set { source, unit: "line", first, shape, classes: None, values: Values::Floats(inputs), targets })
 }
 
 fn labels(table: &Table, source: &str, column: usize, values: &[f64]) -> Result<Targets, Error> {
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn takes_the_last_column_or_the_named_one() {
         let last = read("1,2,0\n3,4,2\n", 2, CLASSES).unwrap().train;
-        assert_eq!(last.inputs, [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(last.floats(), [1.0, 2.0, 3.0, 4.0]);
         assert_eq!(last.targets, Targets::Class(vec![0, 2]));
         let named = read("a,Label,b\n1,0,2\n3,2,4\n", 2, CLASSES).unwrap().train;
         assert_eq!(named, last);
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn takes_the_last_columns_as_values() {
         let set = read("1,2,0.5\n3,4,2.5\n", 1, Task::Float { size: 2 }).unwrap().train;
-        assert_eq!(set.inputs, [1.0, 3.0]);
+        assert_eq!(set.floats(), [1.0, 3.0]);
         assert_eq!(set.targets, Targets::Float { values: vec![2.0, 0.5, 4.0, 2.5], size: 2 });
     }
 

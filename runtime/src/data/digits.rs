@@ -12,6 +12,7 @@ pub struct Digits;
 
 const FILE: &[u8] = include_bytes!("../../../data/digits.csv.gz");
 const PIXELS: usize = 64;
+const CLASSES: usize = 10;
 const TRAIN: usize = 1437;
 const SPLIT_SEED: u64 = 0;
 /// The grey value that stands for 1.
@@ -38,7 +39,15 @@ fn subset(table: &Table, rows: &[u32]) -> Set {
     }
     let values = Values::Bytes { values, full: FULL };
     let shape = vec![8, 8];
-    Set { source: "digits".into(), unit: "digit", first: 1, shape, values, targets: Targets::Class(labels) }
+    Set {
+        source: "digits".into(),
+        unit: "digit",
+        first: 1,
+        shape,
+        classes: Some(CLASSES),
+        values,
+        targets: Targets::Class(labels),
+    }
 }
 
 #[cfg(test)]
@@ -58,9 +67,9 @@ mod tests {
             let count = labels.iter().filter(|label| **label == class).count();
             assert!((24..=48).contains(&count), "{count} of class {class}");
         }
-        let n = digits.train.inputs.len() as f64;
-        let mean = digits.train.inputs.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
-        let square = digits.train.inputs.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / n;
+        let n = digits.train.floats().len() as f64;
+        let mean = digits.train.floats().iter().map(|v| f64::from(*v)).sum::<f64>() / n;
+        let square = digits.train.floats().iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / n;
         assert!(mean.abs() < 1e-6 && (square - 1.0).abs() < 1e-5, "mean {mean}, square {square}");
     }
 }

@@ -51,6 +51,7 @@ impl Idx {
             unit: "image",
             first: 0,
             shape: images.shape[1..].to_vec(),
+            classes: None,
             values: Values::Bytes { values: images.values, full: 255 },
             targets: Targets::Class(labels.values.iter().map(|label| i32::from(*label)).collect()),
         }))
@@ -128,7 +129,7 @@ mod tests {
         let data = read_pair(&image_file(3), &label_file(&[2, 0, 1])).unwrap();
         assert!(data.test.is_none());
         assert_eq!(data.train.targets, Targets::Class(vec![2, 0, 1]));
-        assert_eq!(data.train.input(1)[0], 40.0 / 255.0);
+        assert_eq!(data.train.floats()[4], 40.0 / 255.0);
     }
 
     #[test]

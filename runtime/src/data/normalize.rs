@@ -1,12 +1,12 @@
 //! Bytes become numbers from 0 to 1, less the training set's mean, over its standard deviation, channel by channel.
 
-use super::{Dataset, Raw, Samples, Set, Values, Wanted};
+use super::{Dataset, Inputs, Normalization, Raw, Samples, Scale, Set, Values, Wanted};
 
 /// Mean and standard deviation of one channel.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Moments {
-    mean: f64,
-    deviation: f64,
+pub(super) struct Moments {
+    pub mean: f64,
+    pub deviation: f64,
 }
 
 pub fn finish(raw: Raw<Set>, wanted: &Wanted) -> Dataset {
@@ -16,16 +16,18 @@ pub fn finish(raw: Raw<Set>, wanted: &Wanted) -> Dataset {
         Values::Bytes { values, full } if wanted.normalize => moments(values, *full, size, plane),
         _ => vec![Moments { mean: 0.0, deviation: 1.0 }; size / plane],
     };
+    let bytes = matches!(raw.train.values, Values::Bytes { .. });
+    let normalization = bytes.then(|| Normalization::new(&moments));
     let convert = |set: Set| Samples {
-        inputs: floats(set.values, &moments, plane),
+        inputs: inputs(set.values, &moments, plane),
         sample_size: size,
         targets: set.targets,
     };
-    Dataset { train: convert(raw.train), test: raw.test.map(convert) }
+    Dataset { train: convert(raw.train), test: raw.test.map(convert), normalization }
 }
 
 /// Numbers per channel: images of three extents have the channel first; a vector or a matrix is one channel.
-fn plane(shape: &[usize]) -> usize {
+pub(super) fn plane(shape: &[usize]) -> usize {
     let first = if shape.len() >= 3 { 1 } else { 0 };
     shape[first..].iter().product::<usize>().max(1)
 }
@@ -52,21 +54,18 @@ fn moments_of(counts: &[u64; 256], full: u8) -> Moments {
     Moments { mean, deviation: if deviation == 0.0 { 1.0 } else { deviation } }
 }
 
-fn floats(values: Values, moments: &[Moments], plane: usize) -> Vec<f32> {
-    let (bytes, full) = match values {
-        Values::Floats(values) => return values,
-        Values::Bytes { values, full } => (values, f64::from(full)),
-    };
-    let convert =
-        |moments: Moments, byte: u8| ((f64::from(byte) / full - moments.mean) / moments.deviation) as f32;
-    let tables: Vec<Vec<f32>> =
-        moments.iter().map(|moments| (0..=255).map(|byte| convert(*moments, byte)).collect()).collect();
-    let mut floats = Vec::with_capacity(bytes.len());
-    for (index, channel) in bytes.chunks(plane).enumerate() {
-        let table = &tables[index % tables.len()];
-        floats.extend(channel.iter().map(|byte| table[usize::from(*byte)]));
+fn inputs(values: Values, moments: &[Moments], plane: usize) -> Inputs {
+    match values {
+        Values::Floats(values) => Inputs::Floats(values),
+        Values::Bytes { values, full } => {
+            let tables = moments.iter().map(|moments| table(*moments, f64::from(full))).collect();
+            Inputs::Bytes { values, scale: Scale { tables, plane } }
+        }
     }
-    floats
+}
+
+fn table(moments: Moments, full: f64) -> [f32; 256] {
+    std::array::from_fn(|byte| ((byte as f64 / full - moments.mean) / moments.deviation) as f32)
 }
 
 #[cfg(test)]
@@ -79,28 +78,34 @@ mod tests {
         let shape = vec![values.len() / samples];
         let values = Values::Bytes { values: values.to_vec(), full: 255 };
         let targets = Targets::Class(vec![0; samples]);
-        Set { source: "t".into(), unit: "row", first: 1, shape, values, targets }
+        Set { source: "t".into(), unit: "row", first: 1, shape, classes: None, values, targets }
     }
 
-    fn inputs(shape: &[usize], normalize: bool) -> Dataset {
+    fn finished(shape: &[usize], normalize: bool) -> Dataset {
         let wanted = Wanted { input_shape: shape.to_vec(), task: Task::Class { classes: 1 }, normalize };
         finish(Raw { train: set(&[0, 51, 7, 7], 1), test: Some(set(&[255, 0, 0, 7], 1)) }, &wanted)
     }
 
     #[test]
     fn each_channel_has_its_own_moments() {
-        let data = inputs(&[2, 1, 2], true);
-        assert_eq!(data.train.inputs[..2], [-1.0, 1.0]);
+        let data = finished(&[2, 1, 2], true);
+        assert_eq!(data.train.floats()[..2], [-1.0, 1.0]);
         // The second channel's deviation is zero and counts as one.
-        assert_eq!(data.train.inputs[2..], [0.0, 0.0]);
-        let test = data.test.unwrap().inputs;
+        assert_eq!(data.train.floats()[2..], [0.0, 0.0]);
+        let test = data.test.unwrap().floats();
         assert!((test[0] - 9.0).abs() < 1e-5 && test[2] < 0.0, "{test:?}");
     }
 
     #[test]
+    fn bytes_stay_bytes() {
+        let Inputs::Bytes { values, .. } = finished(&[2, 1, 2], true).train.inputs else { panic!("floats") };
+        assert_eq!(values, [0, 51, 7, 7]);
+    }
+
+    #[test]
     fn a_vector_is_one_channel_and_none_scales_only() {
-        let data = inputs(&[4], true);
-        assert!(data.train.inputs.iter().sum::<f32>().abs() < 1e-5);
-        assert_eq!(inputs(&[4], false).train.inputs, [0.0, 0.2, 7.0 / 255.0, 7.0 / 255.0]);
+        let data = finished(&[4], true);
+        assert!(data.train.floats().iter().sum::<f32>().abs() < 1e-5);
+        assert_eq!(finished(&[4], false).train.floats(), [0.0, 0.2, 7.0 / 255.0, 7.0 / 255.0]);
     }
 }

@@ -52,7 +52,15 @@ impl Npz {
         }
         let targets = y.targets(wanted.task).ok_or_else(|| y.misfit(&self.path, &y_name, wanted.task))?;
         let shape = x.shape[1..].to_vec();
-        Ok(Set { source, unit: "sample", first: 0, shape, values: x.elements.values(), targets })
+        Ok(Set {
+            source,
+            unit: "sample",
+            first: 0,
+            shape,
+            classes: None,
+            values: x.elements.values(),
+            targets,
+        })
     }
 
     fn array(&self, archive: &mut NpzReader<File>, name: &str) -> Result<Array, Error> {
@@ -189,9 +197,9 @@ mod tests {
             npz.add_array("y_test", &Array1::<i32>::from(vec![1])).unwrap();
         });
         let data = read(&folder, CLASSES).unwrap();
-        assert_eq!(data.train.inputs, [1.0; 8]);
+        assert_eq!(data.train.floats(), [1.0; 8]);
         assert_eq!(data.train.targets, Targets::Class(vec![2, 0]));
-        assert_eq!(data.test.unwrap().inputs, [0.5; 4]);
+        assert_eq!(data.test.unwrap().floats(), [0.5; 4]);
     }
 
     #[test]

@@ -30,7 +30,15 @@ impl Loader for Synthetic {
             }
         };
         let shape = wanted.input_shape.clone();
-        let train = Set { source: "synthetic".into(), unit: "sample", first: 1, shape, values, targets };
+        let train = Set {
+            source: "synthetic".into(),
+            unit: "sample",
+            first: 1,
+            shape,
+            classes: None,
+            values,
+            targets,
+        };
         Ok(Raw { train, test: None })
     }
 }

@@ -129,7 +129,7 @@ fn lookup(symbol: &str) -> Option<LevelFn> {
 
 fn level(symbol: &str, tasks: usize, pass: &str) -> Level {
     let group = Group { label: symbol.into(), tasks, block: Some(0), pass: pass.into() };
-    Level { symbol: symbol.into(), serial: tasks == 1, groups: vec![group] }
+    Level { symbol: symbol.into(), serial: tasks == 1, groups: vec![group], probes: vec![] }
 }
 
 fn tensor(name: &str, kind: TensorKind, role: &str, shape: &[usize], offset: usize) -> Tensor {
@@ -161,9 +161,11 @@ pub fn manifest() -> Manifest {
         spec: vec!["network softmax".into(), "batch 32".into()],
         target: Target { triple: format!("{}-unknown-linux-gnu", std::env::consts::ARCH), features: vec![] },
         batch: BATCH,
+        accumulate: 1,
         precision: "f32".into(),
         input_shape: vec![PIXELS],
         task: Task::Class { classes: CLASSES },
+        softmax: true,
         arena_bytes: ARENA,
         scratch_bytes: 4 * PIXELS,
         routines: routines(),
@@ -199,7 +201,16 @@ pub fn manifest() -> Manifest {
             flops_backward: 40_960,
         }],
         optimizer: "momentum".into(),
-        defaults: Defaults { data: Some("digits".into()), epochs: 4, seed: 7, normalize: true },
+        defaults: Defaults {
+            data: Some("digits".into()),
+            epochs: 4,
+            seed: 7,
+            normalize: true,
+            augment: vec![],
+            validation: None,
+            patience: None,
+            checkpoint: None,
+        },
     }
 }
 

@@ -4,10 +4,9 @@
 //! `[k][panel]`; A is read in place by broadcasts when its rows run along k, else copied as `[k][rows]`. For each
 //! tile of rows the kernel sums over a whole block of k in registers and leaves a tile of C in scratch, from which
 //! the epilogue reads it at once, while it is in the first-level cache. Long sums (`terms`, or k above [`MAX_K`])
-//! are cut into blocks; then the panel of C stays in scratch between blocks and the epilogue follows the last.
+//! are cut into blocks.
 //!
-//! Usually all rows pass before the next panel. Where all of B fits the second-level cache beside them, as in weight
-//! gradients, all panels pass before the next tile of rows, so that an epilogue runs along the rows of big tensors.
+//! Which loop is outside which is an [`Order`]: the panel of B that a task repeats stays in the second-level cache.
 
 use inkwell::IntPredicate;
 use inkwell::types::BasicType;
@@ -19,7 +18,7 @@ use super::level::Chunk;
 use super::pack;
 use super::scalars::{Frame, Instance, Site};
 use crate::codegen::target::Target;
-use crate::loops::{BufferId, Gemm, Group, LoopVar, Operand, Program, Range, Stmt, Ty};
+use crate::loops::{BufferId, Gemm, Group, LoopVar, Operand, Outer, Program, Range, Stmt, Ty};
 
 /// Products per block of k: a panel of B of that length stays in the second-level cache.
 const MAX_K: u64 = 2048;
@@ -32,6 +31,24 @@ const WAYS_FOR_ROWS: u64 = 8;
 /// Entries of a cache line, and lines of a way.
 const LINE: u64 = 16;
 const SETS: u64 = 64;
+
+/// Products of C up to which all of it is kept between blocks: half of a second-level cache.
+const KEPT_C: u64 = 1 << 18;
+
+/// Which loops are outside which, outermost first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// Panels, blocks, tiles of rows: one panel of B is packed at a time; its panel of C is kept between blocks.
+    Panels,
+    /// Tiles of rows, panels; one block. All of B is packed. An epilogue runs along the rows of big tensors.
+    Rows,
+    /// Panels, tiles of rows, blocks, as for the taps of a convolution: all blocks of a panel of B are packed, a tile
+    /// of C is finished at once.
+    Tiles,
+    /// Blocks, panels, tiles of rows, as for sums over many samples: one block of A is packed at a time; all of C is
+    /// kept.
+    Blocks,
+}
 
 /// How one GEMM of known extents is done.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,8 +66,7 @@ struct Plan {
     blocks: Vec<(u64, u64, u64)>,
     /// The longest block, rounded up to whole vectors.
     depth: u64,
-    /// All panels pass before the next tile of rows.
-    rows_outside: bool,
+    order: Order,
 }
 
 /// Where the kernel reads an operand.
@@ -71,9 +87,30 @@ impl Plan {
         let blocks = blocks(gemm, k);
         let depth = blocks.iter().map(|block| block.2).max().unwrap_or(1).next_multiple_of(lanes);
         let columns = vectors * lanes;
-        let kept = n.next_multiple_of(columns) * depth <= KEPT_B;
-        let rows_outside = kept && blocks.len() == 1 && b == Source::Packed && n > columns && depth <= m;
-        Plan { m, n, rows, vectors, columns, a, b, blocks, depth, rows_outside }
+        let mut plan = Plan { m, n, rows, vectors, columns, a, b, blocks, depth, order: Order::Panels };
+        plan.order = plan.best_order();
+        plan
+    }
+
+    fn best_order(&self) -> Order {
+        let blocks = self.blocks.len() as u64;
+        let packed = self.b == Source::Packed;
+        if blocks == 1 {
+            let kept = self.panels() * self.columns * self.depth <= KEPT_B;
+            let rows = kept && packed && self.n > self.columns && self.depth <= self.m;
+            return if rows { Order::Rows } else { Order::Panels };
+        }
+        let a = if self.a == Source::Packed { self.a_tile() * self.tiles() * blocks } else { 0 };
+        let b = self.depth * self.columns * blocks;
+        if packed && a <= KEPT_C && b <= KEPT_C {
+            return Order::Tiles;
+        }
+        let c = self.tiles() * self.rows * self.columns * self.panels();
+        if c <= KEPT_C { Order::Blocks } else { Order::Panels }
+    }
+
+    fn panels(&self) -> u64 {
+        self.n.div_ceil(self.columns)
     }
 
     fn tiles(&self) -> u64 {
@@ -90,16 +127,25 @@ impl Plan {
     }
 
     fn a_entries(&self) -> u64 {
-        if self.a == Source::Packed { self.a_tile() * self.tiles() * self.blocks.len() as u64 } else { 0 }
+        let blocks = if self.order == Order::Blocks { 1 } else { self.blocks.len() as u64 };
+        if self.a == Source::Packed { self.a_tile() * self.tiles() * blocks } else { 0 }
     }
 
     fn b_entries(&self) -> u64 {
-        let panels = if self.rows_outside { self.n.div_ceil(self.columns) } else { 1 };
+        let panels = match self.order {
+            Order::Rows => self.panels(),
+            Order::Tiles => self.blocks.len() as u64,
+            Order::Panels | Order::Blocks => 1,
+        };
         if self.b == Source::Packed { self.depth * self.columns * panels } else { 0 }
     }
 
     fn c_entries(&self) -> u64 {
-        let tiles = if self.blocks.len() > 1 { self.tiles() } else { 1 };
+        let tiles = match self.order {
+            Order::Panels if self.blocks.len() > 1 => self.tiles(),
+            Order::Blocks => self.tiles() * self.panels(),
+            _ => 1,
+        };
         tiles * self.rows * self.columns
     }
 
@@ -195,7 +241,7 @@ pub fn emit<'ctx>(
     let at = |entries: u64| emitter.offset(scratch, entries as usize * 4);
     let b_start = plan.a_entries().next_multiple_of(LINE);
     let c_start = b_start + plan.b_entries().next_multiple_of(LINE);
-    let builder = GemmEmitter {
+    let mut builder = GemmEmitter {
         emitter,
         gemm,
         tables: Tables::new(emitter, &plan.blocks),
@@ -207,8 +253,9 @@ pub fn emit<'ctx>(
         m0,
         n0,
         k0,
+        outer: vec![],
     };
-    builder.run();
+    builder.outer_loops(chunk);
 }
 
 struct GemmEmitter<'e, 'ctx> {
@@ -224,27 +271,89 @@ struct GemmEmitter<'e, 'ctx> {
     packed_a: PointerValue<'ctx>,
     packed_b: PointerValue<'ctx>,
     c: PointerValue<'ctx>,
+    /// Positions of the outer loops that are open.
+    outer: Vec<IntValue<'ctx>>,
 }
 
 impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
+    /// The outer loops that are not open yet, around the product.
+    fn outer_loops(&mut self, chunk: Chunk<'ctx>) {
+        let Some(outer) = self.gemm.outer.get(self.outer.len()) else { return self.run() };
+        let start = match outer.range {
+            Range::Full(_) => self.i64(0),
+            Range::Chunk => chunk.start,
+        };
+        let count = self.i64(chunk.length(outer.range));
+        let emitter = self.emitter;
+        emitter.repeat(count, |position| {
+            self.outer.push(emitter.add(position, start));
+            self.outer_loops(chunk);
+            self.outer.pop();
+        });
+    }
+
     fn run(&self) {
-        if self.plan.a == Source::Packed {
-            self.pack_a();
+        if self.plan.a == Source::Packed && self.plan.order != Order::Blocks {
+            self.for_blocks(|block| self.pack_a(block));
         }
-        if !self.plan.rows_outside {
-            return self.for_panels(&|panel, columns| self.panel(panel, columns));
+        match self.plan.order {
+            Order::Panels => self.for_panels(&|panel, columns| self.panel(panel, columns)),
+            Order::Rows => self.rows_outside(),
+            Order::Tiles => self.for_panels(&|panel, columns| self.tiles_of_panel(panel, columns)),
+            Order::Blocks => self.blocks_outside(),
         }
+    }
+
+    fn rows_outside(&self) {
         let first = self.i64(0);
         let k = self.tables.k(self.emitter, first);
         self.for_panels(&|panel, columns| {
             self.pack_b(first, panel, columns, k);
         });
-        self.emitter.repeat(self.i64(self.plan.tiles()), |tile| {
+        self.for_tiles(|tile| {
             self.for_panels(&|panel, columns| {
-                self.multiply(first, tile, self.b_panel(panel), k);
+                self.multiply(first, tile, self.b_panel(first, panel), (k, self.c));
                 self.epilogue(tile, self.c, self.first_column(panel), columns);
             });
         });
+    }
+
+    fn tiles_of_panel(&self, panel: IntValue<'ctx>, columns: u64) {
+        self.for_blocks(|block| {
+            self.pack_b(block, panel, columns, self.tables.k(self.emitter, block));
+        });
+        self.for_tiles(|tile| {
+            self.for_blocks(|block| {
+                let k = self.tables.k(self.emitter, block);
+                self.multiply(block, tile, self.b_panel(block, panel), (k, self.c));
+            });
+            self.epilogue(tile, self.c, self.first_column(panel), columns);
+        });
+    }
+
+    fn blocks_outside(&self) {
+        let tile_of = |panel: IntValue<'ctx>, tile: IntValue<'ctx>| {
+            let before = self.emitter.scale(panel, self.plan.tiles() as i64);
+            self.c_tile(self.emitter.add(before, tile))
+        };
+        self.for_blocks(|block| {
+            if self.plan.a == Source::Packed {
+                self.pack_a(block);
+            }
+            let k = self.tables.k(self.emitter, block);
+            self.for_panels(&|panel, columns| {
+                let b = self.b_of(block, panel, columns, k);
+                self.for_tiles(|tile| self.multiply(block, tile, b, (k, tile_of(panel, tile))));
+            });
+        });
+        self.for_panels(&|panel, columns| {
+            let column = self.first_column(panel);
+            self.for_tiles(|tile| self.epilogue(tile, tile_of(panel, tile), column, columns));
+        });
+    }
+
+    fn for_tiles(&self, body: impl FnOnce(IntValue<'ctx>)) {
+        self.emitter.repeat(self.i64(self.plan.tiles()), body);
     }
 
     /// Calls `visit` with the number and the columns of each panel.
@@ -264,12 +373,14 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
     }
 
     /// Where a packed panel of B lies.
-    fn b_panel(&self, panel: IntValue<'ctx>) -> PointerValue<'ctx> {
+    fn b_panel(&self, block: IntValue<'ctx>, panel: IntValue<'ctx>) -> PointerValue<'ctx> {
+        let number = match self.plan.order {
+            Order::Rows => panel,
+            Order::Tiles => block,
+            Order::Panels | Order::Blocks => return self.packed_b,
+        };
         let entries = (self.plan.depth * self.plan.columns) as i64;
-        match self.plan.rows_outside {
-            true => self.entry(self.packed_b, self.emitter.scale(panel, entries)),
-            false => self.packed_b,
-        }
+        self.entry(self.packed_b, self.emitter.scale(number, entries))
     }
 
     fn i64(&self, value: u64) -> IntValue<'ctx> {
@@ -295,23 +406,32 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         self.entry(start, index)
     }
 
+    /// An offset at the positions of the outer loops.
+    fn at_outer(&self, offset: IntValue<'ctx>, stride: fn(&Outer) -> usize) -> IntValue<'ctx> {
+        self.gemm.outer.iter().zip(&self.outer).fold(offset, |sum, (outer, &position)| {
+            self.emitter.add(self.emitter.scale(position, stride(outer) as i64), sum)
+        })
+    }
+
     /// A from row `row` of this task on, in block `block`.
     fn a(&self, block: IntValue<'ctx>, row: IntValue<'ctx>) -> PointerValue<'ctx> {
         let row = self.emitter.add(row, self.m0);
-        let offset = self.tables.a(self.emitter, block);
+        let offset = self.at_outer(self.tables.a(self.emitter, block), |outer| outer.strides.0);
         self.operand(self.gemm.a, offset, [(row, self.gemm.a.strides.0), (self.k0, self.gemm.a.strides.1)])
     }
 
     fn b(&self, block: IntValue<'ctx>, column: IntValue<'ctx>) -> PointerValue<'ctx> {
         let column = self.emitter.add(column, self.n0);
-        let offset = self.tables.b(self.emitter, block);
+        let offset = self.at_outer(self.tables.b(self.emitter, block), |outer| outer.strides.1);
         self.operand(self.gemm.b, offset, [(self.k0, self.gemm.b.strides.0), (column, self.gemm.b.strides.1)])
     }
 
     /// Where a tile of A lies in scratch memory.
     fn a_tile(&self, block: IntValue<'ctx>, tile: IntValue<'ctx>) -> PointerValue<'ctx> {
-        let tiles = self.emitter.scale(block, self.plan.tiles() as i64);
-        let number = self.emitter.add(tiles, tile);
+        let number = match self.plan.order {
+            Order::Blocks => tile,
+            _ => self.emitter.add(self.emitter.scale(block, self.plan.tiles() as i64), tile),
+        };
         self.entry(self.packed_a, self.emitter.scale(number, self.plan.a_tile() as i64))
     }
 
@@ -333,55 +453,62 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         self.emitter.when(is(IntPredicate::EQ), || run(rest));
     }
 
-    fn pack_a(&self) {
+    fn pack_a(&self, block: IntValue<'ctx>) {
         let (rows_stride, k_stride) = self.gemm.a.strides;
-        self.for_blocks(|block| {
-            let k = self.tables.k(self.emitter, block);
-            self.emitter.repeat(self.i64(self.plan.tiles()), |tile| {
-                let source = self.a(block, self.emitter.scale(tile, self.plan.rows as i64));
-                let to = self.a_tile(block, tile);
-                self.by_rows(tile, &|rows| {
-                    let strides = (k_stride as u64, rows_stride as u64);
-                    let copy = pack::Copy { width: rows, padded: self.plan.a_step(), strides };
-                    copy.call(self.emitter, source, to, k);
-                });
+        let k = self.tables.k(self.emitter, block);
+        self.for_tiles(|tile| {
+            let source = self.a(block, self.emitter.scale(tile, self.plan.rows as i64));
+            let to = self.a_tile(block, tile);
+            self.by_rows(tile, &|rows| {
+                let strides = (k_stride as u64, rows_stride as u64);
+                let copy = pack::Copy { width: rows, padded: self.plan.a_step(), strides };
+                copy.call(self.emitter, source, to, k);
             });
         });
+    }
+
+    /// A panel of B where the kernel reads it.
+    fn b_of(
+        &self,
+        block: IntValue<'ctx>,
+        panel: IntValue<'ctx>,
+        columns: u64,
+        k: IntValue<'ctx>,
+    ) -> PointerValue<'ctx> {
+        match self.plan.b {
+            Source::InPlace => self.b(block, self.first_column(panel)),
+            Source::Packed => self.pack_b(block, panel, columns, k),
+        }
     }
 
     /// All rows of a panel.
     fn panel(&self, panel: IntValue<'ctx>, columns: u64) {
         let blocks = self.plan.blocks.len();
         let column = self.first_column(panel);
+        let kept = |tile| if blocks == 1 { self.c } else { self.c_tile(tile) };
         self.for_blocks(|block| {
             let k = self.tables.k(self.emitter, block);
-            let b = match self.plan.b {
-                Source::InPlace => self.b(block, column),
-                Source::Packed => self.pack_b(block, panel, columns, k),
-            };
-            self.emitter.repeat(self.i64(self.plan.tiles()), |tile| {
-                self.multiply(block, tile, b, k);
+            let b = self.b_of(block, panel, columns, k);
+            self.for_tiles(|tile| {
+                self.multiply(block, tile, b, (k, kept(tile)));
                 if blocks == 1 {
                     self.epilogue(tile, self.c, column, columns);
                 }
             });
         });
         if blocks > 1 {
-            self.emitter.repeat(self.i64(self.plan.tiles()), |tile| {
-                self.epilogue(tile, self.c_tile(tile), column, columns);
-            });
+            self.for_tiles(|tile| self.epilogue(tile, kept(tile), column, columns));
         }
     }
 
-    /// Adds one block's products to a tile of C; the first block starts it.
+    /// Adds one block's products, `k` in number, to the tile of C at `c`; the first block starts it.
     fn multiply(
         &self,
         block: IntValue<'ctx>,
         tile: IntValue<'ctx>,
         b: PointerValue<'ctx>,
-        k: IntValue<'ctx>,
+        (k, c): (IntValue<'ctx>, PointerValue<'ctx>),
     ) {
-        let c = self.c_tile(tile);
         let a = match self.plan.a {
             Source::Packed => self.a_tile(block, tile),
             Source::InPlace => self.a(block, self.emitter.scale(tile, self.plan.rows as i64)),
@@ -395,9 +522,6 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
     }
 
     fn c_tile(&self, tile: IntValue<'ctx>) -> PointerValue<'ctx> {
-        if self.plan.blocks.len() == 1 {
-            return self.c;
-        }
         self.entry(self.c, self.emitter.scale(tile, (self.plan.rows * self.plan.columns) as i64))
     }
 
@@ -421,7 +545,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         columns: u64,
         k: IntValue<'ctx>,
     ) -> PointerValue<'ctx> {
-        let (source, to) = (self.b(block, self.first_column(panel)), self.b_panel(panel));
+        let (source, to) = (self.b(block, self.first_column(panel)), self.b_panel(block, panel));
         let strides = (self.gemm.b.strides.0 as u64, self.gemm.b.strides.1 as u64);
         let copy = pack::Copy { width: columns, padded: self.plan.columns, strides };
         copy.call(self.emitter, source, to, k);
@@ -436,9 +560,12 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         let written = |buffer: BufferId| scalars.stores.iter().any(|store| store.buffer == buffer);
         let mut site = self.site.clone();
         (site.vector, site.lanes) = (Some(COLUMN), self.emitter.target.lanes());
-        let mut frame = Frame::new(scalars, types, site.vector, &[2, 1], true, &written);
+        // The row is the innermost loop, the column the one around it; all others are open already.
+        let opened: Vec<usize> = [2, 1].into_iter().chain(self.outer.iter().map(|_| 0)).collect();
+        let mut frame = Frame::new(scalars, types, site.vector, &opened, true, &written);
         let row = self.emitter.add(self.emitter.scale(tile, self.plan.rows as i64), self.m0);
         site.loops = vec![row, self.emitter.add(column, self.n0)];
+        site.loops.extend(&self.outer);
         let instances = self.instances(columns);
         frame.emit(self.emitter, &site, 0, &instances, &[]);
         frame.emit(self.emitter, &site, 1, &instances, &[]);
@@ -548,6 +675,7 @@ mod tests {
         let range = |extent| Range::Full(extent as usize);
         let operand = |strides| Operand { buffer: BufferId(0), strides };
         let gemm = Gemm {
+            outer: vec![],
             m: range(m),
             n: range(n),
             k: range(k),
@@ -583,7 +711,13 @@ mod tests {
 
     #[test]
     fn weight_gradients_run_along_rows() {
-        assert!(plan([128, 1024, 128], (1, 1024), (1024, 1), 1).rows_outside);
-        assert!(!plan([128, 64, 1024], (1024, 1), (1, 1024), 1).rows_outside);
+        assert_eq!(plan([128, 1024, 128], (1, 1024), (1024, 1), 1).order, Order::Rows);
+        assert_eq!(plan([128, 64, 1024], (1024, 1), (1, 1024), 1).order, Order::Panels);
+    }
+
+    #[test]
+    fn taps_finish_a_tile_and_long_sums_keep_the_result() {
+        assert_eq!(plan([2048, 32, 64], (64, 1), (1, 64), 9).order, Order::Tiles);
+        assert_eq!(plan([32, 64, 2048], (1, 128), (64, 1), 16).order, Order::Blocks);
     }
 }

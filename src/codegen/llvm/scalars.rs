@@ -58,7 +58,7 @@ impl<'p, 'ctx> Frame<'p, 'ctx> {
         accumulators_vary: bool,
         written: &dyn Fn(BufferId) -> bool,
     ) -> Self {
-        let depth = opened.len();
+        let depth = opened.iter().copied().max().unwrap_or(0);
         let (mut depths, mut varying) = (Vec::new(), Vec::new());
         for inst in &scalars.insts {
             let mut needs =

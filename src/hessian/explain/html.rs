@@ -102,11 +102,11 @@ fn row(row: &Row) -> String {
 
 /// What words say of a formula, without the comma that would join them on one line.
 fn remarked(remark: &[Span]) -> String {
-    let spans = match remark {
-        [Span::Words(words), rest @ ..] if words.trim() == "," => rest,
-        all => all,
-    };
-    if spans.is_empty() { String::new() } else { format!("<p class=\"remark\">{}</p>", line(spans)) }
+    let mut spans = remark.to_vec();
+    if let Some(Span::Words(words)) = spans.first_mut() {
+        *words = words.trim_start_matches([',', ' ']).to_string();
+    }
+    if spans.is_empty() { String::new() } else { format!("<p class=\"remark\">{}</p>", line(&spans)) }
 }
 
 fn line(spans: &[Span]) -> String {

@@ -150,8 +150,7 @@ fn block_value(explanation: &Explanation, block: &BlockExplanation) -> Value {
 }
 
 fn steps(steps: &[Step]) -> Vec<Value> {
-    let one =
-        |step: &Step| json!({"rule": step.rule.name, "identity": step.rule.identity, "detail": step.detail});
+    let one = |step: &Step| json!({"rule": step.rule.name, "law": step.rule.identity, "detail": step.detail});
     steps.iter().map(one).collect()
 }
 
@@ -175,7 +174,7 @@ fn argument_value(dag: &mut Dag, block: &BlockExplanation, argument: &Argument) 
     value["jacobian"] = with(formula(&formulas.jacobian), "operator", dag.operator(&derived.operator));
     value["steps"] = json!(steps(&derived.steps));
     value["gauss_newton"] = with(statement(&formulas.hessian), "product", gauss_newton(block));
-    value["residual"] = argument.exact.as_ref().map_or(Value::Null, |exact| residual(dag, exact));
+    value["second_order"] = argument.exact.as_ref().map_or(Value::Null, |exact| residual(dag, exact));
     value["paper"] = match &block.paper {
         Some(paper) if derived.is_input => formula(&paper.of_z),
         Some(paper) if derived.lifts() => statement(&paper.of_w),

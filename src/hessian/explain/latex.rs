@@ -130,8 +130,10 @@ fn aligned(row: &Row) -> Vec<String> {
     let Some((Span::Math(formula), remark)) = row.body.split_first() else {
         return vec![format!("&\\text{{{}}}", line(&row.body))];
     };
-    let (left, right) = match (row.kind, formula) {
-        (Kind::Where | Kind::Jacobian, Formula::Relation("=", left, right)) => (latex(left), &**right),
+    let (left, right) = match (&row.label, formula) {
+        // A label in words says nothing that the formula does not, nor does J_z beside J_z δz.
+        (_, Formula::Relation("=", left, right)) if row.kind == Kind::Jacobian => (latex(left), &**right),
+        (Span::Words(_), Formula::Relation("=", left, right)) => (latex(left), &**right),
         _ => (label(&row.label), formula),
     };
     let mut drawn: Vec<String> = Vec::new();

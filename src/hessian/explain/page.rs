@@ -3,7 +3,7 @@
 use super::{Argument, BlockExplanation, Content, Exact, Explanation, Form};
 use crate::hessian::facts::Step;
 use crate::hessian::jacobian::TooManyTerms;
-use crate::hessian::local::exact::Cross;
+use crate::hessian::local::exact::{Cross, has_few_pairs};
 use crate::hessian::local::{Span, Statement, loss_curvature};
 use crate::sym::formula::{Big, Formula};
 
@@ -261,6 +261,11 @@ pub fn rows(block: &BlockExplanation) -> Vec<Row> {
     }
     let crosses = block.crosses.iter().filter(|_| block.form == Form::Exact);
     rows.extend(crosses.map(|cross| cross_row(block, cross)));
+    let parameters = block.tensors.len().saturating_sub(2);
+    if block.form == Form::Exact && !has_few_pairs(parameters) {
+        let left_out = format!("mixed second derivatives of {parameters} parameters are too many to list");
+        rows.push(Row::new(Kind::Hessian, "cross", vec![Span::Words(left_out)]));
+    }
     if block.form == Form::Paper && block.paper.is_none() {
         let none =
             "the paper gives no form for this block (a batch norm right behind its one weight has one)";

@@ -6,6 +6,7 @@ use crate::axes::BATCH;
 use crate::hessian::BlockExprs;
 use crate::hessian::exact::Cotangent;
 use crate::hessian::jacobian::TooManyTerms;
+use crate::sym::formula::text::text;
 use crate::sym::formula::{Big, Formula, Letter};
 use crate::sym::graph::{Expr, Graph, Node, Reduction};
 use crate::sym::notation::{Link, Notation, chain, factored};
@@ -100,8 +101,8 @@ fn merged(graph: &mut Graph, jacobian: &Operator, residual: &Operator) -> Option
 pub const MOST_PAIRS: usize = 45;
 
 /// Whether a block has few enough parameters for mixed second derivatives.
-pub fn has_few_pairs(block: &BlockExprs) -> bool {
-    block.params.len() * block.params.len().saturating_sub(1) / 2 <= MOST_PAIRS
+pub fn has_few_pairs(parameters: usize) -> bool {
+    parameters * parameters.saturating_sub(1) / 2 <= MOST_PAIRS
 }
 
 /// Second derivatives by two different parameters of the block; none where there are too many pairs.
@@ -112,7 +113,7 @@ pub fn crosses(
     letter: &dyn Fn(&Graph, crate::axes::Axis) -> Letter,
 ) -> Result<Vec<Cross>, TooManyTerms> {
     let mut found = Vec::new();
-    if !has_few_pairs(block) {
+    if !has_few_pairs(block.params.len()) {
         return Ok(found);
     }
     for (row, first) in block.params.iter().enumerate() {
@@ -160,6 +161,9 @@ pub fn formulas<'g>(
 /// A mixed second derivative of more terms than this is not written out.
 const MOST_ENTRIES: usize = 3;
 
+/// Nor one of more characters.
+const LONGEST_ENTRY: usize = 160;
+
 /// Why a formula is not written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TooLong {
@@ -168,7 +172,7 @@ pub struct TooLong {
 
 impl std::fmt::Display for TooLong {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(f, "not 0: {} terms, too many to read (as operators they are in --format json)", self.terms)
+        write!(f, "not 0, {} terms too long to read (as operators they are in --format json)", self.terms)
     }
 }
 
@@ -287,10 +291,12 @@ fn grouped(graph: &Graph, operator: &Operator) -> Vec<Operator> {
 
 /// The entries of a mixed second derivative.
 pub fn cross_statement<'g>(graph: &'g Graph, printer: &mut Printer<'g>, cross: &Cross) -> Statement {
-    if cross.entries.is_empty() {
+    let too_long = || {
         let reason = TooLong { terms: cross.operator.terms.len() };
-        let formula = Formula::from("…");
-        return Statement { formula, remark: vec![Span::Words(reason.to_string())] };
+        Statement { formula: Formula::from("…"), remark: vec![Span::Words(reason.to_string())] }
+    };
+    if cross.entries.is_empty() {
+        return too_long();
     }
     let mut terms: Vec<Formula> = Vec::new();
     let mut equal: Vec<&(Letter, Letter)> = Vec::new();
@@ -300,6 +306,9 @@ pub fn cross_statement<'g>(graph: &'g Graph, printer: &mut Printer<'g>, cross: &
         equal.extend(&entry.equal);
     }
     let formula = Formula::total(terms);
+    if text(&formula).chars().count() > LONGEST_ENTRY {
+        return too_long();
+    }
     equal.dedup();
     let mut remark: Vec<Span> = Vec::new();
     for (place, (own, other)) in equal.into_iter().enumerate() {

@@ -15,6 +15,8 @@ const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 120.0;
 const AXIS: f64 = 18.0;
 const BINS: usize = 48;
+/// Height of a plot over its fullest bin, where a curve needs some more.
+const ROOM: f64 = 1.15;
 /// Points of the law's curve.
 const CURVE: usize = 120;
 
@@ -143,25 +145,22 @@ fn caption(name: &str, form: Form, spectrum: &Spectrum, histogram: &Histogram) -
 fn marchenko_figure(found: &MarchenkoPastur) -> String {
     let (low, high) = found.law.edges();
     let last = found.eigenvalues.last().copied().unwrap_or(high).max(high) * 1.02;
-    let mut counts = vec![0.0; BINS];
+    // Few eigenvalues need wide bins to be a density.
+    let bins = (found.eigenvalues.len() / 3).clamp(6, BINS);
+    let mut counts = vec![0.0; bins];
     for value in &found.eigenvalues {
-        counts[((value / last * BINS as f64) as usize).min(BINS - 1)] += 1.0;
+        counts[((value / last * bins as f64) as usize).min(bins - 1)] += 1.0;
     }
-    let width = last / BINS as f64;
+    let width = last / bins as f64;
     let total = found.eigenvalues.len() as f64 * width;
     let densities: Vec<f64> = counts.iter().map(|count| count / total).collect();
     let place = |i: usize| low + (high - low) * (i as f64 + 0.5) / CURVE as f64;
     let curve: Vec<(f64, f64)> = (0..CURVE).map(|i| (place(i) / last, found.law.density(place(i)))).collect();
     // A density that has a pole at 0 must not press the histogram flat.
-    let top = densities.iter().copied().fold(f64::MIN_POSITIVE, f64::max) * 1.15;
+    let fullest = densities.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
     let label = format!("Eigenvalues of WᵀW of {} with the Marchenko–Pastur density", found.weight);
-    let line = path(&curve, top);
-    let plot = svg(
-        &label,
-        &bars(&densities, top / densities.iter().copied().fold(f64::MIN_POSITIVE, f64::max)),
-        &line,
-        &["0".into(), number(last)],
-    );
+    let line = path(&curve, ROOM * fullest);
+    let plot = svg(&label, &bars(&densities, ROOM), &line, &["0".into(), number(last)]);
     let text = format!(
         "WᵀW of {} and the Marchenko–Pastur law: edges [{}, {}], {} below, {} above, Kolmogorov–Smirnov {}",
         found.weight,

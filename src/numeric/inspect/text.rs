@@ -7,10 +7,12 @@ use super::skip::{Conditions, Skip};
 use super::verdict::{self, Grade};
 use super::{BlockReport, Hessians, ModeFactors, Report};
 use crate::numeric::products::Form;
-use crate::numeric::spectrum::{Known, Spectrum};
+use crate::numeric::spectrum::{Known, RANK_TOLERANCE, Spectrum};
 
 /// Bins of a plot.
 const BINS: usize = 40;
+/// Differences below this are those of the order of summation.
+const ROUNDING: f64 = 1e-10;
 const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 pub fn report(report: &Report) -> String {
@@ -79,6 +81,12 @@ fn is_repeated(hessians: &Hessians, form: Form) -> bool {
 /// What is to be said of the numbers.
 fn remarks(block: &BlockReport) -> Vec<String> {
     let mut remarks = Vec::new();
+    if block.of_input.forms.is_empty() {
+        remarks.push(
+            "the paper gives no form for this block (a batch norm right behind its one weight has one)"
+                .into(),
+        );
+    }
     for (letter, hessians) in block.hessians() {
         for (form, spectrum) in &hessians.forms {
             match is_repeated(hessians, *form) {
@@ -113,13 +121,15 @@ fn row(label: String, spectrum: &Spectrum) -> Vec<String> {
     let about = if estimated { "≈" } else { "" };
     let bound = if estimated && spectrum.condition.is_finite() { "≥" } else { "" };
     let nonzero = spectrum.condition_nonzero.map_or("?".into(), number);
+    let largest = spectrum.max.abs().max(spectrum.min.abs());
+    let rounded = |value: f64| number(if value.abs() > RANK_TOLERANCE * largest { value } else { 0.0 });
     vec![
         label,
         spectrum.dim.to_string(),
         number(spectrum.trace),
         number(spectrum.mean()),
-        number(spectrum.min),
-        number(spectrum.max),
+        rounded(spectrum.min),
+        rounded(spectrum.max),
         format!("{bound}{}", number(spectrum.condition)),
         nonzero,
         format!("{about}{} ({about}{})", number(spectrum.rank.round()), number(spectrum.effective_rank)),
@@ -267,7 +277,11 @@ fn global(found: &Global) -> String {
     if let Some(exact) = &found.identities {
         text += &format!(
             "    spec⁺(G_b) = spec⁺(Ĥ_b A_b A_bᵀ) to {}; h_(b−1) = {} = h_b m_z + tr(Ĥ°K°)/N_(b−1) = {} {} {}\n",
-            scientific(exact.spectra_differ),
+            if exact.spectra_differ < ROUNDING {
+                "rounding".into()
+            } else {
+                scientific(exact.spectra_differ)
+            },
             number(exact.below),
             number(exact.product),
             if exact.correlation < 0.0 { "−" } else { "+" },
@@ -305,6 +319,7 @@ pub fn sentence(grade: &Grade) -> String {
 pub fn number(value: f64) -> String {
     let size = value.abs();
     match value {
+        _ if value.is_nan() => "?".into(),
         _ if value.is_infinite() => if value > 0.0 { "∞" } else { "−∞" }.into(),
         _ if size != 0.0 && !(1e-3..1e6).contains(&size) => scientific(value),
         _ if value.fract() == 0.0 => format!("{value:.0}"),

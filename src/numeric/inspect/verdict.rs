@@ -2,7 +2,8 @@
 //!
 //! Three measures of H_z, each in decades (powers of ten) and none for a block that passes the flow on evenly:
 //!
-//! - conditioning: log₁₀(λ_max / mean of the nonzero eigenvalues);
+//! - conditioning: log₁₀(λ_max / geometric mean of the nonzero eigenvalues), which sees small eigenvalues and is not
+//!   governed by the very smallest, as the condition number is;
 //! - rank: log₁₀(min(N_{b−1}, N_b) / rank), the directions that the shapes would let through;
 //! - scale: |log₁₀ ‖J_z‖²_F/N_{b−1} − its mean over the blocks before and after|; that is m_z but for the last block,
 //!   whose m_z has the loss's curvature in it.
@@ -22,7 +23,7 @@ pub struct Grade {
     pub conditioning: f64,
     pub rank: f64,
     pub scale: f64,
-    /// What they rest on: λ_max over the mean of the nonzero eigenvalues; rank, and what the shapes allow;
+    /// What they rest on: λ_max over the geometric mean of the nonzero eigenvalues; rank, and what the shapes allow;
     /// ‖J_z‖²_F/N_{b−1}, and its geometric mean over the neighbours.
     pub spread: f64,
     pub directions: (f64, usize),
@@ -49,7 +50,7 @@ impl Grade {
         let (own, neighbours) = self.factors;
         [
             format!(
-                "{:.2} conditioning: the largest eigenvalue of H_z is {}× the mean of the nonzero ones",
+                "{:.2} conditioning: the largest eigenvalue of H_z is {}× the geometric mean of the nonzero ones",
                 self.conditioning,
                 number(self.spread)
             ),
@@ -82,7 +83,8 @@ fn grade(report: &Report, block: &BlockReport) -> Option<Grade> {
         return None;
     }
     let most = report.samples * block.input_size.min(block.output_size);
-    let spread = if spectrum.trace > 0.0 { spectrum.max * spectrum.rank / spectrum.trace } else { 1.0 };
+    let middle = spectrum.geometric_mean();
+    let spread = if middle > 0.0 { spectrum.max / middle } else { 1.0 };
     let own = report.gains[block.index];
     let beside = [block.index.checked_sub(1), Some(block.index + 1)];
     let beside: Vec<f64> =

@@ -1,6 +1,5 @@
 //! One block: its formulas and the differences, direction by direction.
 
-use crate::sym::formula::text::text;
 use ndarray::{Array2, ArrayView1};
 
 use super::Options;
@@ -56,8 +55,8 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let mut comparison =
             Comparison { reference, derived, block, options, arguments: vec![], output, cotangent, losses };
         let names = crate::hessian::local::display_names(comparison.derived.block());
-        let shown = names.into_iter().map(|name| text(&name.into()));
-        let params = shown.enumerate().map(|(place, name)| (Argument::Param(place), name));
+        let params =
+            names.into_iter().enumerate().map(|(place, name)| (Argument::Param(place), name.to_string()));
         let both = [(Argument::Input, "z".to_string())].into_iter().chain(params);
         let all: Vec<_> = both.chain([(Argument::Output, "z_b".to_string())]).collect();
         for (argument, name) in all {
@@ -130,7 +129,7 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let along = |direction: &Direction| ArrayView1::from(&direction.entries).dot(&gradient);
         let usual = self.mean_loss();
         let all = self.arguments[place].directions.list.iter().map(along);
-        let scale = believable(all.fold(0.0, |scale: f64, slope| scale.max(slope.abs())), usual);
+        let scale = all.fold(NOTHING * usual, |scale: f64, slope| scale.max(slope.abs()));
         for nth in 0..self.arguments[place].directions.list.len() {
             let estimate =
                 self.with_redraws(place, nth, |this, direction| this.loss_slope(place, direction, scale))?;
@@ -210,7 +209,7 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let argument = self.arguments[place].argument;
         let images = self.derived.jacobian(argument, &self.matrix(place));
         let usual = largest(self.output.iter());
-        let scale = believable(largest(images.iter()), usual);
+        let scale = largest(images.iter()).max(NOTHING * usual);
         for nth in 0..self.arguments[place].directions.list.len() {
             let estimate =
                 self.with_redraws(place, nth, |this, direction| this.output_slope(place, direction, scale))?;
@@ -246,7 +245,7 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let forms = self.derived.loss_hessian(&directions).dot(&directions.t());
         let pairs = self.arguments[place].directions.pairs(&self.arguments[place].directions, true);
         let usual = self.mean_loss();
-        let scale = believable(largest(forms.iter()), usual);
+        let scale = largest(forms.iter()).max(NOTHING * usual);
         let mut numbers = Some(vec![]);
         for (row, column) in pairs {
             let [u, v] = [row, column].map(|nth| &self.arguments[place].directions.list[nth].entries[..]);
@@ -280,7 +279,7 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let residual = self.derived.residual(arguments.0, arguments.1, &columns).dot(&rows.t());
         let usual = self.usual();
         let scales = [largest(product.iter()), largest(residual.iter())];
-        let scales = [0, 1].map(|i: usize| believable(scales[i], usual[i]));
+        let scales = [0, 1].map(|i: usize| scales[i].max(NOTHING * usual[i]));
         let mut numbers = [const { Some(vec![]) }; 3];
         let pairs = self.arguments[row].directions.pairs(&self.arguments[column].directions, row == column);
         let sampled =
@@ -539,13 +538,6 @@ fn mixed(
         }
     }
     (value, rounding)
-}
-
-/// The magnitude by which differences are measured: the derived one, unless that is out of all proportion to what is
-/// usual. Differences on far too wide a step agree well enough with each other to be measured by such a number.
-fn believable(derived: f64, usual: f64) -> f64 {
-    const OUT_OF_PROPORTION: f64 = 1e3;
-    derived.clamp(NOTHING * usual, OUT_OF_PROPORTION * usual)
 }
 
 fn largest<'v>(values: impl Iterator<Item = &'v f64>) -> f64 {

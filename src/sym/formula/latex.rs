@@ -234,6 +234,7 @@ fn below(over: &[Letter]) -> String {
 fn indexed(inner: &Formula, index: &[Letter]) -> String {
     match inner {
         Formula::Name(name) if name.number > 0 => format!("({})_{{{}}}", named(name), letters(index)),
+        Formula::Of(..) => format!("({})_{{{}}}", latex(inner), letters(index)),
         _ => format!("{}_{{{}}}", at_least(inner, Level::Atom), letters(index)),
     }
 }

@@ -158,6 +158,7 @@ fn hang(base: &str, over: &[Letter]) -> String {
 fn indexable(inner: &Formula) -> String {
     match inner {
         Formula::Name(name) if name.number > 0 => between("(", &named(name), ")"),
+        Formula::Of(..) => between("(", &mathml(inner), ")"),
         _ => at_least(inner, Level::Atom),
     }
 }

@@ -64,6 +64,7 @@ fn named(name: &Name) -> String {
 fn indexable(inner: &Formula) -> String {
     match inner {
         Formula::Name(name) if name.number > 0 => format!("({})", named(name)),
+        Formula::Of(..) => format!("({})", text(inner)),
         _ => at_least(inner, Level::Atom),
     }
 }
@@ -139,5 +140,17 @@ fn at_least(formula: &Formula, level: Level) -> String {
     match formula.level() < level {
         true => format!("({})", text(formula)),
         false => text(formula),
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(&named(self))
+    }
+}
+
+impl std::fmt::Display for Formula {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(&text(self))
     }
 }

@@ -13,7 +13,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule { name: "renaming composed", identity: "rename(rename(x)) is one renaming", rewrite: composed },
     Rule {
         name: "renamed position or repetition",
-        identity: "rename(index(k)) = index(k'); rename(spread(x)) = spread(rename(x))",
+        identity: "rename(index(k)) = index(k'), and so for windows; rename(spread(x)) = spread(rename(x))",
         rewrite: renamed,
     },
     Rule {
@@ -71,6 +71,7 @@ fn renamed(graph: &mut Graph, node: &Node) -> Option<Expr> {
     let new = |axis: Axis| pairs.iter().find(|pair| pair.0 == axis).map_or(axis, |pair| pair.1);
     match graph.visible(arg).clone() {
         Node::Index(axis) => Some(graph.index(new(axis))),
+        Node::Window(window) => Some(graph.window(window.renamed(new))),
         Node::Spread(x, along) => {
             let along: Vec<Axis> = along.into_iter().map(new).collect();
             let x = graph.rename(x, pairs);

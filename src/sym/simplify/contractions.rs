@@ -1,8 +1,9 @@
 //! Contractions: matrix products and their kin.
 
 use super::{Rule, bare, count};
-use crate::axes::Axis;
+use crate::axes::{Axis, BATCH};
 use crate::sym::graph::{Expr, Graph, Node, Reduction};
+use crate::sym::window::Windowed;
 
 pub(super) const RULES: &[Rule] = &[
     Rule { name: "contraction over nothing", identity: "Σ_{} x·y = x·y", rewrite: over_nothing },
@@ -10,6 +11,21 @@ pub(super) const RULES: &[Rule] = &[
         name: "contraction of a repeated value",
         identity: "Σ_k spread(x)·y = spread(Σ_k x·y)",
         rewrite: of_spread,
+    },
+    Rule {
+        name: "window that numbers its axis",
+        identity: "Σ_h S·x = reshape(x) where the window's axes number h in row-major order; and backwards",
+        rewrite: of_numbering,
+    },
+    Rule {
+        name: "window of a constant",
+        identity: "Σ_{i,k} S·y_i = Σ_k (Σ_i S·y_i)",
+        rewrite: window_of_constant,
+    },
+    Rule {
+        name: "a window meets the factor that it moves",
+        identity: "Σ_{i,k} S_ik·Σ_c x_ci·w_ck = Σ_{c,k} (Σ_i S_ik·x_ci)·w_ck",
+        rewrite: window_of_product,
     },
     Rule {
         name: "sum one side first",
@@ -49,6 +65,59 @@ fn of_spread(graph: &mut Graph, node: &Node) -> Option<Expr> {
     let product = graph.contract(sides[0], sides[1], over);
     let rest: Vec<Axis> = along.into_iter().filter(|axis| !over.contains(axis)).collect();
     Some(graph.spread(product, &rest))
+}
+
+fn of_numbering(graph: &mut Graph, node: &Node) -> Option<Expr> {
+    let Windowed { window, arg, over } = Windowed::of(graph, node)?;
+    let by = window.as_reshape(&graph.axes)?;
+    let all = |axes: &[Axis]| over.len() == axes.len() && axes.iter().all(|axis| over.contains(axis));
+    // A value that lacks the axis is summed with the window alone.
+    let varies = graph.axes_of(arg).iter().any(|axis| over.contains(axis));
+    if !varies {
+        return None;
+    }
+    if all(&[window.axis]) {
+        return Some(graph.reshape(arg, &[window.axis], &by));
+    }
+    all(&by).then(|| graph.reshape(arg, &by, &[window.axis]))
+}
+
+fn window_of_constant(graph: &mut Graph, node: &Node) -> Option<Expr> {
+    let Windowed { window, arg, over } = Windowed::of(graph, node)?;
+    let (present, lacking): (Vec<Axis>, Vec<Axis>) =
+        over.iter().partition(|axis| graph.axes_of(arg).contains(axis));
+    let inner = lacking.iter().all(|&axis| window.step(axis).is_some());
+    if lacking.is_empty() || present.is_empty() || !inner {
+        return None;
+    }
+    let window = graph.window(window);
+    let moved = graph.contract(window, arg, &present);
+    Some(graph.sum(&lacking, moved))
+}
+
+/// Of the two factors the window moves the one that varies with the batch, else the one with more positions: taps
+/// stay with the weights.
+fn window_of_product(graph: &mut Graph, node: &Node) -> Option<Expr> {
+    let Windowed { window, arg, over } = Windowed::of(graph, node)?;
+    let Node::Contract { left, right, over: summed } = graph.visible(arg).clone() else { return None };
+    let [first, second] = over[..] else { return None };
+    // What a window has moved already is a view, not a product.
+    if Windowed::of(graph, graph.visible(arg)).is_some() {
+        return None;
+    }
+    let own = |graph: &Graph, side, axis, other| {
+        graph.axes_of(side).contains(&axis) && !graph.axes_of(side).contains(&other)
+    };
+    let (a, b) = if own(graph, left, first, second) { (first, second) } else { (second, first) };
+    if !own(graph, left, a, b) || !own(graph, right, b, a) {
+        return None;
+    }
+    let rank = |side, axis| (graph.axes_of(side).contains(&BATCH), graph.axes.extent(axis));
+    let (moved, axis, other, tap) =
+        if rank(left, a) >= rank(right, b) { (left, a, right, b) } else { (right, b, left, a) };
+    let window = graph.window(window);
+    let moved = graph.contract(window, moved, &[axis]);
+    Some(graph.contract(moved, other, &[&summed[..], &[tap]].concat()))
 }
 
 fn one_sided(graph: &mut Graph, node: &Node) -> Option<Expr> {

@@ -14,6 +14,7 @@ mod reductions;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 use super::graph::{Expr, Graph, Node};
 use crate::axes::Axis;
@@ -27,7 +28,7 @@ pub struct Rule {
     rewrite: fn(&mut Graph, &Node) -> Option<Expr>,
 }
 
-const TABLES: [&[Rule]; 7] = [
+const TABLES: [&[Rule]; 8] = [
     sums::RULES,
     products::RULES,
     powers::RULES,
@@ -35,6 +36,7 @@ const TABLES: [&[Rule]; 7] = [
     reductions::RULES,
     contractions::RULES,
     axes::RULES,
+    windows::RULES,
 ];
 
 /// All rules, in the order in which they are tried.
@@ -52,7 +54,10 @@ pub fn rewrite(graph: &mut Graph, node: &Node) -> Option<Expr> {
         Node::Reduce(..) => reductions::RULES,
         Node::Contract { .. } => contractions::RULES,
         Node::Rename(..) | Node::Reshape { .. } | Node::Index(_) | Node::Spread(..) => axes::RULES,
-        Node::Number(_) | Node::Symbol(_) | Node::Random { .. } | Node::Orthonormal(_) => return None,
+        Node::Window(_) => windows::RULES,
+        Node::Number(_) | Node::Symbol(_) | Node::ArgMax(..) | Node::Random { .. } | Node::Orthonormal(_) => {
+            return None;
+        }
     };
     table.iter().find_map(|rule| (rule.rewrite)(graph, node))
 }
@@ -103,7 +108,7 @@ fn never_negative(graph: &Graph, expr: Expr, visits: &mut u32) -> bool {
         Node::Reduce(_, _, arg) | Node::Rename(arg, _) | Node::Reshape { arg, .. } | Node::Spread(arg, _) => {
             ask(*arg)
         }
-        Node::Index(_) | Node::Random { .. } => true,
+        Node::Index(_) | Node::Window(_) | Node::ArgMax(..) | Node::Random { .. } => true,
         Node::Contract { left, right, .. } => ask(*left) && ask(*right),
         Node::Symbol(_) | Node::Orthonormal(_) => false,
     }

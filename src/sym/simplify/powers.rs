@@ -82,6 +82,7 @@ fn of_indicator(graph: &mut Graph, node: &Node) -> Option<Expr> {
     let (base, exponent) = parts(graph, node)?;
     match graph.visible(base) {
         Node::Apply(function, args) if exponent > 0.0 && function.0.is_indicator(graph, args) => Some(base),
+        Node::Window(_) | Node::ArgMax(..) if exponent > 0.0 => Some(base),
         _ => None,
     }
 }

@@ -27,6 +27,16 @@ pub(super) const RULES: &[Rule] = &[
         rewrite: of_reshape,
     },
     Rule {
+        name: "sum of a window",
+        identity: "Σ_h S_hik = 1 where all positions lie inside h; Σ_hik S_hik is a number",
+        rewrite: of_window,
+    },
+    Rule {
+        name: "sum of a choice",
+        identity: "Σ_S argmax_T x = 1 per position along the other axes of S, where S covers T",
+        rewrite: of_arg_max,
+    },
+    Rule {
         name: "factor out",
         identity: "Σ_S c·x = c·Σ_S x where c does not vary along S",
         rewrite: factor_out,
@@ -121,6 +131,33 @@ fn of_reshape(graph: &mut Graph, node: &Node) -> Option<Expr> {
     }
     let inner = [&without(over, &to)[..], &from[..]].concat();
     Some(graph.reduce(how, &inner, x))
+}
+
+fn of_window(graph: &mut Graph, node: &Node) -> Option<Expr> {
+    let (how, over, arg) = linear(node)?;
+    let Node::Window(window) = graph.visible(arg) else { return None };
+    let sum = if window.axes().iter().all(|axis| over.contains(axis)) {
+        window.count(&graph.axes) as f64
+    } else if over.contains(&window.axis) && window.is_inside(&graph.axes) {
+        count(graph, &without(over, &[window.axis]))
+    } else {
+        return None;
+    };
+    let rest: Vec<Axis> = window.by.iter().map(|by| by.0).filter(|axis| !over.contains(axis)).collect();
+    let value = graph.number(if how == Reduction::Mean { sum / count(graph, over) } else { sum });
+    Some(graph.spread(value, &rest))
+}
+
+fn of_arg_max(graph: &mut Graph, node: &Node) -> Option<Expr> {
+    let (how, over, arg) = linear(node)?;
+    let Node::ArgMax(along, _) = graph.visible(arg).clone() else { return None };
+    if !along.iter().all(|axis| over.contains(axis)) {
+        return None;
+    }
+    let sum = count(graph, &without(over, &along));
+    let value = graph.number(if how == Reduction::Mean { sum / count(graph, over) } else { sum });
+    let rest = without(graph.axes_of(arg), over);
+    Some(graph.spread(value, &rest))
 }
 
 fn factor_out(graph: &mut Graph, node: &Node) -> Option<Expr> {

@@ -7,6 +7,7 @@ use crate::axes::{Axis, AxisTable, BATCH};
 use crate::sym::graph::{
     Expr, Function, FunctionRef, Graph, Node, Number, Reduction, Storage, Symbol, SymbolInfo,
 };
+use crate::sym::window::Window;
 use crate::sym::{Tensor, evaluate};
 
 const N: Axis = Axis(1);
@@ -95,6 +96,10 @@ impl Example {
 
 fn reduce(how: Reduction, over: &[Axis], arg: Expr) -> Node {
     Node::Reduce(how, over.to_vec(), arg)
+}
+
+fn window(axis: Axis, offset: i64, by: &[(Axis, usize)]) -> Node {
+    Node::Window(Window { axis, offset, by: by.to_vec() })
 }
 
 fn number(graph: &mut Graph, value: f64) -> Expr {
@@ -214,6 +219,25 @@ fn of_structure(rule: &str, g: &mut Graph, t: &Tensors) -> Option<Node> {
             Node::Contract { left, right: x, over: vec![N] }
         }
         "entrywise contraction" => Node::Contract { left: x, right: y, over: vec![N] },
+        "window that numbers its axis" => {
+            let window = g.intern(window(FLAT, 0, &[(N, 5), (D, 1)]));
+            let flat = g.intern(Node::Reshape { arg: w, from: vec![N, D], to: vec![FLAT] });
+            Node::Contract { left: window, right: flat, over: vec![FLAT] }
+        }
+        "window of a constant" => {
+            let window = g.intern(window(D, -1, &[(N, 2), (M, 1)]));
+            Node::Contract { left: window, right: x, over: vec![N, M] }
+        }
+        "a window meets the factor that it moves" => {
+            let window = g.intern(window(FLAT, -1, &[(N, 2), (D, 1)]));
+            let moved = g.intern(Node::Spread(x, vec![M]));
+            let taps = g.intern(Node::Rename(w, vec![(N, M)]));
+            let product = g.intern(Node::Contract { left: moved, right: taps, over: vec![M] });
+            Node::Contract { left: window, right: product, over: vec![N, D] }
+        }
+        "sum of a window" => reduce(Reduction::Sum, &[D], g.intern(window(D, 0, &[(N, 1), (M, 1)]))),
+        "sum of a choice" => reduce(Reduction::Sum, &[N], g.intern(Node::ArgMax(vec![N], x))),
+        "single position of a window" => window(D, 1, &[(N, 1), (ONE, 1)]),
         "trivial renaming" => Node::Rename(x, vec![(N, N), (D, M)]),
         "renaming composed" => {
             let first = g.intern(Node::Rename(x, vec![(N, M)]));

@@ -149,19 +149,19 @@ impl<'g> Dag<'g> {
         match node {
             Node::Number(number) => json!({"op": "number", "value": number.value()}),
             Node::Symbol(_) => json!({"op": "symbol"}),
-            Node::Add(_) => json!({"op": "add"}),
+            Node::Add(_) => json!({"op": "plus"}),
             Node::Mul(_) => json!({"op": "multiply"}),
             Node::Pow(..) => json!({"op": "power"}),
             Node::Apply(function, _) => json!({"op": "apply", "function": function.0.name()}),
             Node::Reduce(how, axes, _) => {
                 let how = match how {
-                    Reduction::Sum => "add",
+                    Reduction::Sum => "total",
                     Reduction::Mean => "average",
                     Reduction::Max => "maximum",
                 };
                 json!({"op": "reduce", "how": how, "along": self.over(axes)})
             }
-            Node::Contract { over, .. } => json!({"op": "contract", "along": self.over(over)}),
+            Node::Contract { over, .. } => json!({"op": "contraction", "along": self.over(over)}),
             Node::Rename(_, pairs) => {
                 let (from, to): (Vec<Axis>, Vec<Axis>) = pairs.iter().copied().unzip();
                 json!({"op": "rename", "from": self.over(&from), "to": self.over(&to)})
@@ -170,8 +170,20 @@ impl<'g> Dag<'g> {
                 json!({"op": "reshape", "from": self.over(from), "to": self.over(to)})
             }
             Node::Index(axis) => json!({"op": "position", "along": self.over(&[*axis])}),
+            Node::Window(window) => {
+                let by: Vec<Axis> = window.by.iter().map(|by| by.0).collect();
+                let steps: Vec<usize> = window.by.iter().map(|by| by.1).collect();
+                json!({
+                    "op": "window",
+                    "along": self.over(&[window.axis]),
+                    "by": self.over(&by),
+                    "steps": steps,
+                    "offset": window.offset,
+                })
+            }
+            Node::ArgMax(over, _) => json!({"op": "first_largest", "along": self.over(over)}),
             Node::Spread(_, along) => json!({"op": "repeat", "along": self.over(along)}),
-            Node::Random { stream, .. } => json!({"op": "uniform", "stream": stream}),
+            Node::Random { stream, .. } => json!({"op": "uniform draw", "stream": stream}),
             Node::Orthonormal(_) => json!({"op": "orthonormalized"}),
         }
     }

@@ -1,0 +1,204 @@
+//! Samples without targets: a data set's, an array's, or images.
+
+use std::path::{Path, PathBuf};
+
+use image::ImageReader;
+use ndarray::ArrayD;
+use ndarray_npy::{ReadNpyError, ReadNpyExt, ReadableElement};
+
+use crate::Error;
+use crate::data::{self, Normalization, Samples, Wanted};
+use crate::error::{counted, shape_text};
+use crate::manifest::{Manifest, Outline};
+
+pub struct Inputs {
+    source: Source,
+    /// Floats of one sample.
+    size: usize,
+    /// Files, where samples are those; else samples are numbered.
+    pub names: Option<Vec<String>>,
+}
+
+enum Source {
+    Set(Samples),
+    Values(Vec<f32>),
+}
+
+impl Inputs {
+    /// What `specs` names, as the network takes it. `notes` are those of the weights: how bytes become numbers.
+    pub fn read(manifest: &Manifest, specs: &[String], notes: Option<&str>) -> Result<Self, Error> {
+        let program = manifest.defaults.data.as_slice();
+        let specs = if specs.is_empty() { program } else { specs };
+        match specs {
+            [] => {
+                Err(Error::usage("no data to look at").with_help("give --data DATA, npy:FILE or image files"))
+            }
+            [one] => match one.strip_prefix("npy:") {
+                Some(file) => array(manifest, Path::new(file), notes),
+                None if is_image(one) => images(manifest, specs, notes),
+                None => set(manifest, one),
+            },
+            several => match several.iter().find(|spec| !is_image(spec)) {
+                Some(other) => Err(Error::usage(format!("`{other}` is no image file"))
+                    .with_help("--data takes one data set, or any number of PNG and JPEG files")),
+                None => images(manifest, several, notes),
+            },
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        let values = match &self.source {
+            Source::Set(samples) => return samples.len(),
+            Source::Values(values) => values,
+        };
+        values.len() / self.size.max(1)
+    }
+
+    pub fn read_into(&self, index: usize, into: &mut [f32]) {
+        match &self.source {
+            Source::Set(samples) => samples.read(index, into),
+            Source::Values(values) => into.copy_from_slice(&values[index * self.size..][..self.size]),
+        }
+    }
+}
+
+/// The test set, or the training set of data that have no other.
+fn set(manifest: &Manifest, spec: &str) -> Result<Inputs, Error> {
+    let data = data::load(spec, &Wanted::by(&Outline::from(manifest)))?;
+    let samples = data.test.unwrap_or(data.train);
+    Ok(Inputs { size: samples.sample_size, source: Source::Set(samples), names: None })
+}
+
+fn array(manifest: &Manifest, path: &Path, notes: Option<&str>) -> Result<Inputs, Error> {
+    let bytes = std::fs::read(path).map_err(|cause| Error::file("read", path, cause))?;
+    let refused = |cause| {
+        Error::file("read", path, cause).with_help("npy:FILE takes an array of float32, float64 or uint8")
+    };
+    let wrong = |error: &ReadNpyError| matches!(error, ReadNpyError::WrongDescriptor(_));
+    let (shape, mut values) = match elements::<f32>(&bytes) {
+        Err(error) if wrong(&error) => match elements::<f64>(&bytes) {
+            Err(error) if wrong(&error) => {
+                let (shape, bytes) = elements::<u8>(&bytes).map_err(refused)?;
+                let scale = normalization(manifest, notes)?;
+                (shape, scale.floats(&bytes, &manifest.input_shape))
+            }
+            doubles => doubles
+                .map(|(shape, values)| (shape, values.into_iter().map(|value| value as f32).collect()))
+                .map_err(refused)?,
+        },
+        floats => floats.map_err(refused)?,
+    };
+    let size = manifest.sample_size();
+    check_shape(path, &shape, &manifest.input_shape)?;
+    if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+        let sample = at / size.max(1);
+        return Err(Error::new(format!(
+            "{}: sample {sample} holds a number that is not finite",
+            path.display()
+        )));
+    }
+    values.shrink_to_fit();
+    Ok(Inputs { source: Source::Values(values), size, names: None })
+}
+
+/// Row-major entries.
+fn elements<T: ReadableElement + Clone>(bytes: &[u8]) -> Result<(Vec<usize>, Vec<T>), ReadNpyError> {
+    let array = ArrayD::<T>::read_npy(bytes)?;
+    Ok((array.shape().to_vec(), array.as_standard_layout().into_owned().into_raw_vec_and_offset().0))
+}
+
+/// One sample, or samples along the first axis; extents of 1 do not matter, and a plain vector stands for any shape.
+fn check_shape(path: &Path, shape: &[usize], wanted: &[usize]) -> Result<(), Error> {
+    let squeeze = |shape: &[usize]| shape.iter().copied().filter(|extent| *extent != 1).collect::<Vec<_>>();
+    let size: usize = wanted.iter().product();
+    let fits = |sample: &[usize]| {
+        let vector = sample.len() == 1 || wanted.len() == 1;
+        squeeze(sample) == squeeze(wanted) || (vector && sample.iter().product::<usize>() == size)
+    };
+    if shape == wanted || shape.split_first().is_some_and(|(_, sample)| fits(sample)) {
+        return Ok(());
+    }
+    let (have, want) = (shape_text(shape), shape_text(wanted));
+    Err(Error::new(format!("{} has shape {have}, but the network takes samples of {want}", path.display()))
+        .with_help("the first axis counts the samples"))
+}
+
+fn is_image(spec: &str) -> bool {
+    let extension = Path::new(spec).extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    extension.is_some_and(|extension| ["png", "jpg", "jpeg"].contains(&extension.as_str()))
+}
+
+fn images(manifest: &Manifest, files: &[String], notes: Option<&str>) -> Result<Inputs, Error> {
+    let frame = Frame::of(manifest)?;
+    let scale = normalization(manifest, notes)?;
+    let mut bytes = Vec::new();
+    for file in files {
+        bytes.extend(frame.read(&PathBuf::from(file))?);
+    }
+    let values = scale.floats(&bytes, &manifest.input_shape);
+    Ok(Inputs { source: Source::Values(values), size: manifest.sample_size(), names: Some(files.to_vec()) })
+}
+
+/// How large the network takes images, and whether grey or in three colours.
+struct Frame {
+    channels: usize,
+    height: usize,
+    width: usize,
+}
+
+impl Frame {
+    fn of(manifest: &Manifest) -> Result<Self, Error> {
+        match *manifest.input_shape.as_slice() {
+            [channels @ (1 | 3), height, width] => Ok(Frame { channels, height, width }),
+            [height, width] => Ok(Frame { channels: 1, height, width }),
+            ref other => Err(Error::new(format!(
+                "images do not fit a network that takes samples of {}",
+                shape_text(other)
+            ))
+            .with_help("an image is f32[1, h, w], f32[3, h, w] or f32[h, w]; give other inputs as npy:FILE")),
+        }
+    }
+
+    /// Channel by channel.
+    fn read(&self, path: &Path) -> Result<Vec<u8>, Error> {
+        // By content: the extension may lie.
+        let decode = || ImageReader::open(path)?.with_guessed_format()?.decode();
+        let image = decode().map_err(|cause| Error::file("read", path, cause))?;
+        let (width, height) = (image.width() as usize, image.height() as usize);
+        if (width, height) != (self.width, self.height) {
+            let message = format!(
+                "{} is {width}×{height} pixels, but the network takes {}×{}",
+                path.display(),
+                self.width,
+                self.height
+            );
+            return Err(Error::new(message).with_help("resize the image beforehand"));
+        }
+        if self.channels == 1 {
+            return Ok(image.to_luma8().into_raw());
+        }
+        let pixels = image.to_rgb8().into_raw();
+        Ok((0..3).flat_map(|channel| pixels.iter().skip(channel).step_by(3).copied()).collect())
+    }
+}
+
+/// How the training set's bytes became numbers.
+fn normalization(manifest: &Manifest, notes: Option<&str>) -> Result<Normalization, Error> {
+    #[derive(serde::Deserialize)]
+    struct Notes {
+        normalization: Normalization,
+    }
+    let noted = notes.and_then(|notes| serde_json::from_str::<Notes>(notes).ok());
+    match noted.map(|notes| notes.normalization) {
+        Some(noted) if noted.fits(&manifest.input_shape) => Ok(noted),
+        Some(noted) => Err(Error::new(format!(
+            "the weights were trained on images of {}, not of {}",
+            counted(noted.channels(), "channel"),
+            shape_text(&manifest.input_shape)
+        ))),
+        None if !manifest.defaults.normalize => Ok(Normalization::none(&manifest.input_shape)),
+        None => Err(Error::new("the weights do not say how bytes are normalized").with_help(
+            "weights of a run that was trained on bytes say it; else give floats, normalized, as npy:FILE",
+        )),
+    }
+}

@@ -1,0 +1,149 @@
+//! What windows ask of the memory behind them: zeros around the values that they slide over, and positions outermost,
+//! so that a window over all samples and channels is one contiguous piece.
+
+use std::collections::HashMap;
+
+use super::layout::{Layout, Room};
+use super::view::Shift;
+use crate::axes::{Axis, BATCH};
+use crate::sym::window::Windowed;
+use crate::sym::{Expr, Graph, Node};
+
+/// What the windows of a routine ask for.
+#[derive(Default)]
+pub(super) struct Windows {
+    /// Axes of positions: those of windows, and what they are renamed or cut to. The path to an axis that was cut out of
+    /// another: that one, and the how manieth part of it.
+    spatial: HashMap<Axis, Vec<u32>>,
+    /// Room along axes of the values behind windows.
+    room: HashMap<Expr, Vec<(Axis, Room)>>,
+}
+
+impl Windows {
+    pub fn of(graph: &Graph, order: &[Expr]) -> Windows {
+        let mut windows = Windows::default();
+        for &expr in order {
+            if let Node::Window(window) = graph.node(expr) {
+                windows.spatial.extend(window.axes().into_iter().map(|axis| (axis, vec![axis.0])));
+            }
+        }
+        while order.iter().any(|&expr| windows.spread(graph, expr)) {}
+        for &expr in order {
+            windows.ask(graph, expr);
+        }
+        windows
+    }
+
+    /// Whether renaming or cutting made further axes of positions, or brought parts of one axis together.
+    fn spread(&mut self, graph: &Graph, expr: Expr) -> bool {
+        let mut more = false;
+        match graph.node(expr) {
+            Node::Rename(_, pairs) => {
+                for &(old, new) in pairs {
+                    more |= self.alike(old, new) || self.alike(new, old);
+                }
+            }
+            Node::Reshape { from, to, .. } => {
+                for (whole, parts) in [(from, to), (to, from)] {
+                    if let [whole] = whole[..] {
+                        more |= self.cut(whole, parts);
+                    }
+                }
+            }
+            _ => (),
+        }
+        more
+    }
+
+    fn alike(&mut self, known: Axis, other: Axis) -> bool {
+        let fresh = self.is_spatial(known) && !self.is_spatial(other);
+        if fresh {
+            self.spatial.insert(other, vec![other.0]);
+        }
+        fresh
+    }
+
+    /// Parts of an axis lie one in the other, in its place.
+    fn cut(&mut self, whole: Axis, parts: &[Axis]) -> bool {
+        let known = parts.iter().any(|&part| self.is_spatial(part));
+        let path = match self.spatial.get(&whole) {
+            Some(path) => path.clone(),
+            None if known => vec![whole.0],
+            None => return false,
+        };
+        let mut more = self.spatial.insert(whole, path.clone()).is_none();
+        for (number, &part) in parts.iter().enumerate().filter(|_| parts.len() > 1) {
+            let path = [&path[..], &[number as u32]].concat();
+            // An axis may be cut out of several others; the first one says where it lies.
+            let placed = self.spatial.get(&part).is_some_and(|known| known.len() > 1);
+            if !placed {
+                more |= self.spatial.insert(part, path.clone()) != Some(path);
+            }
+        }
+        more
+    }
+
+    /// The room that a window needs along the axis of the value behind it.
+    fn ask(&mut self, graph: &Graph, expr: Expr) {
+        let Some(windowed) = Windowed::of(graph, graph.node(expr)) else { return };
+        let Some(shift) = Shift::of(&windowed) else { return };
+        let (base, axis) = behind(graph, windowed.arg, shift.gone);
+        let wanted = shift.room(&graph.axes);
+        let known = self.room.entry(base).or_default();
+        match known.iter_mut().find(|entry| entry.0 == axis) {
+            None => known.push((axis, wanted)),
+            Some((_, room)) if room.step == wanted.step => {
+                room.before = room.before.max(wanted.before);
+                room.after = room.after.max(wanted.after);
+            }
+            // Entries cannot lie in two distances; this window finds no view and is computed.
+            Some(_) => (),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.spatial.is_empty()
+    }
+
+    /// Whether windows slide over this very value.
+    pub fn is_base(&self, expr: Expr) -> bool {
+        self.room.contains_key(&expr)
+    }
+
+    pub fn is_spatial(&self, axis: Axis) -> bool {
+        self.spatial.contains_key(&axis)
+    }
+
+    /// How a value should lie: positions, samples, then the other axes in their order.
+    pub fn layout(&self, graph: &Graph, expr: Expr) -> Layout {
+        let mut axes = graph.axes_of(expr).to_vec();
+        if axes.iter().any(|&axis| self.is_spatial(axis)) {
+            let rank = |&axis: &Axis| match self.spatial.get(&axis) {
+                Some(path) => (0, path.clone()),
+                None => (if axis == BATCH { 1 } else { 2 }, vec![]),
+            };
+            axes.sort_by_key(rank);
+        }
+        let asked = self.room.get(&expr).map_or(&[][..], Vec::as_slice);
+        let room =
+            |axis: &Axis| asked.iter().find(|entry| entry.0 == *axis).map_or(Room::NONE, |entry| entry.1);
+        let room = axes.iter().map(room).collect();
+        Layout { axes, room }
+    }
+}
+
+/// The value that a window slides over, seen through other windows and renamings, and its name for the axis.
+fn behind(graph: &Graph, mut expr: Expr, mut axis: Axis) -> (Expr, Axis) {
+    loop {
+        match graph.node(expr) {
+            Node::Rename(arg, pairs) => {
+                axis = pairs.iter().find(|pair| pair.1 == axis).map_or(axis, |pair| pair.0);
+                expr = *arg;
+            }
+            node => match Windowed::of(graph, node).filter(|windowed| Shift::of(windowed).is_some()) {
+                Some(windowed) => expr = windowed.arg,
+                None => return (expr, axis),
+            },
+        }
+    }
+}
