@@ -441,8 +441,7 @@ pub fn paper_formulas<'g>(
     definitions: &mut Vec<(Formula, Formula)>,
 ) -> PaperFormulas {
     let mut hessian = |operator: &Operator, is_input: bool| {
-        let derived =
-            Derived { wrt: Name::new("z"), is_input, operator: operator.clone(), steps: vec![] };
+        let derived = Derived { wrt: Name::new("z"), is_input, operator: operator.clone(), steps: vec![] };
         formulas(graph, printer, &derived, false, definitions).hessian
     };
     let of_z = hessian(&held.by_input, true);

@@ -328,9 +328,9 @@ impl Term {
         open: &[Var],
     ) -> Vec<Var> {
         let mut bound = Vec::new();
-        for (from, to) in &self.reshapes {
-            let (gone, kept) =
-                if from.iter().any(|var| open.contains(var)) { (to, from) } else { (from, to) };
+        let mut pending: Vec<&(Vec<Var>, Vec<Var>)> = self.reshapes.iter().collect();
+        while let Some((place, gone, kept)) = next_reshape(&pending, open, &bound) {
+            pending.remove(place);
             if gone == kept || gone.iter().any(|var| bound.contains(var)) {
                 continue;
             }
@@ -356,6 +356,30 @@ impl Term {
             pairs.into_iter().filter(|p| p.0 != p.1 && graph.axes_of(value).contains(&p.0)).collect();
         if has.is_empty() { value } else { graph.rename(value, &has) }
     }
+}
+
+/// Which reshape comes next, the variables that it takes away and those that it leaves. A side whose variables another
+/// reshape still needs (the groups of a convolution, in channels of its input and of its output) stays until that is done.
+fn next_reshape<'r>(
+    pending: &[&'r (Vec<Var>, Vec<Var>)],
+    open: &[Var],
+    bound: &[Var],
+) -> Option<(usize, &'r [Var], &'r [Var])> {
+    let holds = |some: &[Var], vars: &[Var]| vars.iter().any(|var| some.contains(var));
+    let needed = |place: usize, vars: &[Var]| {
+        let others = pending.iter().enumerate().filter(|(other, _)| *other != place);
+        others.into_iter().any(|(_, (from, to))| holds(from, vars) || holds(to, vars))
+    };
+    let sides = |place: usize| {
+        let (from, to) = pending[place];
+        [(place, &from[..], &to[..]), (place, &to[..], &from[..])]
+    };
+    let all = (0..pending.len()).flat_map(sides);
+    let free = |(place, gone, kept): &(usize, &[Var], &[Var])| {
+        !holds(open, gone) && !holds(bound, gone) && !holds(bound, kept) && !needed(*place, gone)
+    };
+    let first = (0..pending.len()).flat_map(sides).find(|(_, gone, _)| !holds(open, gone));
+    all.into_iter().find(free).or(first).or_else(|| (!pending.is_empty()).then(|| sides(0)[0]))
 }
 
 /// The factor's tensor over the concrete axes of its variables; its product's factors are taken apart by the caller.
