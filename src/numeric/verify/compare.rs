@@ -129,7 +129,7 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let along = |direction: &Direction| ArrayView1::from(&direction.entries).dot(&gradient);
         let usual = self.mean_loss();
         let all = self.arguments[place].directions.list.iter().map(along);
-        let scale = all.fold(NOTHING * usual, |scale: f64, slope| scale.max(slope.abs()));
+        let scale = believable(all.fold(0.0, |scale: f64, slope| scale.max(slope.abs())), usual);
         for nth in 0..self.arguments[place].directions.list.len() {
             let estimate =
                 self.with_redraws(place, nth, |this, direction| this.loss_slope(place, direction, scale))?;
@@ -209,7 +209,7 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let argument = self.arguments[place].argument;
         let images = self.derived.jacobian(argument, &self.matrix(place));
         let usual = largest(self.output.iter());
-        let scale = largest(images.iter()).max(NOTHING * usual);
+        let scale = believable(largest(images.iter()), usual);
         for nth in 0..self.arguments[place].directions.list.len() {
             let estimate =
                 self.with_redraws(place, nth, |this, direction| this.output_slope(place, direction, scale))?;
@@ -243,9 +243,10 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let place = self.arguments.len() - 1;
         let directions = self.matrix(place);
         let forms = self.derived.loss_hessian(&directions).dot(&directions.t());
-        let pairs = self.arguments[place].directions.pairs(&self.arguments[place].directions, true);
+        let pairs =
+            self.arguments[place].directions.pairs(&self.arguments[place].directions, true, usize::MAX);
         let usual = self.mean_loss();
-        let scale = largest(forms.iter()).max(NOTHING * usual);
+        let scale = believable(largest(forms.iter()), usual);
         let mut numbers = Some(vec![]);
         for (row, column) in pairs {
             let [u, v] = [row, column].map(|nth| &self.arguments[place].directions.list[nth].entries[..]);
@@ -279,11 +280,12 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let residual = self.derived.residual(arguments.0, arguments.1, &columns).dot(&rows.t());
         let usual = self.usual();
         let scales = [largest(product.iter()), largest(residual.iter())];
-        let scales = [0, 1].map(|i: usize| scales[i].max(NOTHING * usual[i]));
+        let scales = [0, 1].map(|i: usize| believable(scales[i], usual[i]));
         let mut numbers = [const { Some(vec![]) }; 3];
-        let pairs = self.arguments[row].directions.pairs(&self.arguments[column].directions, row == column);
-        let sampled =
-            !(self.arguments[row].directions.complete && self.arguments[column].directions.complete);
+        let (left, right) = (&self.arguments[row].directions, &self.arguments[column].directions);
+        let pairs = left.pairs(right, row == column, self.share_of_pairs());
+        let all = left.pairs(right, row == column, usize::MAX).len();
+        let sampled = !(left.complete && right.complete) || pairs.len() < all;
         let mut left_out = 0;
         let allowed = if sampled { pairs.len() / 2 } else { 0 };
         for (p, q) in pairs {
@@ -305,9 +307,19 @@ impl<'a, 'd> Comparison<'a, 'd> {
         }
         let formulas = [Formula::GaussNewton, Formula::Residual, Formula::Exact];
         let all = formulas.into_iter().zip(numbers).zip(usual);
-        Ok(all
-            .map(|((formula, numbers), usual)| self.check(formula, (Some(row), column), numbers, usual))
-            .collect())
+        let check = |((formula, numbers), usual)| Check {
+            sampled,
+            ..self.check(formula, (Some(row), column), numbers, usual)
+        };
+        Ok(all.map(check).collect())
+    }
+
+    /// How many pairs of directions are compared for each two arguments, so that blocks of many parameters stay
+    /// within bounds.
+    fn share_of_pairs(&self) -> usize {
+        const PAIRS: usize = 160;
+        let params = self.arguments.len() - 2;
+        PAIRS / (1 + params * (params + 1) / 2)
     }
 
     /// What Gauss–Newton Hessian, residual and exact Hessian come to of a map that changes as its argument does.
@@ -538,6 +550,13 @@ fn mixed(
         }
     }
     (value, rounding)
+}
+
+/// The magnitude by which differences are measured: the derived one, unless that is out of all proportion to what is
+/// usual. Differences on far too wide a step agree well enough with each other to be measured by such a number.
+fn believable(derived: f64, usual: f64) -> f64 {
+    const OUT_OF_PROPORTION: f64 = 1e3;
+    derived.clamp(NOTHING * usual, OUT_OF_PROPORTION * usual)
 }
 
 fn largest<'v>(values: impl Iterator<Item = &'v f64>) -> f64 {

@@ -71,23 +71,28 @@ impl Directions {
         Some(self.list[place].clone())
     }
 
-    /// Which of these with which of another argument's are compared in a bilinear form: all of small arguments, else
-    /// each with its neighbours.
-    pub fn pairs(&self, other: &Directions, same: bool) -> Vec<(usize, usize)> {
+    /// Which of these with which of another argument's are compared in a bilinear form: all of small arguments, or as
+    /// many as are asked for, evenly spread; else each with its neighbours.
+    pub fn pairs(&self, other: &Directions, same: bool, most: usize) -> Vec<(usize, usize)> {
         let (rows, columns) = (self.list.len(), other.list.len());
         if self.complete && other.complete {
             let below = |(row, column): &(usize, usize)| !same || row <= column;
-            return (0..rows)
-                .flat_map(|row| (0..columns).map(move |column| (row, column)))
-                .filter(below)
-                .collect();
+            let all = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
+            return spread(all.filter(below).collect(), most);
         }
         let longest = rows.max(columns);
         let shifted = |shift: usize| (0..longest).map(move |i| (i % rows, (i + shift) % columns));
         let mut pairs: Vec<(usize, usize)> = shifted(0).take(4).chain(shifted(1).skip(3)).collect();
         pairs.dedup();
-        pairs
+        spread(pairs, most)
     }
+}
+
+/// At most so many of these, but a few, evenly spread.
+fn spread(pairs: Vec<(usize, usize)>, most: usize) -> Vec<(usize, usize)> {
+    const FEW: usize = 4;
+    let (count, most) = (pairs.len(), most.max(FEW));
+    if count <= most { pairs } else { (0..most).map(|nth| pairs[nth * count / most]).collect() }
 }
 
 fn uniform(stream: u32, draw: u32, place: u32) -> f64 {
