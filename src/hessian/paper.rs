@@ -2,7 +2,8 @@
 //! the block's one weight, with its statistics held constant, ε and γ left out, and what follows ignored.
 //!
 //! The standardized value â = (a − mean a)/√Var a is differentiated with mean and variance as constants. Per sample
-//! H̃_z = Jᵀ J = Σᵢ wᵢ wᵢᵀ/Varᵢ; and per row i, the batch averaged, H̃_W = Σⱼ zⱼ zⱼᵀ/(m·Varᵢ).
+//! H̃_z = Jᵀ J = Σᵢ wᵢ wᵢᵀ/Varᵢ; and per row i H̃_W = Σⱼ zⱼ zⱼᵀ/(M·Varᵢ), the mean over the M entries
+//! that the statistics average over (m samples; at every position of an image).
 
 use super::BlockExprs;
 use super::factors::{WEIGHT_ROLE, matrix_of};
@@ -40,6 +41,8 @@ pub struct Standardized {
     pub value: Expr,
     pub centred: Expr,
     pub variance: Expr,
+    /// What the statistics average over: the batch, and positions where there are any.
+    pub over: Vec<Axis>,
 }
 
 /// The batch norm that directly follows the block's one weight; `None` where the paper gives no form.
@@ -49,19 +52,19 @@ pub fn standardized(graph: &Graph, block: &BlockExprs) -> Option<Standardized> {
     let (weight, value) = (weight.value, matrix_of(graph, block, weight.value)?.output);
     let above = graph.between(&[block.output], &[value]);
     above.into_iter().find_map(|variance| {
-        let centred = centred_by(graph, variance, value)?;
-        Some(Standardized { weight, value, centred, variance })
+        let (centred, over) = centred_by(graph, variance, value)?;
+        Some(Standardized { weight, value, centred, variance, over })
     })
 }
 
-/// What `variance` is the mean square of over the batch, where that is `value` less its mean.
-fn centred_by(graph: &Graph, variance: Expr, value: Expr) -> Option<Expr> {
+/// What `variance` is the mean square of over the batch (and over what else), where that is `value` less its mean.
+fn centred_by(graph: &Graph, variance: Expr, value: Expr) -> Option<(Expr, Vec<Axis>)> {
     let Node::Reduce(Reduction::Mean, over, square) = graph.node(variance) else { return None };
     let Node::Pow(centred, _) = graph.node(*square) else { return None };
     let Node::Add(terms) = graph.node(*centred) else { return None };
     let standardizes = normalized_by(graph, *centred, variance) == Some(Normalized::Standardized);
     let directly = terms.iter().any(|&term| is_shift_of(graph, term, value));
-    (directly && over.contains(&BATCH) && standardizes).then_some(*centred)
+    (directly && over.contains(&BATCH) && standardizes).then(|| (*centred, over.clone()))
 }
 
 /// Whether `expr` is `value`, or a sum of it and something else, such as a bias.
@@ -82,10 +85,10 @@ pub fn paper_form(graph: &mut Graph, block: &BlockExprs) -> Option<PaperForm> {
     let held = |_: &Graph, expr: Expr| expr == found.variance || constants.contains(&expr);
     let of_input = jacobian_of(graph, output, block.input, &held, &|_| true).ok()?;
     let of_weight = jacobian_of(graph, output, found.weight, &held, &|_| true).ok()?;
-    let samples = graph.axes.extent(BATCH) as f64;
+    let entries = graph.axes.size(&found.over) as f64;
     Some(PaperForm {
         of_input: per_sample(graph, &gram(&of_input, 1.0))?,
-        of_weight: per_row(graph, &gram(&of_weight, 1.0 / samples))?,
+        of_weight: per_row(graph, &gram(&of_weight, 1.0 / entries))?,
     })
 }
 
