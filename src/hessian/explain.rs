@@ -15,6 +15,7 @@ use super::factors::{Factors, factors};
 use super::facts::Step;
 use super::jacobian::TooManyTerms;
 use super::local::{self, Derived, PaperFormulas, exact};
+use super::paper::{Held, held_jacobians};
 use super::structure::{self, Note};
 use super::{BlockExprs, Plan};
 use crate::axes::{Axis, BATCH};
@@ -278,7 +279,7 @@ struct Derivation {
     crosses: Vec<exact::Cross>,
     cotangent: Option<Expr>,
     notes: Vec<Note>,
-    paper: Option<PaperFormulas>,
+    held: Option<Held>,
     scales: Vec<(ScaleMode, Factors)>,
 }
 
@@ -291,9 +292,9 @@ pub fn explain_block(graph: &mut Graph, block: &BlockExprs, options: &Options) -
         Some(cotangent) => second_derivatives(graph, block, &jacobians, cotangent),
         None => (vec![None; jacobians.len()], vec![]),
     };
-    let paper = local::paper_form(graph, block);
+    let held = held_jacobians(graph, block);
     let derived: Vec<Option<&Derived>> = jacobians.iter().map(|(_, derived)| derived.as_ref().ok()).collect();
-    let notes = structure::notes(graph, block, &derived, paper.as_ref());
+    let notes = structure::notes(graph, block, &derived, held.is_some());
     let others = ScaleMode::ALL.into_iter().filter(|mode| options.complete && *mode != options.mode);
     let modes = [options.mode].into_iter().chain(others);
     let derivation = Derivation {
@@ -304,7 +305,7 @@ pub fn explain_block(graph: &mut Graph, block: &BlockExprs, options: &Options) -
         crosses,
         cotangent: cotangent.map(|cotangent| cotangent.expr),
         notes,
-        paper,
+        held,
     };
     write(&*graph, block, derivation, options)
 }
@@ -335,7 +336,7 @@ fn second_derivatives(
 }
 
 fn write(graph: &Graph, block: &BlockExprs, derivation: Derivation, options: &Options) -> BlockExplanation {
-    let Derivation { jacobians, curvature, residuals, crosses, cotangent, notes, paper, scales } = derivation;
+    let Derivation { jacobians, curvature, residuals, crosses, cotangent, notes, held, scales } = derivation;
     let mut printer = printer(graph, block);
     let derived: Vec<&Derived> = jacobians.iter().filter_map(|(_, derived)| derived.as_ref().ok()).collect();
     let mut operators: Vec<&Operator> = derived.iter().map(|derived| &derived.operator).collect();
@@ -382,6 +383,8 @@ fn write(graph: &Graph, block: &BlockExprs, derivation: Derivation, options: &Op
         (cross, statement)
     });
     let crosses = crosses.collect();
+    let held = held.filter(|_| options.complete || options.form == Form::Paper);
+    let paper = held.map(|held| local::paper_formulas(graph, &mut printer, &held, &mut definitions));
     definitions.extend(printer.clauses());
     BlockExplanation {
         written: None,

@@ -5,7 +5,7 @@ pub mod exact;
 use super::BlockExprs;
 use super::facts::{Step, power_of};
 use super::jacobian::{TooManyTerms, hessian, jacobian_with_steps};
-use super::paper::standardized;
+use super::paper::Held;
 use crate::axes::BATCH;
 use crate::sym::formula::{Accent, Big, Formula, Letter, Name, text::text};
 use crate::sym::graph::{Expr, Graph, Node, Reduction};
@@ -425,38 +425,31 @@ pub fn loss_hessian_formula<'g>(graph: &'g Graph, printer: &mut Printer<'g>, ope
     product([Formula::number(scale), inside])
 }
 
-/// The paper's form of a block whose normalization directly follows its one weight: statistics held constant, ε and
-/// γ left out, activations ignored. (H_z, H_W of row i); `None` where the paper gives none.
-pub fn paper_form(graph: &Graph, block: &BlockExprs) -> Option<PaperFormulas> {
-    let weight = standardized(graph, block)?.weight;
-    let param = block.params.iter().find(|param| param.value == weight)?;
-    Some(PaperFormulas::of_rows(&pretty_name(&param.name)))
-}
-
-/// The Hessians as the paper prints them.
+/// The Hessians in the paper's form as formulas: statistics held constant, ε and γ left out, activations ignored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PaperFormulas {
-    pub of_z: Formula,
-    /// Of every row i of the weight.
+    pub of_z: Statement,
+    /// With the average, where the paper's definition has a sum.
     pub of_w: Statement,
 }
 
-impl PaperFormulas {
-    /// H̃_z = Σᵢ wᵢ wᵢᵀ/Varᵢ and, for each row, H̃_W = Σⱼ zⱼ zⱼᵀ/(m·Varᵢ).
-    fn of_rows(weight: &Name) -> PaperFormulas {
-        let variance = Formula::from("Var").indexed(vec!["i".to_string()]);
-        let row = Formula::from(Name::new(weight.base.to_lowercase())).indexed(vec!["i".to_string()]);
-        let data = Formula::from("z").indexed(sample());
-        let outer = |vector: Formula| product([vector.clone(), vector.transpose()]);
-        let over = |above, below| Formula::Fraction(vec![above], below);
-        let of_z = over(outer(row), vec![variance.clone()]);
-        let of_w = over(outer(data), vec!["m".into(), variance]);
-        PaperFormulas {
-            of_z: Formula::big(Big::Sum, vec!["i".to_string()], of_z),
-            of_w: Statement {
-                formula: Formula::big(Big::Sum, sample(), of_w),
-                remark: vec!["for each row ".into(), Formula::from("i").into()],
-            },
-        }
-    }
+/// What the held Jacobians give, written like the Gauss–Newton Hessians.
+pub fn paper_formulas<'g>(
+    graph: &'g Graph,
+    printer: &mut Printer<'g>,
+    held: &Held,
+    definitions: &mut Vec<(Formula, Formula)>,
+) -> PaperFormulas {
+    let mut hessian = |operator: &Operator, is_input: bool| {
+        let derived = Derived { wrt: Name::new("z"), is_input, operator: operator.clone(), steps: vec![] };
+        formulas(graph, printer, &derived, false, definitions).hessian
+    };
+    let of_z = hessian(&held.by_input, true);
+    let of_w = hessian(&held.by_weight, false);
+    // M = m times the positions that the statistics average over.
+    let positions = held.entries / graph.axes.extent(BATCH);
+    let mut below = vec!["m".into()];
+    below.extend((positions > 1).then(|| Formula::number(positions as f64)));
+    let average = Formula::Fraction(vec![], below);
+    PaperFormulas { of_z, of_w: Statement { formula: product([average, of_w.formula]), ..of_w } }
 }

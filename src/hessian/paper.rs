@@ -73,8 +73,19 @@ fn is_shift_of(graph: &Graph, expr: Expr, value: Expr) -> bool {
     expr == value || matches!(graph.node(expr), Node::Add(terms) if summand(terms))
 }
 
-/// The paper's form, where it gives one.
-pub fn paper_form(graph: &mut Graph, block: &BlockExprs) -> Option<PaperForm> {
+/// The Jacobians of the standardized value with its statistics held constant: by the block's input, and by the weight.
+/// H̃_z is JᵀJ of the first per sample, H̃_W is (1/M) JᵀJ of the second.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    pub weight: Expr,
+    pub by_input: Operator,
+    pub by_weight: Operator,
+    /// M, over how many entries the statistics average: the samples, at every position of an image.
+    pub entries: usize,
+}
+
+/// The map of the paper's form differentiated, where the paper gives one.
+pub fn held_jacobians(graph: &mut Graph, block: &BlockExprs) -> Option<Held> {
     let found = standardized(graph, block)?;
     let root = graph.powf(found.variance, -0.5);
     let output = graph.mul(&[found.centred, root]);
@@ -83,12 +94,21 @@ pub fn paper_form(graph: &mut Graph, block: &BlockExprs) -> Option<PaperForm> {
         _ => vec![],
     };
     let held = |_: &Graph, expr: Expr| expr == found.variance || constants.contains(&expr);
-    let of_input = jacobian_of(graph, output, block.input, &held, &|_| true).ok()?;
-    let of_weight = jacobian_of(graph, output, found.weight, &held, &|_| true).ok()?;
-    let entries = graph.axes.size(&found.over) as f64;
+    Some(Held {
+        weight: found.weight,
+        entries: graph.axes.size(&found.over),
+        by_input: jacobian_of(graph, output, block.input, &held, &|_| true).ok()?,
+        by_weight: jacobian_of(graph, output, found.weight, &held, &|_| true).ok()?,
+    })
+}
+
+/// The paper's form, where it gives one.
+pub fn paper_form(graph: &mut Graph, block: &BlockExprs) -> Option<PaperForm> {
+    let held = held_jacobians(graph, block)?;
+    let entries = held.entries as f64;
     Some(PaperForm {
-        of_input: per_sample(graph, &gram(&of_input, 1.0))?,
-        of_weight: per_row(graph, &gram(&of_weight, 1.0 / entries))?,
+        of_input: per_sample(graph, &gram(&held.by_input, 1.0))?,
+        of_weight: per_row(graph, &gram(&held.by_weight, 1.0 / entries))?,
     })
 }
 

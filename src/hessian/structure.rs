@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::facts::power_of;
 use super::jacobian::hessian;
-use super::local::{Derived, PaperFormulas, Span, loss_curvature};
+use super::local::{Derived, Span, loss_curvature};
 use super::moments::GUARD;
 use super::{BlockExprs, BlockParam};
 use crate::axes::{Axis, BATCH};
@@ -48,12 +48,12 @@ pub fn notes(
     graph: &mut Graph,
     block: &BlockExprs,
     derived: &[Option<&Derived>],
-    paper: Option<&PaperFormulas>,
+    has_paper_form: bool,
 ) -> Vec<Note> {
     let mut finder = Finder::new(graph, block);
     let mut notes = finder.ranks(derived);
     notes.extend(finder.null_directions(derived));
-    notes.extend(finder.claims(derived, paper));
+    notes.extend(finder.claims(derived, has_paper_form));
     notes
 }
 
@@ -291,7 +291,7 @@ impl<'g, 'b> Finder<'g, 'b> {
         )]
     }
 
-    fn claims(&self, derived: &[Option<&Derived>], paper: Option<&PaperFormulas>) -> Vec<Note> {
+    fn claims(&self, derived: &[Option<&Derived>], has_paper_form: bool) -> Vec<Note> {
         let mut notes = Vec::new();
         let weights: Vec<&BlockParam> =
             self.block.params.iter().filter(|param| param.role == super::factors::WEIGHT_ROLE).collect();
@@ -308,7 +308,7 @@ impl<'g, 'b> Finder<'g, 'b> {
                 notes.push(case_2());
             }
         }
-        if paper.is_some() {
+        if has_paper_form {
             notes.extend(case_3());
         }
         notes.extend(self.scale_free_weights.iter().map(remark_1));

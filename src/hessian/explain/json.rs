@@ -176,7 +176,7 @@ fn argument_value(dag: &mut Dag, block: &BlockExplanation, argument: &Argument) 
     value["gauss_newton"] = with(statement(&formulas.hessian), "product", gauss_newton(block));
     value["second_order"] = argument.exact.as_ref().map_or(Value::Null, |exact| residual(dag, exact));
     value["paper"] = match &block.paper {
-        Some(paper) if derived.is_input => formula(&paper.of_z),
+        Some(paper) if derived.is_input => statement(&paper.of_z),
         Some(paper) if derived.lifts() => statement(&paper.of_w),
         _ => Value::Null,
     };

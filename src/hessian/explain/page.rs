@@ -335,7 +335,7 @@ fn argument_rows(block: &BlockExplanation, argument: &Argument) -> Vec<Row> {
         vec![Row::new(Kind::Jacobian, of("J"), vec![acts.equals(formulas.jacobian.clone()).into()])];
     let shown = block.form == Form::Paper;
     let body = match &block.paper {
-        Some(paper) if shown && derived.is_input => of_paper(&paper.of_z.clone().into()),
+        Some(paper) if shown && derived.is_input => of_paper(&paper.of_z),
         Some(paper) if shown && derived.lifts() => of_paper(&paper.of_w),
         _ => spans(&formulas.hessian),
     };

@@ -200,25 +200,29 @@ impl<'d> Derived<'d> {
         Some(self.point.number(factor))
     }
 
-    /// tr Jᵀ J, of the last block tr Jᵀ Hess(l) J, entry after entry of the argument; `None` where that is too much.
+    /// tr Jᵀ J, of the last block tr Jᵀ Hess(l) J, row after row of J: a weight has far more entries than z_b. `None` where
+    /// that is too much.
     pub fn dense_trace(&mut self, argument: Argument) -> Option<f64> {
-        let size = self.point.size(self.expr(argument));
-        let rows = self.point.size(self.block.output);
+        let (expr, output) = (self.expr(argument), self.block.output);
+        let (size, rows) = (self.point.size(expr), self.point.size(output));
         if size.saturating_mul(rows) > LARGEST_TRACE {
             return None;
         }
-        let (step, mut trace) = ((BLOCK_ENTRIES / rows.max(size)).clamp(1, size), 0.0);
-        let map = self.jacobian_map(argument, step);
-        let curvature = self.is_last().then(|| self.loss_hessian_map(step));
-        for first in (0..size).step_by(step) {
-            let basis = Array2::from_shape_fn((step.min(size - first), size), |(row, entry)| {
+        let jacobian = self.derivation.jacobian(&mut self.point.graph, &self.block, expr).ok()?.transpose();
+        let map = self.map((output, expr), rows, |graph, tangent| jacobian.apply_each(graph, tangent));
+        let curvature = self.is_last().then(|| self.loss_hessian_map(rows));
+        let (step, mut trace) = ((BLOCK_ENTRIES / rows.max(size)).clamp(1, rows), 0.0);
+        let (graph, values) = (&self.point.graph, &mut self.point.values);
+        for first in (0..rows).step_by(step) {
+            let basis = Array2::from_shape_fn((step.min(rows - first), rows), |(row, entry)| {
                 f64::from(u8::from(entry == first + row))
             });
-            let images = map.apply(&self.point.graph, &mut self.point.values, &basis);
-            let curved =
-                curvature.as_ref().map(|map| map.apply(&self.point.graph, &mut self.point.values, &images));
-            trace += match curved {
-                Some(curved) => (images * curved).sum(),
+            let images = map.apply_all(graph, values, &basis);
+            trace += match &curvature {
+                Some(curvature) => {
+                    let curved = curvature.apply_all(graph, values, &basis);
+                    (images * map.apply_all(graph, values, &curved)).sum()
+                }
                 None => images.iter().map(|entry| entry * entry).sum(),
             };
         }
