@@ -450,6 +450,6 @@ pub fn paper_formulas<'g>(
     let positions = held.entries / graph.axes.extent(BATCH);
     let mut below = vec!["m".into()];
     below.extend((positions > 1).then(|| Formula::number(positions as f64)));
-    let average = Formula::Fraction(vec![], below);
+    let average = Formula::Fraction(vec![Formula::number(1.0)], below);
     PaperFormulas { of_z, of_w: Statement { formula: product([average, of_w.formula]), ..of_w } }
 }
