@@ -320,6 +320,9 @@ impl Term {
     }
 
     /// Moves every factor to one side of each reshape; the variables of the other side are bound by it.
+    ///
+    /// Reshapes may share variables (a group of channels, cut from those of the argument and from those of the result).
+    /// Those between summed variables come first, and give up the side that no other reshape needs.
     fn reshape_factors(
         &self,
         graph: &mut Graph,
@@ -327,10 +330,18 @@ impl Term {
         concrete: &HashMap<Var, Axis>,
         open: &[Var],
     ) -> Vec<Var> {
+        let opens = |side: &[Var]| side.iter().any(|var| open.contains(var));
+        let mut reshapes: Vec<&(Vec<Var>, Vec<Var>)> = self.reshapes.iter().collect();
+        reshapes.sort_by_key(|(from, to)| opens(from) || opens(to));
         let mut bound = Vec::new();
-        for (from, to) in &self.reshapes {
-            let (gone, kept) =
-                if from.iter().any(|var| open.contains(var)) { (to, from) } else { (from, to) };
+        for reshape in reshapes {
+            let (from, to) = reshape;
+            let needed = |side: &[Var]| {
+                let others = self.reshapes.iter().filter(|other| *other != reshape);
+                others.flat_map(|(a, b)| a.iter().chain(b)).any(|var| side.contains(var))
+            };
+            let keeps_from = opens(from) || (!opens(to) && needed(from) && !needed(to));
+            let (gone, kept) = if keeps_from { (to, from) } else { (from, to) };
             if gone == kept || gone.iter().any(|var| bound.contains(var)) {
                 continue;
             }
