@@ -185,7 +185,9 @@ fn the_paper_mode_prints_the_papers_factors() {
     let text = explained("dense_bn", 0, &options);
     assert!(text.contains("‖Wᵀ‖²₂,μ/‖W‖²₂,μ"), "{text}");
     assert!(text.contains("1/‖W‖²₂,μ"), "{text}");
-    assert!(text.contains("Σᵢ wᵢ wᵢᵀ/Varᵢ"), "{text}");
+    // Σᵢ wᵢ wᵢᵀ/Varᵢ, and Σⱼ zⱼ zⱼᵀ/(m·Varᵢ) for each row: no mask, no γ, no ε, no projector.
+    assert!(text.contains("H_z      Wᵀ diag(1/meanⱼ((aⱼ − meanⱼ(aⱼ))²)) W "), "{text}");
+    assert!(text.contains("H_W      (1/m) Σⱼ "), "{text}");
 }
 
 #[test]

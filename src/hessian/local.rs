@@ -429,7 +429,7 @@ pub fn loss_hessian_formula<'g>(graph: &'g Graph, printer: &mut Printer<'g>, ope
 #[derive(Clone, Debug, PartialEq)]
 pub struct PaperFormulas {
     pub of_z: Statement,
-    /// With the 1/m that the paper's has.
+    /// With the average, where the paper's definition has a sum.
     pub of_w: Statement,
 }
 
@@ -446,6 +446,10 @@ pub fn paper_formulas<'g>(
     };
     let of_z = hessian(&held.by_input, true);
     let of_w = hessian(&held.by_weight, false);
-    let average = Formula::Fraction(vec![], vec!["m".into()]);
+    // M = m times the positions that the statistics average over.
+    let positions = held.entries / graph.axes.extent(BATCH);
+    let mut below = vec!["m".into()];
+    below.extend((positions > 1).then(|| Formula::number(positions as f64)));
+    let average = Formula::Fraction(vec![Formula::number(1.0)], below);
     PaperFormulas { of_z, of_w: Statement { formula: product([average, of_w.formula]), ..of_w } }
 }

@@ -2,7 +2,8 @@
 //! the block's one weight, with its statistics held constant, ε and γ left out, and what follows ignored.
 //!
 //! The standardized value â = (a − mean a)/√Var a is differentiated with mean and variance as constants. Per sample
-//! H̃_z = Jᵀ J = Σᵢ wᵢ wᵢᵀ/Varᵢ; and per row i, the batch averaged, H̃_W = Σⱼ zⱼ zⱼᵀ/(m·Varᵢ).
+//! H̃_z = Jᵀ J = Σᵢ wᵢ wᵢᵀ/Varᵢ; and per row i H̃_W = Σⱼ zⱼ zⱼᵀ/(M·Varᵢ), the mean over the M entries
+//! that the statistics average over (m samples; at every position of an image).
 
 use super::BlockExprs;
 use super::factors::{WEIGHT_ROLE, matrix_of};
@@ -40,6 +41,8 @@ pub struct Standardized {
     pub value: Expr,
     pub centred: Expr,
     pub variance: Expr,
+    /// What the statistics average over: the batch, and positions where there are any.
+    pub over: Vec<Axis>,
 }
 
 /// The batch norm that directly follows the block's one weight; `None` where the paper gives no form.
@@ -49,19 +52,19 @@ pub fn standardized(graph: &Graph, block: &BlockExprs) -> Option<Standardized> {
     let (weight, value) = (weight.value, matrix_of(graph, block, weight.value)?.output);
     let above = graph.between(&[block.output], &[value]);
     above.into_iter().find_map(|variance| {
-        let centred = centred_by(graph, variance, value)?;
-        Some(Standardized { weight, value, centred, variance })
+        let (centred, over) = centred_by(graph, variance, value)?;
+        Some(Standardized { weight, value, centred, variance, over })
     })
 }
 
-/// What `variance` is the mean square of over the batch, where that is `value` less its mean.
-fn centred_by(graph: &Graph, variance: Expr, value: Expr) -> Option<Expr> {
+/// What `variance` is the mean square of over the batch (and over what else), where that is `value` less its mean.
+fn centred_by(graph: &Graph, variance: Expr, value: Expr) -> Option<(Expr, Vec<Axis>)> {
     let Node::Reduce(Reduction::Mean, over, square) = graph.node(variance) else { return None };
     let Node::Pow(centred, _) = graph.node(*square) else { return None };
     let Node::Add(terms) = graph.node(*centred) else { return None };
     let standardizes = normalized_by(graph, *centred, variance) == Some(Normalized::Standardized);
     let directly = terms.iter().any(|&term| is_shift_of(graph, term, value));
-    (directly && over.contains(&BATCH) && standardizes).then_some(*centred)
+    (directly && over.contains(&BATCH) && standardizes).then(|| (*centred, over.clone()))
 }
 
 /// Whether `expr` is `value`, or a sum of it and something else, such as a bias.
@@ -71,12 +74,14 @@ fn is_shift_of(graph: &Graph, expr: Expr, value: Expr) -> bool {
 }
 
 /// The Jacobians of the standardized value with its statistics held constant: by the block's input, and by the weight.
-/// H̃_z is JᵀJ of the first per sample, H̃_W is (1/m) JᵀJ of the second.
+/// H̃_z is JᵀJ of the first per sample, H̃_W is (1/M) JᵀJ of the second.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Held {
     pub weight: Expr,
     pub by_input: Operator,
     pub by_weight: Operator,
+    /// M, over how many entries the statistics average: the samples, at every position of an image.
+    pub entries: usize,
 }
 
 /// The map of the paper's form differentiated, where the paper gives one.
@@ -91,6 +96,7 @@ pub fn held_jacobians(graph: &mut Graph, block: &BlockExprs) -> Option<Held> {
     let held = |_: &Graph, expr: Expr| expr == found.variance || constants.contains(&expr);
     Some(Held {
         weight: found.weight,
+        entries: graph.axes.size(&found.over),
         by_input: jacobian_of(graph, output, block.input, &held, &|_| true).ok()?,
         by_weight: jacobian_of(graph, output, found.weight, &held, &|_| true).ok()?,
     })
@@ -99,10 +105,10 @@ pub fn held_jacobians(graph: &mut Graph, block: &BlockExprs) -> Option<Held> {
 /// The paper's form, where it gives one.
 pub fn paper_form(graph: &mut Graph, block: &BlockExprs) -> Option<PaperForm> {
     let held = held_jacobians(graph, block)?;
-    let samples = graph.axes.extent(BATCH) as f64;
+    let entries = held.entries as f64;
     Some(PaperForm {
         of_input: per_sample(graph, &gram(&held.by_input, 1.0))?,
-        of_weight: per_row(graph, &gram(&held.by_weight, 1.0 / samples))?,
+        of_weight: per_row(graph, &gram(&held.by_weight, 1.0 / entries))?,
     })
 }
 

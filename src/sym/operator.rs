@@ -320,6 +320,9 @@ impl Term {
     }
 
     /// Moves every factor to one side of each reshape; the variables of the other side are bound by it.
+    ///
+    /// Reshapes may share variables (a group of channels, cut from those of the argument and from those of the result).
+    /// Those between summed variables come first, and give up the side that no other reshape needs.
     fn reshape_factors(
         &self,
         graph: &mut Graph,
@@ -327,10 +330,18 @@ impl Term {
         concrete: &HashMap<Var, Axis>,
         open: &[Var],
     ) -> Vec<Var> {
+        let opens = |side: &[Var]| side.iter().any(|var| open.contains(var));
+        let mut reshapes: Vec<&(Vec<Var>, Vec<Var>)> = self.reshapes.iter().collect();
+        reshapes.sort_by_key(|(from, to)| opens(from) || opens(to));
         let mut bound = Vec::new();
-        let mut pending: Vec<&(Vec<Var>, Vec<Var>)> = self.reshapes.iter().collect();
-        while let Some((place, gone, kept)) = next_reshape(&pending, open, &bound) {
-            pending.remove(place);
+        for reshape in reshapes {
+            let (from, to) = reshape;
+            let needed = |side: &[Var]| {
+                let others = self.reshapes.iter().filter(|other| *other != reshape);
+                others.flat_map(|(a, b)| a.iter().chain(b)).any(|var| side.contains(var))
+            };
+            let keeps_from = opens(from) || (!opens(to) && needed(from) && !needed(to));
+            let (gone, kept) = if keeps_from { (to, from) } else { (from, to) };
             if gone == kept || gone.iter().any(|var| bound.contains(var)) {
                 continue;
             }
@@ -356,30 +367,6 @@ impl Term {
             pairs.into_iter().filter(|p| p.0 != p.1 && graph.axes_of(value).contains(&p.0)).collect();
         if has.is_empty() { value } else { graph.rename(value, &has) }
     }
-}
-
-/// Which reshape comes next, the variables that it takes away and those that it leaves. A side whose variables another
-/// reshape still needs (the groups of a convolution, in channels of its input and of its output) stays until that is done.
-fn next_reshape<'r>(
-    pending: &[&'r (Vec<Var>, Vec<Var>)],
-    open: &[Var],
-    bound: &[Var],
-) -> Option<(usize, &'r [Var], &'r [Var])> {
-    let holds = |some: &[Var], vars: &[Var]| vars.iter().any(|var| some.contains(var));
-    let needed = |place: usize, vars: &[Var]| {
-        let others = pending.iter().enumerate().filter(|(other, _)| *other != place);
-        others.into_iter().any(|(_, (from, to))| holds(from, vars) || holds(to, vars))
-    };
-    let sides = |place: usize| {
-        let (from, to) = pending[place];
-        [(place, &from[..], &to[..]), (place, &to[..], &from[..])]
-    };
-    let all = (0..pending.len()).flat_map(sides);
-    let free = |(place, gone, kept): &(usize, &[Var], &[Var])| {
-        !holds(open, gone) && !holds(bound, gone) && !holds(bound, kept) && !needed(*place, gone)
-    };
-    let first = (0..pending.len()).flat_map(sides).find(|(_, gone, _)| !holds(open, gone));
-    all.into_iter().find(free).or(first).or_else(|| (!pending.is_empty()).then(|| sides(0)[0]))
 }
 
 /// The factor's tensor over the concrete axes of its variables; its product's factors are taken apart by the caller.

@@ -176,7 +176,10 @@ impl Pipeline {
             }
         }
         let mut results = self.evaluate(routine, &moved);
-        results.iter_mut().for_each(|(symbol, value)| value.values -= &expected[symbol].values);
+        for (symbol, value) in &mut results {
+            value.values -= &expected[symbol].values;
+            value.values.mapv_inplace(f64::abs);
+        }
         results
     }
 }

@@ -3,15 +3,16 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array2, Array3, ArrayD, IxDyn, stack};
+use ndarray::{Array2, Array3, ArrayD, Axis as Dim, IxDyn, stack};
 use serde_json::Value;
 
-use super::{Options, feature_shape, paper_matrices};
+use super::{Options, paper_matrices};
+use crate::axes::Axis;
 use crate::hessian::BlockExprs;
 use crate::ir::Network;
 use crate::numeric::point::Point;
 use crate::numeric::products::Form;
-use crate::sym::Expr;
+use crate::sym::{Expr, Tensor};
 
 /// Entries of the largest array that is written (256 MiB).
 pub const MOST_ENTRIES: usize = 1 << 25;
@@ -97,27 +98,44 @@ pub fn write(
 ) -> Result<(), String> {
     for &index in &options.blocks {
         let block = point.blocks[index].clone();
-        values(point, &block, folder)?;
+        let declared = &network.blocks[index];
+        let [input, output] = [declared.input, declared.output].map(|node| &network.node(node).ty.axes[..]);
+        values(point, &block, output, folder)?;
         gradients(network, point, &block, folder)?;
         let wrt = point.parameters_of(index);
-        hessians(point, index, options, ("z", &[block.input]), folder)?;
+        let rows = order(point, block.output, output);
+        let columns = order(point, block.input, input);
+        let argument = Argument { letter: "z", wrt: &[block.input], rows: &rows, columns: &columns };
+        hessians(point, index, options, &argument, folder)?;
         if !wrt.is_empty() {
-            hessians(point, index, options, ("W", &wrt), folder)?;
+            let columns: Vec<usize> = (0..wrt.iter().map(|&expr| point.size(expr)).sum()).collect();
+            let argument = Argument { letter: "W", wrt: &wrt, rows: &rows, columns: &columns };
+            hessians(point, index, options, &argument, folder)?;
         }
         if options.forms.contains(&Form::Paper) {
-            paper(point, index, folder)?;
+            // Of one sample: the first ones of the batch.
+            paper(point, index, &columns[..columns.len() / point.samples()], folder)?;
         }
         point.values.forget();
     }
     Ok(())
 }
 
-/// z_b, ∂l/∂z_b and the target z_b − ∂l/∂z_b.
-fn values(point: &mut Point, block: &BlockExprs, folder: &mut Folder) -> Result<(), String> {
-    let axes = point.graph.axes_of(block.output).to_vec();
-    let shape = [vec![point.samples()], feature_shape(point, block.output)].concat();
-    let z = point.entries_along(block.output, &axes);
-    let gradient = point.entries_along(block.gradient, &axes);
+/// Where the entries of a value in the order that its axes were declared in lie in the graph's order, which follows
+/// how the value is computed.
+fn order(point: &Point, expr: Expr, declared: &[Axis]) -> Vec<usize> {
+    let table = &point.graph.axes;
+    let own = point.graph.axes_of(expr);
+    let places: Vec<f64> = (0..table.size(own)).map(|place| place as f64).collect();
+    let along = Tensor::new(table, own, places).along(table, declared);
+    along.iter().map(|&place| place as usize).collect()
+}
+
+/// z_b, ∂l/∂z_b and the target z_b − ∂l/∂z_b, over the axes as they were declared.
+fn values(point: &mut Point, block: &BlockExprs, axes: &[Axis], folder: &mut Folder) -> Result<(), String> {
+    let shape: Vec<usize> = axes.iter().map(|&axis| point.graph.axes.extent(axis)).collect();
+    let z = point.entries_along(block.output, axes);
+    let gradient = point.entries_along(block.gradient, axes);
     let target = z.iter().zip(&gradient).map(|(z, g)| z - g).collect();
     for (what, entries) in [("z", z), ("grad_z", gradient), ("target_z", target)] {
         folder.array(&format!("{}.{what}", block.name), &shape, entries)?;
@@ -140,44 +158,53 @@ fn gradients(
     Ok(())
 }
 
+/// What a Jacobian is taken by, and the order of its rows and columns.
+struct Argument<'a> {
+    letter: &'a str,
+    wrt: &'a [Expr],
+    rows: &'a [usize],
+    columns: &'a [usize],
+}
+
 /// J, and H in the forms that are asked for.
 fn hessians(
     point: &mut Point,
     index: usize,
     options: &Options,
-    (letter, wrt): (&str, &[Expr]),
+    argument: &Argument,
     folder: &mut Folder,
 ) -> Result<(), String> {
+    let Argument { letter, wrt, rows, columns } = *argument;
     let name = point.blocks[index].name.clone();
-    let rows = point.size(point.blocks[index].output);
-    let columns = wrt.iter().map(|&expr| point.size(expr)).sum();
     let of = |what: &str| format!("{name}.{what}_{letter}");
-    if !folder.fits(&of("J"), rows, columns) {
+    if !folder.fits(&of("J"), rows.len(), columns.len()) {
         return Ok(());
     }
     let jacobian = point.jacobians(index, wrt);
-    folder.matrix(&of("J"), &jacobian)?;
+    folder.matrix(&of("J"), &jacobian.select(Dim(0), rows).select(Dim(1), columns))?;
     let forms: Vec<Form> = options.forms.iter().copied().filter(|&form| form != Form::Paper).collect();
-    if forms.is_empty() || !folder.fits(&of("H"), columns, columns) {
+    if forms.is_empty() || !folder.fits(&of("H"), columns.len(), columns.len()) {
         return Ok(());
     }
     let gauss_newton = point.gauss_newton(index, &jacobian);
     for form in forms {
-        let path = format!("{}.{}", of("H"), form.name());
-        match form {
-            Form::Exact => folder.matrix(&path, &(&gauss_newton + &point.residual(index, wrt)))?,
-            _ => folder.matrix(&path, &gauss_newton)?,
-        }
+        let hessian = match form {
+            Form::Exact => &gauss_newton + &point.residual(index, wrt),
+            _ => gauss_newton.clone(),
+        };
+        let ordered = hessian.select(Dim(0), columns).select(Dim(1), columns);
+        folder.matrix(&format!("{}.{}", of("H"), form.name()), &ordered)?;
     }
     Ok(())
 }
 
-fn paper(point: &mut Point, index: usize, folder: &mut Folder) -> Result<(), String> {
+fn paper(point: &mut Point, index: usize, order: &[usize], folder: &mut Folder) -> Result<(), String> {
     let name = point.blocks[index].name.clone();
     let Some((of_input, of_weight)) = paper_matrices(point, index) else { return Ok(()) };
+    let of_input = of_input.select(Dim(0), order).select(Dim(1), order);
     folder.matrix(&format!("{name}.H_z.paper"), &of_input)?;
     let views: Vec<_> = of_weight.iter().map(|part| part.view()).collect();
-    let cube: Array3<f64> = stack(ndarray::Axis(0), &views).expect("matrices of one size");
+    let cube: Array3<f64> = stack(Dim(0), &views).expect("matrices of one size");
     let shape = cube.shape().to_vec();
     folder.array(&format!("{name}.H_W.paper"), &shape, cube.into_raw_vec_and_offset().0)
 }

@@ -23,7 +23,6 @@ use super::lanczos::Effort;
 use super::point::Point;
 use super::products::{Form, Products};
 use super::spectrum::{LARGEST_BLOCK, NotFinite, Request, Spectrum, spectrum};
-use crate::axes::{Axis, BATCH};
 use crate::hessian::factors::{WEIGHT_ROLE, factors, matrix_of};
 use crate::hessian::paper::{Kernel, PaperForm, paper_form};
 use crate::ir::{Network, ScaleMode};
@@ -387,10 +386,4 @@ pub fn paper_matrices(point: &mut Point, block: usize) -> Option<(Array2<f64>, V
     let block = point.blocks[block].clone();
     let PaperForm { of_input, of_weight } = paper_form(&mut point.graph, &block)?;
     Some((kernel_matrices(point, &of_input).remove(0), kernel_matrices(point, &of_weight)))
-}
-
-/// Extents without the batch.
-fn feature_shape(point: &Point, expr: Expr) -> Vec<usize> {
-    let axes = point.graph.axes_of(expr).iter().filter(|axis| **axis != BATCH);
-    axes.map(|&axis: &Axis| point.graph.axes.extent(axis)).collect()
 }
