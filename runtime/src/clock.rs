@@ -26,14 +26,15 @@ impl Clock {
         Clock { steps_per_epoch, schedule: program.routine(SCHEDULE), rate }
     }
 
-    /// Before the batch number `batch`, counted from 0 over all steps: random numbers of `train` are drawn by it.
-    pub fn set_batch(&self, program: &mut Program, batch: u64) {
-        program.set_f64(program.scalars().step, (batch + 1) as f64);
+    /// Writes what `train` calls its step, counted from 0: the number of the batch over all steps, by which random
+    /// numbers are drawn; and what `update` does: the number of the step.
+    pub fn set_number(&self, program: &mut Program, number: u64) {
+        program.set_f64(program.scalars().step, (number + 1) as f64);
     }
 
     /// Before step `step`, counted from 0: the step's number counts from 1, time runs in epochs.
     pub fn set(&self, program: &mut Program, pool: &mut Pool, step: u64) {
-        program.set_f64(program.scalars().step, (step + 1) as f64);
+        self.set_number(program, step);
         program.set_f64(program.scalars().time, step as f64 / self.steps_per_epoch as f64);
         if let Some(schedule) = self.schedule {
             program.run(schedule, pool);

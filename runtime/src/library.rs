@@ -82,11 +82,11 @@ impl Trainer {
         let per_step = self.program.manifest().accumulate as u64;
         let step = self.batches / per_step;
         clock.set(&mut self.program, &mut self.pool, step);
-        clock.set_batch(&mut self.program, self.batches);
+        clock.set_number(&mut self.program, self.batches);
         self.program.run(train, &mut self.pool);
         self.batches += 1;
         if let Some(update) = update.filter(|_| self.batches.is_multiple_of(per_step)) {
-            clock.set(&mut self.program, &mut self.pool, step);
+            clock.set_number(&mut self.program, step);
             self.program.run(update, &mut self.pool);
         }
         Ok(self.program.f32_at(self.program.scalars().loss))

@@ -80,6 +80,15 @@ impl Pool {
         thread::available_parallelism().map_or(1, |threads| threads.get())
     }
 
+    /// As many threads as are asked for, else those of this machine.
+    pub fn count(asked: Option<usize>) -> Result<usize, Error> {
+        match asked {
+            Some(0) => Err(Error::usage("--threads 0: at least one thread is needed")),
+            Some(threads) => Ok(threads),
+            None => Ok(Pool::available()),
+        }
+    }
+
     pub fn threads(&self) -> usize {
         self.workers.len() + 1
     }

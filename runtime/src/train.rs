@@ -70,11 +70,7 @@ impl Inputs {
             Some(description) => description.settings.clone().resume(options)?,
             None => Settings::resolve(outline, options)?,
         };
-        let threads = match options.threads {
-            Some(0) => return Err(Error::usage("--threads 0: at least one thread is needed")),
-            Some(threads) => threads,
-            None => Pool::available(),
-        };
+        let threads = Pool::count(options.threads)?;
         let Dataset { train, test, normalization } = load_data(outline, &settings)?;
         let (members, validation) = data::split(train.len(), outline.defaults.validation, settings.seed)?;
         let per_step = outline.batch * outline.accumulate;
@@ -304,13 +300,13 @@ impl<'p> Session<'p> {
         let (mut loss, mut accuracy) = (0.0, None);
         self.clock.set(self.program, &mut self.pool, self.position.step);
         for batch in 0..batches {
-            self.clock.set_batch(self.program, self.position.step * batches + batch);
+            self.clock.set_number(self.program, self.position.step * batches + batch);
             loss += self.batch(out)? / batches as f64;
             let hits = self.program.scalars().accuracy.map(|at| f64::from(self.program.f32_at(at)));
             accuracy = hits.map(|hits| accuracy.unwrap_or(0.0) + hits / batches as f64);
         }
         if let Some(update) = self.update {
-            self.clock.set(self.program, &mut self.pool, self.position.step);
+            self.clock.set_number(self.program, self.position.step);
             self.program.run(update, &mut self.pool);
         }
         (self.loss, self.accuracy) = (Some(loss), accuracy);
@@ -583,7 +579,7 @@ impl<'p> Session<'p> {
                 Some(update) if part == batches => update,
                 _ => {
                     let number = step * batches + part;
-                    clock.set_batch(program, number);
+                    clock.set_number(program, number);
                     maker.make(number, &mut batch);
                     batch.place(program);
                     train

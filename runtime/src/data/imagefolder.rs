@@ -5,9 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use image::ImageReader;
-
-use super::{Loader, Raw, Set, Targets, Values, Wanted};
+use super::{Loader, Raw, Set, Targets, Values, Wanted, image_file};
 use crate::Error;
 
 pub struct ImageFolder {
@@ -16,7 +14,6 @@ pub struct ImageFolder {
 
 const TRAIN: &str = "train";
 const TESTS: [&str; 2] = ["test", "val"];
-const EXTENSIONS: [&str; 3] = ["png", "jpg", "jpeg"];
 
 /// A file with its class.
 struct Entry {
@@ -106,8 +103,7 @@ fn entries(folder: &Path, classes: &[String], known: &[String]) -> Result<Vec<En
 }
 
 fn check_name(path: &Path) -> Result<(), Error> {
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    if EXTENSIONS.contains(&extension.as_str()) && !path.is_dir() {
+    if image_file::has_extension(path) && !path.is_dir() {
         return Ok(());
     }
     Err(Error::new(format!("{} is no image", path.display()))
@@ -117,9 +113,7 @@ fn check_name(path: &Path) -> Result<(), Error> {
 impl<'a> Format<'a> {
     /// That of the first image; in grey where the network has one channel.
     fn of(path: &'a Path, wanted: &Wanted) -> Result<Self, Error> {
-        let open = || reader(path)?.into_dimensions();
-        let (width, height) = open().map_err(|cause| unreadable(path, cause))?;
-        let (width, height) = (width as usize, height as usize);
+        let (width, height) = image_file::size(path)?;
         let gray = match wanted.input_shape.as_slice() {
             [channels, _, _] => *channels == 1,
             [_, _] => true,
@@ -138,8 +132,7 @@ impl<'a> Format<'a> {
 
     /// Reads a file into `into`, channel by channel.
     fn read(self, path: &Path, into: &mut [u8]) -> Result<(), Error> {
-        let decode = || reader(path)?.decode();
-        let image = decode().map_err(|cause| unreadable(path, cause))?;
+        let image = image_file::decode(path)?;
         let (width, height) = (image.width() as usize, image.height() as usize);
         if (width, height) != (self.width, self.height) {
             let message = format!(
@@ -153,29 +146,8 @@ impl<'a> Format<'a> {
                 Error::new(message).with_help("all images have the same size: resize them beforehand")
             );
         }
-        if self.gray {
-            into.copy_from_slice(image.to_luma8().as_raw());
-        } else {
-            let pixels = image.to_rgb8();
-            for (channel, plane) in into.chunks_exact_mut(width * height).enumerate() {
-                let values = pixels.as_raw().iter().skip(channel).step_by(3);
-                plane.iter_mut().zip(values).for_each(|(into, value)| *into = *value);
-            }
-        }
+        image_file::planes(&image, self.gray, into);
         Ok(())
-    }
-}
-
-fn reader(path: &Path) -> image::ImageResult<ImageReader<std::io::BufReader<fs::File>>> {
-    // By content: the extension may lie.
-    Ok(ImageReader::open(path)?.with_guessed_format()?)
-}
-
-fn unreadable(path: &Path, cause: image::ImageError) -> Error {
-    let error = Error::file("read", path, &cause);
-    match cause {
-        image::ImageError::IoError(cause) if cause.kind() != std::io::ErrorKind::UnexpectedEof => error,
-        _ => error.with_help("the file is no PNG or JPEG image, or is damaged"),
     }
 }
 

@@ -7,6 +7,7 @@ mod cifar;
 mod csv;
 mod digits;
 mod idx;
+pub(crate) mod image_file;
 mod imagefolder;
 mod normalization;
 mod normalize;

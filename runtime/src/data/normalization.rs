@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Scale;
 use super::normalize::{Moments, plane};
 
 /// Per channel: a byte b stands for (b / full − mean) / deviation, where `full` is the largest byte.
@@ -35,15 +36,12 @@ impl Normalization {
         self.mean.len() == channels && self.deviation.len() == channels
     }
 
-    /// The numbers of whole samples of bytes up to 255.
-    pub fn floats(&self, bytes: &[u8], shape: &[usize]) -> Vec<f32> {
-        let scaled =
-            self.mean.iter().zip(&self.deviation).map(|(mean, deviation)| {
-                move |byte: u8| ((f64::from(byte) / 255.0 - mean) / deviation) as f32
-            });
-        let scaled: Vec<_> = scaled.collect();
-        let channels = bytes.chunks(plane(shape)).zip(scaled.iter().cycle());
-        channels.flat_map(|(bytes, scale)| bytes.iter().map(move |byte| scale(*byte))).collect()
+    /// What bytes from 0 to `full` stand for in samples of this shape.
+    pub fn scale(&self, full: u8, shape: &[usize]) -> Scale {
+        let table = |(mean, deviation): (&f64, &f64)| {
+            std::array::from_fn(|byte| ((byte as f64 / f64::from(full) - mean) / deviation) as f32)
+        };
+        Scale { tables: self.mean.iter().zip(&self.deviation).map(table).collect(), plane: plane(shape) }
     }
 }
 
@@ -57,7 +55,12 @@ mod tests {
         let normalization = Normalization::new(&moments);
         let shape = [2, 1, 2];
         assert!(normalization.fits(&shape) && !normalization.fits(&[4]));
-        assert_eq!(normalization.floats(&[0, 255, 0, 255], &shape), [0.0, 1.0, -2.0, 0.0]);
-        assert_eq!(Normalization::none(&[4]).floats(&[255, 0, 51, 0], &[4]), [1.0, 0.0, 0.2, 0.0]);
+        let floats = |normalization: &Normalization, bytes: [u8; 4], shape: &[usize]| {
+            let mut floats = [0.0; 4];
+            normalization.scale(255, shape).read(&bytes, &mut floats);
+            floats
+        };
+        assert_eq!(floats(&normalization, [0, 255, 0, 255], &shape), [0.0, 1.0, -2.0, 0.0]);
+        assert_eq!(floats(&Normalization::none(&[4]), [255, 0, 51, 0], &[4]), [1.0, 0.0, 0.2, 0.0]);
     }
 }

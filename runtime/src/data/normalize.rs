@@ -1,6 +1,6 @@
 //! Bytes become numbers from 0 to 1, less the training set's mean, over its standard deviation, channel by channel.
 
-use super::{Dataset, Inputs, Normalization, Raw, Samples, Scale, Set, Values, Wanted};
+use super::{Dataset, Inputs, Normalization, Raw, Samples, Set, Values, Wanted};
 
 /// Mean and standard deviation of one channel.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,13 +17,14 @@ pub fn finish(raw: Raw<Set>, wanted: &Wanted) -> Dataset {
         _ => vec![Moments { mean: 0.0, deviation: 1.0 }; size / plane],
     };
     let bytes = matches!(raw.train.values, Values::Bytes { .. });
-    let normalization = bytes.then(|| Normalization::new(&moments));
+    let normalization = Normalization::new(&moments);
     let convert = |set: Set| Samples {
-        inputs: inputs(set.values, &moments, plane),
+        inputs: inputs(set.values, &normalization, &wanted.input_shape),
         sample_size: size,
         targets: set.targets,
     };
-    Dataset { train: convert(raw.train), test: raw.test.map(convert), normalization }
+    let (train, test) = (convert(raw.train), raw.test.map(convert));
+    Dataset { train, test, normalization: bytes.then_some(normalization) }
 }
 
 /// Numbers per channel: images of three extents have the channel first; a vector or a matrix is one channel.
@@ -54,18 +55,11 @@ fn moments_of(counts: &[u64; 256], full: u8) -> Moments {
     Moments { mean, deviation: if deviation == 0.0 { 1.0 } else { deviation } }
 }
 
-fn inputs(values: Values, moments: &[Moments], plane: usize) -> Inputs {
+fn inputs(values: Values, normalization: &Normalization, shape: &[usize]) -> Inputs {
     match values {
         Values::Floats(values) => Inputs::Floats(values),
-        Values::Bytes { values, full } => {
-            let tables = moments.iter().map(|moments| table(*moments, f64::from(full))).collect();
-            Inputs::Bytes { values, scale: Scale { tables, plane } }
-        }
+        Values::Bytes { values, full } => Inputs::Bytes { values, scale: normalization.scale(full, shape) },
     }
-}
-
-fn table(moments: Moments, full: f64) -> [f32; 256] {
-    std::array::from_fn(|byte| ((byte as f64 / full - moments.mean) / moments.deviation) as f32)
 }
 
 #[cfg(test)]

@@ -44,11 +44,7 @@ impl Samples {
 
     /// Writes the numbers of one sample; `into` has room for `sample_size`.
     pub fn read(&self, index: usize, into: &mut [f32]) {
-        let range = index * self.sample_size..(index + 1) * self.sample_size;
-        match &self.inputs {
-            Inputs::Floats(values) => into.copy_from_slice(&values[range]),
-            Inputs::Bytes { values, scale } => scale.read(&values[range], into),
-        }
+        self.inputs.read(index, into);
     }
 
     /// What stands for the number 0 of the file (black) in a channel.
@@ -74,8 +70,31 @@ impl Samples {
     }
 }
 
+impl Inputs {
+    /// Numbers of all samples together.
+    pub fn len(&self) -> usize {
+        match self {
+            Inputs::Floats(values) => values.len(),
+            Inputs::Bytes { values, .. } => values.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes the numbers of the sample `index`, which are as many as `into` has room for.
+    pub fn read(&self, index: usize, into: &mut [f32]) {
+        let range = index * into.len()..(index + 1) * into.len();
+        match self {
+            Inputs::Floats(values) => into.copy_from_slice(&values[range]),
+            Inputs::Bytes { values, scale } => scale.read(&values[range], into),
+        }
+    }
+}
+
 impl Scale {
-    fn read(&self, bytes: &[u8], into: &mut [f32]) {
+    pub(super) fn read(&self, bytes: &[u8], into: &mut [f32]) {
         let channels = bytes.chunks(self.plane).zip(into.chunks_mut(self.plane));
         for ((bytes, into), table) in channels.zip(self.tables.iter().cycle()) {
             into.iter_mut().zip(bytes).for_each(|(into, byte)| *into = table[usize::from(*byte)]);

@@ -1,27 +1,21 @@
 //! Samples without targets: a data set's, an array's, or images.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use image::ImageReader;
 use ndarray::ArrayD;
 use ndarray_npy::{ReadNpyError, ReadNpyExt, ReadableElement};
 
 use crate::Error;
-use crate::data::{self, Normalization, Samples, Wanted};
+use crate::data::{self, Normalization, Scale, Wanted, image_file};
 use crate::error::{counted, shape_text};
 use crate::manifest::{Manifest, Outline};
 
 pub struct Inputs {
-    source: Source,
+    values: data::Inputs,
     /// Floats of one sample.
     size: usize,
     /// Files, where samples are those; else samples are numbered.
     pub names: Option<Vec<String>>,
-}
-
-enum Source {
-    Set(Samples),
-    Values(Vec<f32>),
 }
 
 impl Inputs {
@@ -47,18 +41,11 @@ impl Inputs {
     }
 
     pub fn len(&self) -> usize {
-        let values = match &self.source {
-            Source::Set(samples) => return samples.len(),
-            Source::Values(values) => values,
-        };
-        values.len() / self.size.max(1)
+        self.values.len() / self.size.max(1)
     }
 
     pub fn read_into(&self, index: usize, into: &mut [f32]) {
-        match &self.source {
-            Source::Set(samples) => samples.read(index, into),
-            Source::Values(values) => into.copy_from_slice(&values[index * self.size..][..self.size]),
-        }
+        self.values.read(index, into);
     }
 }
 
@@ -66,7 +53,7 @@ impl Inputs {
 fn set(manifest: &Manifest, spec: &str) -> Result<Inputs, Error> {
     let data = data::load(spec, &Wanted::by(&Outline::from(manifest)))?;
     let samples = data.test.unwrap_or(data.train);
-    Ok(Inputs { size: samples.sample_size, source: Source::Set(samples), names: None })
+    Ok(Inputs { size: samples.sample_size, values: samples.inputs, names: None })
 }
 
 fn array(manifest: &Manifest, path: &Path, notes: Option<&str>) -> Result<Inputs, Error> {
@@ -75,30 +62,34 @@ fn array(manifest: &Manifest, path: &Path, notes: Option<&str>) -> Result<Inputs
         Error::file("read", path, cause).with_help("npy:FILE takes an array of float32, float64 or uint8")
     };
     let wrong = |error: &ReadNpyError| matches!(error, ReadNpyError::WrongDescriptor(_));
-    let (shape, mut values) = match elements::<f32>(&bytes) {
+    let (shape, values) = match elements::<f32>(&bytes) {
         Err(error) if wrong(&error) => match elements::<f64>(&bytes) {
             Err(error) if wrong(&error) => {
-                let (shape, bytes) = elements::<u8>(&bytes).map_err(refused)?;
-                let scale = normalization(manifest, notes)?;
-                (shape, scale.floats(&bytes, &manifest.input_shape))
+                let (shape, values) = elements::<u8>(&bytes).map_err(refused)?;
+                (shape, data::Inputs::Bytes { values, scale: scale(manifest, notes)? })
             }
-            doubles => doubles
-                .map(|(shape, values)| (shape, values.into_iter().map(|value| value as f32).collect()))
-                .map_err(refused)?,
+            doubles => {
+                let (shape, values) = doubles.map_err(refused)?;
+                (shape, data::Inputs::Floats(values.into_iter().map(|value| value as f32).collect()))
+            }
         },
-        floats => floats.map_err(refused)?,
+        floats => {
+            let (shape, values) = floats.map_err(refused)?;
+            (shape, data::Inputs::Floats(values))
+        }
     };
     let size = manifest.sample_size();
     check_shape(path, &shape, &manifest.input_shape)?;
-    if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+    if let data::Inputs::Floats(values) = &values
+        && let Some(at) = values.iter().position(|value| !value.is_finite())
+    {
         let sample = at / size.max(1);
         return Err(Error::new(format!(
             "{}: sample {sample} holds a number that is not finite",
             path.display()
         )));
     }
-    values.shrink_to_fit();
-    Ok(Inputs { source: Source::Values(values), size, names: None })
+    Ok(Inputs { values, size, names: None })
 }
 
 /// Row-major entries.
@@ -124,19 +115,17 @@ fn check_shape(path: &Path, shape: &[usize], wanted: &[usize]) -> Result<(), Err
 }
 
 fn is_image(spec: &str) -> bool {
-    let extension = Path::new(spec).extension().map(|extension| extension.to_string_lossy().to_lowercase());
-    extension.is_some_and(|extension| ["png", "jpg", "jpeg"].contains(&extension.as_str()))
+    image_file::has_extension(Path::new(spec))
 }
 
 fn images(manifest: &Manifest, files: &[String], notes: Option<&str>) -> Result<Inputs, Error> {
     let frame = Frame::of(manifest)?;
-    let scale = normalization(manifest, notes)?;
-    let mut bytes = Vec::new();
-    for file in files {
-        bytes.extend(frame.read(&PathBuf::from(file))?);
+    let (scale, size) = (scale(manifest, notes)?, manifest.sample_size());
+    let mut values = vec![0; files.len() * size];
+    for (file, into) in files.iter().zip(values.chunks_exact_mut(size.max(1))) {
+        frame.read(Path::new(file), into)?;
     }
-    let values = scale.floats(&bytes, &manifest.input_shape);
-    Ok(Inputs { source: Source::Values(values), size: manifest.sample_size(), names: Some(files.to_vec()) })
+    Ok(Inputs { values: data::Inputs::Bytes { values, scale }, size, names: Some(files.to_vec()) })
 }
 
 /// How large the network takes images, and whether grey or in three colours.
@@ -159,11 +148,9 @@ impl Frame {
         }
     }
 
-    /// Channel by channel.
-    fn read(&self, path: &Path) -> Result<Vec<u8>, Error> {
-        // By content: the extension may lie.
-        let decode = || ImageReader::open(path)?.with_guessed_format()?.decode();
-        let image = decode().map_err(|cause| Error::file("read", path, cause))?;
+    /// Writes channel by channel.
+    fn read(&self, path: &Path, into: &mut [u8]) -> Result<(), Error> {
+        let image = image_file::decode(path)?;
         let (width, height) = (image.width() as usize, image.height() as usize);
         if (width, height) != (self.width, self.height) {
             let message = format!(
@@ -174,12 +161,14 @@ impl Frame {
             );
             return Err(Error::new(message).with_help("resize the image beforehand"));
         }
-        if self.channels == 1 {
-            return Ok(image.to_luma8().into_raw());
-        }
-        let pixels = image.to_rgb8().into_raw();
-        Ok((0..3).flat_map(|channel| pixels.iter().skip(channel).step_by(3).copied()).collect())
+        image_file::planes(&image, self.channels == 1, into);
+        Ok(())
     }
+}
+
+/// What bytes stand for, as in training.
+fn scale(manifest: &Manifest, notes: Option<&str>) -> Result<Scale, Error> {
+    Ok(normalization(manifest, notes)?.scale(u8::MAX, &manifest.input_shape))
 }
 
 /// How the training set's bytes became numbers.

@@ -67,11 +67,7 @@ impl Meaning {
 pub fn predict(program: &mut Program, options: &PredictOptions) -> Result<Predictions, Error> {
     options.check()?;
     let eval = program.required(EVAL)?;
-    let threads = match options.threads {
-        Some(0) => return Err(Error::usage("--threads 0: at least one thread is needed")),
-        Some(threads) => threads,
-        None => Pool::available(),
-    };
+    let threads = Pool::count(options.threads)?;
     let mut pool = Pool::new(threads, program.manifest().scratch_bytes)?;
     let settings = Settings::resolve(&Outline::from(program.manifest()), &TrainOptions::default())?;
     train::initialize(program, &settings, &mut pool)?;
