@@ -9,10 +9,10 @@ mod probes;
 
 use probes::Probes;
 
-use crate::axes::{Axis, BATCH};
+use crate::axes::BATCH;
 use crate::codegen::{llvm, target::Target};
 use crate::hessian::{Plan, program::FACTOR_RANGE};
-use crate::ir::{Elem, Network, Settings, print, softmax};
+use crate::ir::{Network, Settings, print, softmax};
 use crate::loops;
 use crate::lower::Lowered;
 use crate::sym::Symbol;
@@ -66,8 +66,8 @@ pub fn outline(network: &Network) -> rt::Outline {
         spec,
         batch: network.axes.extent(BATCH),
         accumulate: training.map_or(1, |training| training.settings.accumulate as usize),
-        input_shape: sample_shape(network, &network.node(network.input).ty.axes),
-        task: task(network),
+        input_shape: network.sample_shape(),
+        task: network.task(),
         hypers: hypers.map(|hyper| (hyper.name.clone(), hyper.value)).collect(),
         defaults: defaults(training.map(|training| &training.settings)),
     }
@@ -76,18 +76,6 @@ pub fn outline(network: &Network) -> rt::Outline {
 /// What shapes the training, line by line; numbers that may be set at run time are not part of it.
 fn spec(network: &Network) -> Vec<String> {
     print::print(network).lines().map(str::to_string).collect()
-}
-
-fn sample_shape(network: &Network, axes: &[Axis]) -> Vec<usize> {
-    axes[1..].iter().map(|&axis| network.axes.extent(axis)).collect()
-}
-
-fn task(network: &Network) -> rt::Task {
-    let target = &network.node(network.target).ty;
-    match target.elem {
-        Elem::Class(axis) => rt::Task::Class { classes: network.axes.extent(axis) },
-        _ => rt::Task::Float { size: sample_shape(network, &target.axes).iter().product() },
-    }
 }
 
 fn defaults(settings: Option<&Settings>) -> rt::Defaults {

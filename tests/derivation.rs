@@ -4,7 +4,8 @@
 mod oracle;
 
 use blkc::axes::BATCH;
-use blkc::hessian::explain::{Form, Options, explain_block, text};
+use blkc::hessian::Form;
+use blkc::hessian::explain::{Options, explain_block, text};
 use blkc::hessian::factors::{Factors, factors};
 use blkc::hessian::jacobian::{hessian, jacobian};
 use blkc::hessian::trace::gauss_newton_trace;

@@ -4,7 +4,8 @@
 
 use blkc::axes::BATCH;
 use blkc::driver::{Front, FrontOptions, front};
-use blkc::hessian::explain::{self, Form, Options, explain_block};
+use blkc::hessian::Form;
+use blkc::hessian::explain::{self, Options, explain_block};
 use blkc::hessian::factors::factors;
 use blkc::hessian::program::derive;
 use blkc::ir::ScaleMode;

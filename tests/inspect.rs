@@ -3,6 +3,7 @@
 
 use blk_runtime::random::SplitMix64;
 use blkc::driver::{FrontOptions, front};
+use blkc::hessian::Form;
 use blkc::hessian::program::derive;
 use blkc::ir::Network;
 use blkc::numeric::batch::Batch;
@@ -12,7 +13,7 @@ use blkc::numeric::inspect::skip;
 use blkc::numeric::inspect::{Options, Origin, Report, inspect};
 use blkc::numeric::lanczos::{Effort, estimate};
 use blkc::numeric::point::{Parameters, Point, initial_parameters};
-use blkc::numeric::products::{Form, Products};
+use blkc::numeric::products::Products;
 use blkc::numeric::spectrum::{Known, Spectrum};
 use blkc::source::MemoryLoader;
 use ndarray::{Array1, Array2};

@@ -2,7 +2,8 @@
 //! own ops, and not found where it does not hold.
 
 use blkc::driver::{FrontOptions, front};
-use blkc::hessian::explain::{self, Form, Options};
+use blkc::hessian::Form;
+use blkc::hessian::explain::{self, Options};
 use blkc::hessian::program::derive;
 use blkc::source::MemoryLoader;
 

@@ -1,6 +1,7 @@
 //! What the verbs share: the program to read, the machine to compile for, and how findings are shown.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 
@@ -8,13 +9,33 @@ use super::{Failure, Outcome, output};
 use crate::codegen::target::Target;
 use crate::diag::{self, render};
 use crate::driver::{self, Front, FrontOptions};
+use crate::hessian::Form;
 use crate::ir::Network;
+use crate::numeric::batch::Npy;
 use crate::source::{DiskLoader, Sources};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     Text,
     Json,
+}
+
+/// A form of the Hessians as options name it.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum FormName {
+    GaussNewton,
+    Exact,
+    Paper,
+}
+
+impl From<FormName> for Form {
+    fn from(name: FormName) -> Form {
+        match name {
+            FormName::GaussNewton => Form::GaussNewton,
+            FormName::Exact => Form::Exact,
+            FormName::Paper => Form::Paper,
+        }
+    }
 }
 
 /// The program that a verb works on.
@@ -94,6 +115,41 @@ fn show(front: &Front, format: Format) -> Outcome {
 fn terminal_style() -> render::Style {
     let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     render::Style { color, width: 100 }
+}
+
+/// Samples and targets as files of arrays, in place of a data set.
+#[derive(clap::Args)]
+pub struct Arrays {
+    /// Samples as a NumPy array, one per row
+    #[arg(long, value_name = "X.npy", requires = "target")]
+    input: Option<PathBuf>,
+    /// Their targets: labels, or values
+    #[arg(long, value_name = "Y.npy", requires = "input")]
+    target: Option<PathBuf>,
+}
+
+/// What the arrays hold, samples then targets, where they are given.
+pub struct Samples(pub Option<(Npy, Npy)>);
+
+impl Arrays {
+    pub fn read(&self) -> Result<Samples, String> {
+        let (Some(input), Some(target)) = (&self.input, &self.target) else { return Ok(Samples(None)) };
+        Ok(Samples(Some((Npy::read(input)?, Npy::read(target)?))))
+    }
+}
+
+impl Samples {
+    /// The batch to read a program for: as many samples as there are, else as many as are asked for.
+    pub fn batch(&self, asked: Option<u64>) -> Result<Option<u64>, Failure> {
+        let rows = self.0.as_ref().map(|(input, _)| input.rows()).transpose()?.map(|rows| rows as u64);
+        match (rows, asked) {
+            (Some(rows), Some(batch)) if rows != batch => {
+                let message = format!("--batch {batch} does not go with --input, which has {rows} samples");
+                Err(Failure::Usage(message))
+            }
+            _ => Ok(rows.or(asked)),
+        }
+    }
 }
 
 /// The machine to compile for.

@@ -2,9 +2,9 @@
 
 use clap::ValueEnum;
 
-use super::common::Source;
+use super::common::{FormName, Source};
 use super::{Outcome, output};
-use crate::hessian::explain::{self, Form};
+use crate::hessian::explain;
 use crate::hessian::program;
 use crate::ir::ScaleMode;
 
@@ -43,13 +43,6 @@ enum Written {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum FormName {
-    GaussNewton,
-    Exact,
-    Paper,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
 enum ModeName {
     Paper,
     Analytic,
@@ -64,16 +57,6 @@ impl From<ModeName> for ScaleMode {
             ModeName::Analytic => ScaleMode::Analytic,
             ModeName::Measured => ScaleMode::Measured,
             ModeName::Trace => ScaleMode::Trace,
-        }
-    }
-}
-
-impl From<FormName> for Form {
-    fn from(name: FormName) -> Self {
-        match name {
-            FormName::GaussNewton => Form::GaussNewton,
-            FormName::Exact => Form::Exact,
-            FormName::Paper => Form::Paper,
         }
     }
 }

@@ -4,15 +4,14 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::common::Source;
+use super::common::{Arrays, FormName, Samples, Source};
 use super::{Failure, Outcome, output};
 use crate::hessian::{Plan, program};
 use crate::ir::Network;
-use crate::numeric::batch::{Batch, Npy};
+use crate::numeric::batch::Batch;
 use crate::numeric::inspect::dump::{self, Folder};
 use crate::numeric::inspect::{Options, Origin, html, inspect, json, text};
 use crate::numeric::point::{Parameters, Point, initial_parameters};
-use crate::numeric::products::Form;
 use crate::numeric::weights;
 
 /// Evaluates each block's local Hessians at given weights and samples: spectra, condition, rank, and which block
@@ -38,12 +37,8 @@ pub struct Args {
     /// Data set whose first training samples are taken: digits, csv:FILE, npz:FILE, …
     #[arg(long, value_name = "D", conflicts_with_all = ["input", "target"])]
     data: Option<String>,
-    /// Samples as a NumPy array, one per row
-    #[arg(long, value_name = "X.npy", requires = "target")]
-    input: Option<PathBuf>,
-    /// Their targets: labels, or values
-    #[arg(long, value_name = "Y.npy", requires = "input")]
-    target: Option<PathBuf>,
+    #[command(flatten)]
+    arrays: Arrays,
     /// Only this block (repeatable)
     #[arg(long, value_name = "B")]
     block: Vec<String>,
@@ -68,30 +63,14 @@ enum Written {
     Html,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum FormName {
-    GaussNewton,
-    Exact,
-    Paper,
-}
-
-impl From<FormName> for Form {
-    fn from(name: FormName) -> Form {
-        match name {
-            FormName::GaussNewton => Form::GaussNewton,
-            FormName::Exact => Form::Exact,
-            FormName::Paper => Form::Paper,
-        }
-    }
-}
-
 pub fn run(args: &Args) -> Outcome {
-    let arrays = args.arrays()?;
-    let network = args.source(&arrays)?.network()?;
+    let samples = args.arrays.read()?;
+    let (file, name, batch) = (args.file.clone(), args.network.clone(), samples.batch(args.batch)?);
+    let network = Source { file, network: name, batch, precision: None }.network()?;
     let options = args.options(&network)?;
     let mut folder = args.dump.as_ref().map(|path| Folder::create(path, &network)).transpose()?;
     let seed = args.seed(&network);
-    let batch = args.batch_of(&network, &arrays, seed)?;
+    let batch = args.batch_of(&network, &samples, seed)?;
     let plan = program::derive(&network);
     let parameters = args.parameters(&network, &plan, seed)?;
     let mut point = Point::new(&network, plan, &parameters, seed, &batch);
@@ -113,25 +92,7 @@ pub fn run(args: &Args) -> Outcome {
     }
 }
 
-type Arrays = Option<(Npy, Npy)>;
-
 impl Args {
-    fn arrays(&self) -> Result<Arrays, String> {
-        let (Some(input), Some(target)) = (&self.input, &self.target) else { return Ok(None) };
-        Ok(Some((Npy::read(input)?, Npy::read(target)?)))
-    }
-
-    /// The program, for as many samples as there are.
-    fn source(&self, arrays: &Arrays) -> Result<Source, Failure> {
-        let rows = arrays.as_ref().map(|(input, _)| input.rows()).transpose()?.map(|rows| rows as u64);
-        if let (Some(rows), Some(batch)) = (rows, self.batch.filter(|&batch| Some(batch) != rows)) {
-            let message = format!("--batch {batch} does not go with --input, which has {rows} samples");
-            return Err(Failure::Usage(message));
-        }
-        let (file, network, batch) = (self.file.clone(), self.network.clone(), rows.or(self.batch));
-        Ok(Source { file, network, batch, precision: None })
-    }
-
     fn options(&self, network: &Network) -> Result<Options, Failure> {
         let mut options = Options { seed: self.seed(network), ..Options::new(network) };
         if let Some(form) = self.form {
@@ -153,8 +114,8 @@ impl Args {
         self.seed.or(training.map(|training| training.settings.seed)).unwrap_or(0)
     }
 
-    fn batch_of(&self, network: &Network, arrays: &Arrays, seed: u64) -> Result<Batch, Failure> {
-        if let Some((input, target)) = arrays {
+    fn batch_of(&self, network: &Network, samples: &Samples, seed: u64) -> Result<Batch, Failure> {
+        if let Some((input, target)) = &samples.0 {
             return Ok(Batch::of_arrays(network, input, target)?);
         }
         let training = network.training.as_ref();

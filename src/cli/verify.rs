@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::common::Format;
-use super::{Failure, Outcome, common, output};
+use super::common::{Arrays, Format, Source};
+use super::{Failure, Outcome, output};
 use crate::axes::BATCH;
 use crate::hessian::{Plan, program};
 use crate::ir::Network;
-use crate::numeric::batch::{Batch, Npy};
+use crate::numeric::batch::Batch;
 use crate::numeric::point::Parameters;
 use crate::numeric::verify::{
     BlockReport, Check, Formula, Options, Report, TOLERANCE, generic_parameters, random_batch, verify,
@@ -46,12 +46,8 @@ pub struct Args {
     /// A data set whose first samples are taken, in place of random ones
     #[arg(long, value_name = "D", conflicts_with = "input")]
     data: Option<String>,
-    /// Samples as an array of NumPy, one per row
-    #[arg(long, value_name = "X.npy", requires = "target")]
-    input: Option<PathBuf>,
-    /// Their targets
-    #[arg(long, value_name = "Y.npy", requires = "input")]
-    target: Option<PathBuf>,
+    #[command(flatten)]
+    arrays: Arrays,
     /// How the result is written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -68,11 +64,13 @@ fn tolerance(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let arrays = args.arrays()?;
-    let network = args.network(arrays.as_ref())?;
+    let samples = args.arrays.read()?;
+    let batch = Some(samples.batch(args.batch)?.unwrap_or(BATCH_SIZE));
+    let (file, name) = (args.file.clone(), args.network.clone());
+    let network = Source { file, network: name, batch, precision: None }.network()?;
     let plan = program::derive(&network);
     let (parameters, of_weights) = args.parameters(&network, &plan)?;
-    let batch = match (&arrays, &args.data) {
+    let batch = match (&samples.0, &args.data) {
         (Some((input, target)), _) => Batch::of_arrays(&network, input, target)?,
         (None, Some(data)) => Batch::of_data(&network, data)?,
         (None, None) => random_batch(&network, args.seed),
@@ -91,31 +89,6 @@ pub fn run(args: &Args) -> Outcome {
 }
 
 impl Args {
-    fn arrays(&self) -> Result<Option<(Npy, Npy)>, String> {
-        match (&self.input, &self.target) {
-            (Some(input), Some(target)) => Ok(Some((Npy::read(input)?, Npy::read(target)?))),
-            _ => Ok(None),
-        }
-    }
-
-    fn network(&self, arrays: Option<&(Npy, Npy)>) -> Result<Network, Failure> {
-        let rows = arrays.map(|arrays| arrays.0.rows()).transpose()?.map(|rows| rows as u64);
-        if let (Some(rows), Some(batch)) = (rows, self.batch)
-            && rows != batch
-        {
-            return Err(Failure::Usage(format!(
-                "--batch {batch}, but --input has {rows} rows: leave it out"
-            )));
-        }
-        let source = common::Source {
-            file: self.file.clone(),
-            network: self.network.clone(),
-            batch: Some(rows.or(self.batch).unwrap_or(BATCH_SIZE)),
-            precision: None,
-        };
-        source.network()
-    }
-
     /// Weights, and where they come from in words.
     fn parameters(&self, network: &Network, plan: &Plan) -> Result<(Parameters, String), Failure> {
         Ok(match &self.weights {

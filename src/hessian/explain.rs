@@ -15,9 +15,9 @@ use super::factors::{Factors, factors};
 use super::facts::Step;
 use super::jacobian::TooManyTerms;
 use super::local::{self, Derived, PaperFormulas, exact};
-use super::paper::{Held, held_jacobians};
+use super::paper::{Held, held_jacobians, standardized};
 use super::structure::{self, Note};
-use super::{BlockExprs, Plan};
+use super::{BlockExprs, Form, Plan};
 use crate::axes::{Axis, BATCH};
 use crate::ir::{Network, ScaleMode};
 use crate::source::Sources;
@@ -25,16 +25,6 @@ use crate::sym::formula::{Formula, Letter, Name};
 use crate::sym::graph::{Expr, Graph};
 use crate::sym::operator::Operator;
 use crate::sym::print::Printer;
-
-/// Which form of the Hessians is shown.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Form {
-    #[default]
-    GaussNewton,
-    /// With Σᵢ gᵢ ∇²Fᵢ.
-    Exact,
-    Paper,
-}
 
 /// What to show; empty lists mean everything.
 #[derive(Clone, Debug)]
@@ -279,6 +269,7 @@ struct Derivation {
     crosses: Vec<exact::Cross>,
     cotangent: Option<Expr>,
     notes: Vec<Note>,
+    /// In the paper's form, where it is shown and exists.
     held: Option<Held>,
     scales: Vec<(ScaleMode, Factors)>,
 }
@@ -292,9 +283,10 @@ pub fn explain_block(graph: &mut Graph, block: &BlockExprs, options: &Options) -
         Some(cotangent) => second_derivatives(graph, block, &jacobians, cotangent),
         None => (vec![None; jacobians.len()], vec![]),
     };
-    let held = held_jacobians(graph, block);
     let derived: Vec<Option<&Derived>> = jacobians.iter().map(|(_, derived)| derived.as_ref().ok()).collect();
-    let notes = structure::notes(graph, block, &derived, held.is_some());
+    let notes = structure::notes(graph, block, &derived, standardized(graph, block).is_some());
+    let held =
+        (options.complete || options.form == Form::Paper).then(|| held_jacobians(graph, block)).flatten();
     let others = ScaleMode::ALL.into_iter().filter(|mode| options.complete && *mode != options.mode);
     let modes = [options.mode].into_iter().chain(others);
     let derivation = Derivation {
@@ -383,7 +375,6 @@ fn write(graph: &Graph, block: &BlockExprs, derivation: Derivation, options: &Op
         (cross, statement)
     });
     let crosses = crosses.collect();
-    let held = held.filter(|_| options.complete || options.form == Form::Paper);
     let paper = held.map(|held| local::paper_formulas(graph, &mut printer, &held, &mut definitions));
     definitions.extend(printer.clauses());
     BlockExplanation {

@@ -11,7 +11,7 @@ use super::{BlockExprs, BlockParam};
 use crate::axes::{Axis, BATCH};
 use crate::ir::ScaleMode;
 use crate::sym::formula::Formula;
-use crate::sym::graph::{Expr, Graph, Node};
+use crate::sym::graph::{Expr, Graph, Node, without};
 use crate::sym::letters::pretty_name;
 use crate::sym::operator::{Operator, Term, index_of};
 use crate::sym::window::Windowed;
@@ -29,6 +29,8 @@ pub struct Factors {
     /// m_z as derived, where numbers cancel in `m_z` itself.
     pub text_z: Option<Formula>,
     pub text_w: Vec<Option<Formula>>,
+    /// Arguments whose factors have no closed form and are left at 1.
+    pub open: Vec<Expr>,
     /// Under which the factors are these, in the order of their use.
     pub assumptions: Vec<String>,
     pub steps: Vec<Step>,
@@ -39,6 +41,7 @@ pub fn factors(graph: &mut Graph, block: &BlockExprs, mode: ScaleMode) -> Factor
     let mut derivation = Derivation {
         assumptions: vec![],
         steps: vec![],
+        open: vec![],
         mode,
         text_z: None,
         text_w: vec![None; block.params.len()],
@@ -47,13 +50,14 @@ pub fn factors(graph: &mut Graph, block: &BlockExprs, mode: ScaleMode) -> Factor
         ScaleMode::Paper => derivation.paper(graph, block),
         _ => derivation.by_trace(graph, block),
     };
-    let Derivation { assumptions, steps, text_z, text_w, .. } = derivation;
-    Factors { m_z, m_w, text_z, text_w, assumptions, steps }
+    let Derivation { assumptions, steps, open, text_z, text_w, .. } = derivation;
+    Factors { m_z, m_w, text_z, text_w, open, assumptions, steps }
 }
 
 struct Derivation {
     assumptions: Vec<String>,
     steps: Vec<Step>,
+    open: Vec<Expr>,
     mode: ScaleMode,
     text_z: Option<Formula>,
     text_w: Vec<Option<Formula>>,
@@ -83,19 +87,17 @@ impl Derivation {
     /// tr H_z / N_{b−1}.
     fn factor_of_input(&mut self, graph: &mut Graph, block: &BlockExprs) -> Expr {
         let entries = graph.axes.size(graph.axes_of(block.input));
-        let trace = self.trace(graph, block, block.input);
-        self.normalized(graph, trace, entries)
+        self.normalized(graph, block, block.input, entries)
     }
 
     /// tr H_W / (m p_W).
     fn factor_of_param(&mut self, graph: &mut Graph, block: &BlockExprs, param: &BlockParam) -> Expr {
         let entries = graph.axes.size(graph.axes_of(param.value)) * graph.axes.extent(BATCH);
-        let trace = self.trace(graph, block, param.value);
-        self.normalized(graph, trace, entries)
+        self.normalized(graph, block, param.value, entries)
     }
 
-    fn normalized(&mut self, graph: &mut Graph, trace: Result<Expr, TooManyTerms>, entries: usize) -> Expr {
-        match trace {
+    fn normalized(&mut self, graph: &mut Graph, block: &BlockExprs, wrt: Expr, entries: usize) -> Expr {
+        match self.trace(graph, block, wrt) {
             Ok(trace) => {
                 let share = graph.number(1.0 / entries as f64);
                 let terms = match graph.node(trace) {
@@ -106,6 +108,7 @@ impl Derivation {
                 graph.add(&parts)
             }
             Err(reason) => {
+                self.open.push(wrt);
                 self.assume(format!("no closed form, the factor is left at 1: {reason}"));
                 graph.number(1.0)
             }
@@ -356,10 +359,6 @@ fn window_axes(graph: &Graph, mut expr: Expr) -> Vec<Axis> {
         expr = windowed.arg;
     }
     axes
-}
-
-fn without(axes: &[Axis], removed: &[Axis]) -> Vec<Axis> {
-    axes.iter().copied().filter(|axis| !removed.contains(axis)).collect()
 }
 
 fn graph_size(graph: &Graph, axes: &[Axis]) -> f64 {

@@ -138,7 +138,12 @@ fn note(steps: &mut Vec<Step>, rule: &'static Rule, detail: &str) {
 
 /// The Hessian of the scalar `loss` with respect to `wrt`: the Jacobian of its gradient.
 pub fn hessian(graph: &mut Graph, loss: Expr, wrt: Expr) -> Result<Operator, TooManyTerms> {
-    let one = graph.number(1.0);
-    let gradient = graph.vjp(&[(loss, one)], &[wrt])[&wrt];
+    let gradient = gradient(graph, loss, wrt);
     jacobian(graph, gradient, wrt)
+}
+
+/// The gradient of the scalar `loss` with respect to `wrt`, over the axes of `wrt`.
+pub fn gradient(graph: &mut Graph, loss: Expr, wrt: Expr) -> Expr {
+    let one = graph.number(1.0);
+    graph.vjp(&[(loss, one)], &[wrt])[&wrt]
 }

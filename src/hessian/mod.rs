@@ -19,6 +19,30 @@ pub mod trace;
 use crate::ir::ParamId;
 use crate::sym::{Expr, Graph, Symbol};
 
+/// Which form of a block's local Hessians.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Form {
+    /// JᵀJ, of the last block Jᵀ Hess(l) J.
+    #[default]
+    GaussNewton,
+    /// The like with the residual Σᵢ gᵢ ∇²Fᵢ.
+    Exact,
+    /// Zhang, Chen and Liu's approximation: statistics held constant.
+    Paper,
+}
+
+impl Form {
+    pub const ALL: [Form; 3] = [Form::GaussNewton, Form::Exact, Form::Paper];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Form::GaussNewton => "gauss-newton",
+            Form::Exact => "exact",
+            Form::Paper => "paper",
+        }
+    }
+}
+
 /// Everything that the compiled program computes, and everything that `explain` prints, over ONE graph.
 #[derive(Clone, Debug)]
 pub struct Plan {

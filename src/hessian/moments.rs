@@ -5,7 +5,6 @@ use std::collections::HashMap;
 
 use super::facts::{Normalized, normalized_by, power_of};
 use crate::axes::{Axis, BATCH};
-use crate::sym::differentiate::arguments;
 use crate::sym::graph::{Expectation, Expr, Graph, Node, Reduction};
 use crate::sym::operator::{Factor, Indices, Term, Var, index_of};
 use crate::sym::window::{Window, Windowed};
@@ -14,7 +13,7 @@ use crate::sym::window::{Window, Windowed};
 const POINTS: usize = 16;
 
 /// A number up to this size beside a mean square guards a division and changes nothing else.
-pub(super) const GUARD: f64 = 1e-3;
+const GUARD: f64 = 1e-3;
 
 /// mean + deviation·u with u standard normal, one u per entry and source. Neither varies along the batch.
 #[derive(Clone, Copy, Debug)]
@@ -122,7 +121,7 @@ impl Moments {
         if let Some(&known) = self.varying.get(&expr) {
             return known;
         }
-        let args = arguments(graph.node(expr));
+        let args = graph.node(expr).args();
         let varies = expr == self.input || args.into_iter().any(|arg| self.varies(graph, arg));
         self.varying.insert(expr, varies);
         varies
@@ -203,7 +202,7 @@ impl Moments {
         let mut by_source: Vec<(Expr, Vec<Expr>)> = Vec::new();
         let guarded = terms.iter().any(|&term| is_mean_square(graph, term));
         for &term in terms {
-            if guarded && graph.as_number(term).is_some_and(|number| number.abs() <= GUARD) {
+            if guarded && is_guard(graph, term) {
                 self.assume("ε = 0: what keeps a division by a deviation finite is left out");
                 continue;
             }
@@ -493,7 +492,7 @@ impl Moments {
         if !inner {
             return vec![expr];
         }
-        let args = arguments(graph.node(expr));
+        let args = graph.node(expr).args();
         args.into_iter().flat_map(|arg| self.frontier(graph, arg)).collect()
     }
 
@@ -516,7 +515,7 @@ impl Moments {
         }
         let node = graph.node(expr).clone();
         let mut args = Vec::new();
-        for arg in arguments(&node) {
+        for arg in node.args() {
             args.push(self.at_point(graph, arg, u)?);
         }
         Some(match node {
@@ -591,7 +590,12 @@ fn contracted_axes(node: &Node) -> Vec<Axis> {
     }
 }
 
-fn is_mean_square(graph: &Graph, expr: Expr) -> bool {
+/// Whether a term beside a mean square is there to keep a division by its root finite.
+pub(super) fn is_guard(graph: &Graph, term: Expr) -> bool {
+    graph.as_number(term).is_some_and(|number| number.abs() <= GUARD)
+}
+
+pub(super) fn is_mean_square(graph: &Graph, expr: Expr) -> bool {
     let Node::Reduce(Reduction::Mean, _, arg) = graph.node(expr) else { return false };
     numeric_power(graph, *arg).is_some_and(|(_, power)| power == 2.0)
 }

@@ -77,7 +77,6 @@ fn is_shift_of(graph: &Graph, expr: Expr, value: Expr) -> bool {
 /// H̃_z is JᵀJ of the first per sample, H̃_W is (1/M) JᵀJ of the second.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Held {
-    pub weight: Expr,
     pub by_input: Operator,
     pub by_weight: Operator,
     /// M, over how many entries the statistics average: the samples, at every position of an image.
@@ -95,7 +94,6 @@ pub fn held_jacobians(graph: &mut Graph, block: &BlockExprs) -> Option<Held> {
     };
     let held = |_: &Graph, expr: Expr| expr == found.variance || constants.contains(&expr);
     Some(Held {
-        weight: found.weight,
         entries: graph.axes.size(&found.over),
         by_input: jacobian_of(graph, output, block.input, &held, &|_| true).ok()?,
         by_weight: jacobian_of(graph, output, found.weight, &held, &|_| true).ok()?,
@@ -140,14 +138,8 @@ fn per_sample(graph: &mut Graph, gram: &Operator) -> Option<Kernel> {
 
 /// A matrix per position along the axes on which every term is the identity.
 fn per_row(graph: &mut Graph, gram: &Operator) -> Option<Kernel> {
-    let identity = |axis: Axis| {
-        let on = |term: &Term| {
-            let var = index_of(&term.domain, axis);
-            var.is_some() && var == index_of(&term.codomain, axis)
-        };
-        gram.terms.iter().all(on)
-    };
-    let shared: Vec<Axis> = gram.domain.iter().copied().filter(|&axis| identity(axis)).collect();
+    let shared: Vec<Axis> =
+        gram.domain.iter().copied().filter(|&axis| gram.is_identity_along(axis)).collect();
     (shared.len() < gram.domain.len()).then(|| kernel(graph, gram, &shared))
 }
 

@@ -7,14 +7,13 @@
 
 use std::collections::HashMap;
 
-use super::facts::power_of;
 use super::jacobian::hessian;
 use super::local::{Derived, Span, loss_curvature};
-use super::moments::GUARD;
+use super::moments::{is_guard, is_mean_square};
 use super::{BlockExprs, BlockParam};
 use crate::axes::{Axis, BATCH};
 use crate::sym::formula::{Formula, Name};
-use crate::sym::graph::{Expr, Graph, Node, Reduction, Storage, SymbolInfo};
+use crate::sym::graph::{Expr, Graph, Node, Storage, SymbolInfo};
 use crate::sym::operator::{Operator, index_of};
 
 /// What a note is about.
@@ -377,8 +376,6 @@ fn rebuilt(graph: &mut Graph, expr: Expr, known: &HashMap<Expr, Expr>) -> Expr {
     let node = graph.node(expr).clone();
     let new = |arg: &Expr| known.get(arg).copied().unwrap_or(*arg);
     let guarded = matches!(&node, Node::Add(terms) if terms.iter().any(|&term| is_mean_square(graph, term)));
-    let is_guard =
-        |graph: &Graph, term: Expr| graph.as_number(term).is_some_and(|number| number.abs() <= GUARD);
     let drops = guarded && node.args().iter().any(|&term| is_guard(graph, term));
     if !drops && node.args().iter().all(|arg| new(arg) == *arg) {
         return expr;
@@ -405,10 +402,6 @@ fn rebuilt(graph: &mut Graph, expr: Expr, known: &HashMap<Expr, Expr>) -> Expr {
         | Node::Random { .. }
         | Node::Orthonormal(_) => expr,
     }
-}
-
-fn is_mean_square(graph: &Graph, expr: Expr) -> bool {
-    matches!(graph.node(expr), Node::Reduce(Reduction::Mean, _, arg) if power_of(graph, *arg).1 == 2.0)
 }
 
 fn case_1() -> Note {

@@ -3,7 +3,6 @@
 
 use crate::axes::Axis;
 use crate::intrinsics::{Eq, Where};
-use crate::sym::differentiate::arguments;
 use crate::sym::graph::{Expr, Graph, Node};
 use crate::sym::operator::{Operator, Term, Var};
 
@@ -96,7 +95,7 @@ pub fn is_cheap(graph: &Graph, expr: Expr, network: &Term) -> bool {
         }
         match graph.node(expr) {
             Node::Rename(arg, _) if given.contains(arg) => {}
-            node => stack.extend(arguments(node)),
+            node => stack.extend(node.args()),
         }
     }
     true

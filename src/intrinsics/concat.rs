@@ -2,8 +2,7 @@
 
 use ndarray::ArrayD;
 
-use super::elementwise::describe;
-use super::patches::check_numbers;
+use super::elementwise::{check_numbers, describe};
 use super::reduction::axes_attr;
 use super::{Attr, AttrKind, Attrs, Intrinsic, Problem, ShapeError, Signature, Tensor, reference};
 use crate::axes::{Axis, AxisTable, BATCH};

@@ -6,10 +6,10 @@
 
 use ndarray::ArrayD;
 
-use super::elementwise::{describe, describe_elem};
+use super::elementwise::{check_numbers, describe};
 use super::{Attrs, Intrinsic, Problem, ShapeError, Signature, Tensor, reference};
 use crate::axes::{Axis, AxisTable, BATCH};
-use crate::ir::{Elem, Type};
+use crate::ir::Type;
 use crate::sym::graph::broadcast_axes;
 use crate::sym::{Expr, Graph};
 
@@ -46,10 +46,7 @@ impl Intrinsic for Contract {
     }
 
     fn infer(&self, axes: &mut AxisTable, args: &[Type], _attrs: &Attrs) -> Result<Type, ShapeError> {
-        if let Some(wrong) = args.iter().find(|arg| arg.elem != Elem::Float) {
-            let message = format!("`@` takes numbers, not {}", describe_elem(wrong.elem));
-            return Err(ShapeError { message, help: None });
-        }
+        args.iter().try_for_each(|arg| check_numbers("@", arg))?;
         let (left, right) = (&args[0].axes, &args[1].axes);
         let Some(Pairing { over, rename }) = pairing(axes, left, right) else {
             let message =

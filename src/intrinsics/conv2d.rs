@@ -4,8 +4,8 @@
 
 use ndarray::ArrayD;
 
-use super::elementwise::describe;
-use super::patches::{Geometry, check_numbers, patches, whole, windows_along};
+use super::elementwise::{check_numbers, describe};
+use super::patches::{Geometry, patches, whole, windows_along};
 use super::{
     Attr, AttrDefault, AttrKind, Attrs, Intrinsic, Problem, ShapeError, Signature, Tensor, reference,
 };

@@ -122,6 +122,15 @@ fn check_kind(name: &str, arg: &str, ty: &Type, kind: Kind) -> Result<(), ShapeE
     })
 }
 
+/// Refuses what is no tensor of numbers.
+pub(super) fn check_numbers(name: &str, arg: &Type) -> Result<(), ShapeError> {
+    if arg.elem == Elem::Float {
+        return Ok(());
+    }
+    let message = format!("`{name}` takes numbers, not {}", describe_elem(arg.elem));
+    Err(ShapeError { message, help: None })
+}
+
 pub(super) fn describe_elem(elem: Elem) -> &'static str {
     match elem {
         Elem::Float => "a number",

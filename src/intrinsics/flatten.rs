@@ -2,10 +2,10 @@
 
 use ndarray::ArrayD;
 
-use super::elementwise::describe_elem;
+use super::elementwise::check_numbers;
 use super::{Attrs, Intrinsic, Problem, ShapeError, Signature, Tensor, reference};
 use crate::axes::{Axis, AxisTable, BATCH};
-use crate::ir::{Elem, Type};
+use crate::ir::Type;
 use crate::sym::{Expr, Graph};
 
 pub(super) struct Flatten;
@@ -24,10 +24,7 @@ impl Intrinsic for Flatten {
     }
 
     fn infer(&self, axes: &mut AxisTable, args: &[Type], _attrs: &Attrs) -> Result<Type, ShapeError> {
-        if args[0].elem != Elem::Float {
-            let message = format!("`{}` takes numbers, not {}", self.name(), describe_elem(args[0].elem));
-            return Err(ShapeError { message, help: None });
-        }
+        check_numbers(self.name(), &args[0])?;
         let features = features(&args[0]);
         if features.len() <= 1 {
             return Ok(args[0].clone());

@@ -1,9 +1,8 @@
 //! What intrinsics with sliding windows share: how windows lie on an axis, and the patches as an expression.
 
-use super::elementwise::describe_elem;
 use super::{Attr, Attrs, ShapeError};
 use crate::axes::{Axis, AxisTable, BATCH};
-use crate::ir::{Elem, Type};
+use crate::ir::Type;
 use crate::sym::{Expr, Graph, Window};
 
 /// How windows lie along one axis: `kernel` positions each, `stride` apart, the first one `pad` before the start.
@@ -43,14 +42,6 @@ pub(super) fn whole(name: &str, attrs: &Attrs, key: &str, least: i64) -> Result<
         message: format!("`{key}` of `{name}` is {value}"),
         help: Some(format!("it must be a whole number from {least} on")),
     })
-}
-
-pub(super) fn check_numbers(name: &str, arg: &Type) -> Result<(), ShapeError> {
-    if arg.elem == Elem::Float {
-        return Ok(());
-    }
-    let message = format!("`{name}` takes numbers, not {}", describe_elem(arg.elem));
-    Err(ShapeError { message, help: None })
 }
 
 /// The last two axes of an image [.., h, w].

@@ -2,7 +2,8 @@
 
 use ndarray::ArrayD;
 
-use super::patches::{Geometry, check_numbers, plane, whole, windows_along};
+use super::elementwise::check_numbers;
+use super::patches::{Geometry, plane, whole, windows_along};
 use super::{
     Attr, AttrDefault, AttrKind, Attrs, Intrinsic, Problem, ShapeError, Signature, Tensor, reference,
 };

@@ -2,12 +2,12 @@
 
 use ndarray::ArrayD;
 
-use super::elementwise::describe_elem;
+use super::elementwise::check_numbers;
 use super::{
     Attr, AttrDefault, AttrKind, Attrs, Intrinsic, Problem, ShapeError, Signature, Tensor, reference,
 };
 use crate::axes::{Axis, AxisTable, BATCH};
-use crate::ir::{Elem, Type};
+use crate::ir::Type;
 use crate::sym::{Expr, Graph};
 
 /// A reduction of one tensor over the axes of its attribute `over`.
@@ -43,10 +43,7 @@ impl Intrinsic for Reduction {
 
     fn infer(&self, axes: &mut AxisTable, args: &[Type], attrs: &Attrs) -> Result<Type, ShapeError> {
         let arg = &args[0];
-        if arg.elem != Elem::Float {
-            let message = format!("`{}` takes numbers, not {}", self.name, describe_elem(arg.elem));
-            return Err(ShapeError { message, help: None });
-        }
+        check_numbers(self.name, arg)?;
         let over = axes_attr(attrs, "over");
         if let Some(&absent) = over.iter().find(|axis| !arg.axes.contains(axis)) {
             let shape = super::elementwise::describe(axes, &arg.axes);

@@ -2,7 +2,8 @@
 
 use ndarray::ArrayD;
 
-use super::patches::{check_numbers, whole};
+use super::elementwise::check_numbers;
+use super::patches::whole;
 use super::reduction::axes_attr;
 use super::{
     Attr, AttrDefault, AttrKind, Attrs, Intrinsic, Problem, ShapeError, Signature, Tensor, reference,

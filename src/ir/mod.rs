@@ -10,8 +10,9 @@ pub mod softmax;
 pub mod verify;
 
 use blk_runtime::data::augment::Augmentation;
+use blk_runtime::manifest::Task;
 
-use crate::axes::{Axis, AxisTable};
+use crate::axes::{Axis, AxisTable, BATCH};
 use crate::ids::ids;
 use crate::intrinsics::{Attrs, Intrinsic};
 use crate::source::Span;
@@ -276,6 +277,21 @@ impl Network {
 
     pub fn param(&self, id: ParamId) -> &Param {
         &self.params[id.index()]
+    }
+
+    /// Extents of one sample of the input.
+    pub fn sample_shape(&self) -> Vec<usize> {
+        let axes = self.node(self.input).ty.axes.iter();
+        axes.filter(|axis| **axis != BATCH).map(|&axis| self.axes.extent(axis)).collect()
+    }
+
+    /// What a sample's target is.
+    pub fn task(&self) -> Task {
+        let target = &self.node(self.target).ty;
+        match target.elem {
+            Elem::Class(axis) => Task::Class { classes: self.axes.extent(axis) },
+            _ => Task::Float { size: self.axes.size(&target.axes) / self.axes.extent(BATCH) },
+        }
     }
 
     pub fn block(&self, id: BlockId) -> &Block {

@@ -5,7 +5,7 @@ use super::{Elem, Leaf, Network, Op};
 use crate::intrinsics::Tensor;
 use ndarray::ArrayD;
 
-/// How many pairs of points are compared, and how far a sum of that many terms may be off by rounding.
+/// How often the rows are compared at the most, and how far a sum of that many terms may be off by rounding.
 const ROUNDS: usize = 4;
 const TOLERANCE: f64 = 1e-9;
 
@@ -21,7 +21,9 @@ pub fn reads_softmax(network: &Network) -> bool {
         _ => return false,
     };
     let loss = Loss::new(network, rows, width);
-    width == classes && (0..ROUNDS).all(|round| loss.is_linear_beside(round, classes).unwrap_or(false))
+    // Every row tries a label: large batches need one round for all of them.
+    let rounds = classes.div_ceil(rows).clamp(1, ROUNDS);
+    width == classes && (0..rounds).all(|round| loss.is_linear_beside(round, classes).unwrap_or(false))
 }
 
 /// The loss per sample as a function of outputs and targets.

@@ -9,7 +9,7 @@ use ndarray::{ArrayD, IxDyn, OwnedRepr};
 use ndarray_npy::{ReadNpyError, ReadableElement};
 
 use crate::axes::BATCH;
-use crate::ir::{Elem, Network};
+use crate::ir::Network;
 
 /// Samples with their targets, in f64 and unrounded.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,17 +76,13 @@ fn read<T: ReadableElement + Clone>(path: &Path) -> Result<ArrayD<T>, ReadNpyErr
     ndarray_npy::read_npy::<_, ndarray::ArrayBase<OwnedRepr<T>, IxDyn>>(path)
 }
 
-/// What a network takes, without the batch.
-fn sample_shape(network: &Network) -> Vec<usize> {
-    let axes = network.node(network.input).ty.axes.iter();
-    axes.filter(|axis| **axis != BATCH).map(|&axis| network.axes.extent(axis)).collect()
-}
-
-fn task(network: &Network) -> Task {
-    let target = &network.node(network.target).ty;
-    match target.elem {
-        Elem::Class(axis) => Task::Class { classes: network.axes.extent(axis) },
-        _ => Task::Float { size: network.axes.size(&target.axes) / network.axes.extent(BATCH) },
+impl Targets {
+    /// As numbers, sample after sample.
+    pub fn entries(&self) -> Vec<f64> {
+        match self {
+            Targets::Class(labels) => labels.iter().map(|&label| label as f64).collect(),
+            Targets::Float(values) => values.clone(),
+        }
     }
 }
 
@@ -95,7 +91,7 @@ impl Batch {
     /// says what the network takes.
     pub fn of_arrays(network: &Network, input: &Npy, target: &Npy) -> Result<Batch, String> {
         let samples = network.axes.extent(BATCH);
-        let shape = [&[samples], &sample_shape(network)[..]].concat();
+        let shape = [&[samples], &network.sample_shape()[..]].concat();
         let size: usize = shape.iter().product();
         let flat = input.shape.len() == 2 && input.values.len() == size;
         if input.shape != shape && !(flat && input.shape[0] == samples) {
@@ -106,7 +102,7 @@ impl Batch {
             let (rows, path) = (target.rows()?, &target.path);
             return Err(format!("{path} has {rows} targets for {samples} samples"));
         }
-        let targets = match task(network) {
+        let targets = match network.task() {
             Task::Class { classes } => Targets::Class(labels(target, samples, classes)?),
             Task::Float { size } => Targets::Float(floats(target, samples, size)?),
         };
@@ -117,7 +113,7 @@ impl Batch {
     /// The first samples of a data set's training part, normalized as for training.
     pub fn of_data(network: &Network, spec: &str) -> Result<Batch, blk_runtime::Error> {
         let normalize = network.training.as_ref().is_none_or(|training| training.settings.normalize);
-        let wanted = Wanted { input_shape: sample_shape(network), task: task(network), normalize };
+        let wanted = Wanted { input_shape: network.sample_shape(), task: network.task(), normalize };
         let train = data::load(spec, &wanted)?.train;
         let samples = network.axes.extent(BATCH);
         if train.len() < samples {
@@ -140,9 +136,9 @@ impl Batch {
     pub fn standard_normal(network: &Network, seed: u64) -> Batch {
         let mut random = SplitMix64::stream(seed, 0);
         let samples = network.axes.extent(BATCH);
-        let size: usize = sample_shape(network).iter().product();
+        let size: usize = network.sample_shape().iter().product();
         let inputs = (0..samples * size).map(|_| random.gaussian()).collect();
-        let targets = match task(network) {
+        let targets = match network.task() {
             Task::Class { classes } => {
                 Targets::Class((0..samples).map(|_| random.below(classes.max(1) as u64) as i64).collect())
             }

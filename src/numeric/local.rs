@@ -5,12 +5,12 @@ use ndarray::{Array2, Axis as Dim, concatenate, s};
 
 use super::point::Point;
 use crate::hessian::exact::Cotangent;
-use crate::hessian::jacobian::{hessian, jacobian};
-use crate::sym::Expr;
-use crate::sym::dense;
+use crate::hessian::jacobian::{TooManyTerms, gradient, hessian, jacobian};
+use crate::sym::operator::Operator;
+use crate::sym::{Expr, Graph, dense};
 
 impl Point {
-    /// z_{b−1}, or the parameters in declared order: what a block's derivatives are taken by.
+    /// A block's parameters in declared order.
     pub fn parameters_of(&self, block: usize) -> Vec<Expr> {
         self.blocks[block].params.iter().map(|param| param.value).collect()
     }
@@ -19,9 +19,23 @@ impl Point {
     /// Jacobian–vector products.
     pub fn jacobian(&mut self, block: usize, wrt: Expr) -> Array2<f64> {
         let output = self.blocks[block].output;
-        match jacobian(&mut self.graph, output, wrt) {
+        let derived = jacobian(&mut self.graph, output, wrt);
+        self.evaluated(derived, |_| output, wrt)
+    }
+
+    /// A derivative by `wrt` as a matrix: its operator evaluated, or products with the Jacobian of what it is of.
+    fn evaluated(
+        &mut self,
+        derived: Result<Operator, TooManyTerms>,
+        of: impl FnOnce(&mut Graph) -> Expr,
+        wrt: Expr,
+    ) -> Array2<f64> {
+        match derived {
             Ok(operator) => dense::matrix(&mut self.graph, &mut self.values, &operator),
-            Err(_) => dense::jacobian_matrix(&mut self.graph, &mut self.values, output, wrt),
+            Err(_) => {
+                let of = of(&mut self.graph);
+                dense::jacobian_matrix(&mut self.graph, &mut self.values, of, wrt)
+            }
         }
     }
 
@@ -36,14 +50,8 @@ impl Point {
     /// Hess(l) with respect to z_B, N_B × N_B; `None` for the other blocks, whose back-matching loss has curvature I.
     pub fn loss_hessian(&mut self, block: usize) -> Option<Array2<f64>> {
         let (loss, output) = (self.blocks[block].loss?, self.blocks[block].output);
-        Some(match hessian(&mut self.graph, loss, output) {
-            Ok(operator) => dense::matrix(&mut self.graph, &mut self.values, &operator),
-            Err(_) => {
-                let one = self.graph.number(1.0);
-                let gradient = self.graph.vjp(&[(loss, one)], &[output])[&output];
-                dense::jacobian_matrix(&mut self.graph, &mut self.values, gradient, output)
-            }
-        })
+        let derived = hessian(&mut self.graph, loss, output);
+        Some(self.evaluated(derived, |graph| gradient(graph, loss, output), output))
     }
 
     /// JᵀJ, for the last block Jᵀ Hess(l) J.
@@ -86,19 +94,19 @@ impl Point {
 
     fn residual_part(&mut self, block: usize, g: &Cotangent, row: Expr, column: Expr) -> Array2<f64> {
         let block = self.blocks[block].clone();
-        match g.residual(&mut self.graph, &block, row, column) {
-            Ok(operator) => dense::matrix(&mut self.graph, &mut self.values, &operator),
-            Err(_) => {
-                let gradient = g.pulled_back(&mut self.graph, &block, row);
-                dense::jacobian_matrix(&mut self.graph, &mut self.values, gradient, column)
-            }
-        }
+        let derived = g.residual(&mut self.graph, &block, row, column);
+        self.evaluated(derived, |graph| g.pulled_back(graph, &block, row), column)
     }
 
-    /// g = ∂l/∂z_b as a constant with its value at this point.
+    /// g = ∂l/∂z_b as a constant with its value at this point; the same constant whenever it is asked for, so that
+    /// what was made of it is found again.
     pub fn cotangent(&mut self, block: usize) -> Cotangent {
-        let block = self.blocks[block].clone();
-        let cotangent = Cotangent::new(&mut self.graph, &block);
+        let (index, block) = (block, self.blocks[block].clone());
+        let cotangent = match self.cotangents[index] {
+            Some(known) => known,
+            None => Cotangent::new(&mut self.graph, &block),
+        };
+        self.cotangents[index] = Some(cotangent);
         let axes = self.graph.axes_of(block.output).to_vec();
         let entries = self.entries_along(block.gradient, &axes);
         self.set(cotangent.symbol, entries);

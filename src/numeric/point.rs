@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::batch::{Batch, Targets};
+use super::batch::Batch;
 use crate::axes::{Axis, BATCH};
+use crate::hessian::exact::Cotangent;
 use crate::hessian::{BlockExprs, Plan, Symbols};
 use crate::ir::{Network, ParamId};
 use crate::sym::{Expr, Graph, Symbol, Tensor, Values};
@@ -18,10 +19,12 @@ pub struct Point {
     pub symbols: Symbols,
     /// In chain order.
     pub blocks: Vec<BlockExprs>,
+    /// ∂l/∂z_b as constants, by block, where one was asked for.
+    pub(super) cotangents: Vec<Option<Cotangent>>,
 }
 
 impl Point {
-    /// `plan` at `parameters` on `batch`; both must fit the network ([`Batch::check`], [`super::weights`]).
+    /// `plan` at `parameters` on `batch`; both must fit the network ([`super::batch`], [`super::weights`]).
     pub fn new(network: &Network, plan: Plan, parameters: &Parameters, seed: u64, batch: &Batch) -> Point {
         let Plan { mut graph, symbols, blocks, .. } = plan;
         graph.current_tag = None;
@@ -30,14 +33,11 @@ impl Point {
             let entries = parameters[&ParamId(index as u32)].clone();
             known.insert(symbol, tensor(&graph, symbol, entries));
         }
-        let targets = match &batch.targets {
-            Targets::Class(labels) => labels.iter().map(|&label| label as f64).collect(),
-            Targets::Float(values) => values.clone(),
-        };
         known.insert(symbols.input, tensor(&graph, symbols.input, batch.inputs.clone()));
-        known.insert(symbols.target, tensor(&graph, symbols.target, targets));
+        known.insert(symbols.target, tensor(&graph, symbols.target, batch.targets.entries()));
         debug_assert_eq!(symbols.params.len(), network.params.len());
-        Point { graph, values: Values::new(known), symbols, blocks }
+        let cotangents = vec![None; blocks.len()];
+        Point { graph, values: Values::new(known), symbols, blocks, cotangents }
     }
 
     /// Samples in the batch, m.

@@ -8,33 +8,10 @@ use crate::axes::Axis;
 use crate::hessian::jacobian::{hessian, jacobian};
 use crate::sym::Expr;
 use crate::sym::dense::LinearMap;
-use crate::sym::operator::{Operator, index_of};
+use crate::sym::operator::Operator;
 
 /// Entries of the largest block of vectors that is pushed through a map at a time.
 const BLOCK_ENTRIES: usize = 1 << 20;
-
-/// Which Hessian of a block.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Form {
-    /// JᵀJ, of the last block Jᵀ Hess(l) J.
-    GaussNewton,
-    /// The like with the residual Σᵢ gᵢ ∇²Fᵢ.
-    Exact,
-    /// Zhang, Chen and Liu's approximation: statistics held constant.
-    Paper,
-}
-
-impl Form {
-    pub const ALL: [Form; 3] = [Form::GaussNewton, Form::Exact, Form::Paper];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Form::GaussNewton => "gauss-newton",
-            Form::Exact => "exact",
-            Form::Paper => "paper",
-        }
-    }
-}
 
 /// A symmetric matrix that is known by its products, over all of `wrt` one after the other.
 pub struct Products {
@@ -237,12 +214,7 @@ impl Groups {
 /// Keeps the axes on which every term is the identity; without an operator none is known to be.
 fn retain_shared(axes: &mut Vec<Axis>, operator: Option<Operator>) {
     let Some(operator) = operator else { return axes.clear() };
-    axes.retain(|&axis| {
-        operator.terms.iter().all(|term| {
-            let var = index_of(&term.domain, axis);
-            var.is_some() && var == index_of(&term.codomain, axis)
-        })
-    });
+    axes.retain(|&axis| operator.is_identity_along(axis));
 }
 
 /// The position along `axis` of the entry at `flat` of a row-major tensor over `axes`.

@@ -2,7 +2,7 @@
 //! estimates from products.
 
 use super::eigen;
-use super::lanczos::{self, Bounded, Effort, Estimate};
+use super::lanczos::{self, Effort, Estimate};
 use super::point::Point;
 use super::products::Products;
 
@@ -112,18 +112,6 @@ impl Spectrum {
             }
             Known::Estimated { estimate, .. } => estimate.nodes.clone(),
         }
-    }
-
-    /// How far off the extreme eigenvalues may be, smallest first; none where all are computed.
-    pub fn errors(&self) -> Option<(Bounded, Bounded)> {
-        match &self.known {
-            Known::Full { .. } => None,
-            Known::Estimated { estimate, .. } => Some((estimate.min, estimate.max)),
-        }
-    }
-
-    pub fn is_finite(&self) -> bool {
-        [self.trace, self.min, self.max].iter().all(|value| value.is_finite())
     }
 }
 

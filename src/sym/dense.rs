@@ -5,7 +5,7 @@
 use ndarray::{Array2, s};
 
 use super::evaluate::{Tensor, Values};
-use super::graph::{Expr, Graph, Storage, Symbol, SymbolInfo};
+use super::graph::{Expr, Graph, Storage, Symbol, SymbolInfo, without};
 use super::operator::Operator;
 use crate::axes::Axis;
 
@@ -87,42 +87,37 @@ impl LinearMap {
     }
 }
 
-/// How many directions at a time keep a block of them within bounds.
-fn directions_for(graph: &Graph, domain: &[Axis], codomain: &[Axis]) -> usize {
-    let (domain, codomain) = (graph.axes.size(domain), graph.axes.size(codomain));
-    (BLOCK_ENTRIES / domain.max(codomain).max(1)).clamp(1, domain.max(1))
+/// A linear map as a matrix, |codomain| × |domain|, a block of directions that keeps memory within bounds at a time.
+fn dense(
+    graph: &mut Graph,
+    values: &mut Values,
+    (domain, codomain): (&[Axis], &[Axis]),
+    map: impl FnOnce(&mut Graph, Expr) -> Expr,
+) -> Array2<f64> {
+    let (width, height) = (graph.axes.size(domain), graph.axes.size(codomain));
+    let directions = (BLOCK_ENTRIES / width.max(height).max(1)).clamp(1, width.max(1));
+    LinearMap::new(graph, domain, codomain, directions, map).matrix(graph, values)
 }
 
 /// An operator as a matrix, |codomain| × |domain|.
 pub fn matrix(graph: &mut Graph, values: &mut Values, operator: &Operator) -> Array2<f64> {
-    let (domain, codomain) = (operator.domain.clone(), operator.codomain.clone());
-    let directions = directions_for(graph, &domain, &codomain);
-    let map = LinearMap::new(graph, &domain, &codomain, directions, |graph, argument| {
-        operator.apply_each(graph, argument)
-    });
-    map.matrix(graph, values)
+    let spaces = (&operator.domain[..], &operator.codomain[..]);
+    dense(graph, values, spaces, |graph, argument| operator.apply_each(graph, argument))
 }
 
 /// ∂output/∂wrt as a matrix, |output| × |wrt|, by Jacobian–vector products in forward order: an independent way to the
 /// numbers of [`matrix`] of the Jacobian as an operator.
 pub fn jacobian_matrix(graph: &mut Graph, values: &mut Values, output: Expr, wrt: Expr) -> Array2<f64> {
     let (domain, codomain) = (graph.axes_of(wrt).to_vec(), graph.axes_of(output).to_vec());
-    let directions = directions_for(graph, &domain, &codomain);
-    let map = LinearMap::new(graph, &domain, &codomain, directions, |graph, tangent| {
-        graph.jvp(output, wrt, tangent)
-    });
-    map.matrix(graph, values)
+    dense(graph, values, (&domain, &codomain), |graph, tangent| graph.jvp(output, wrt, tangent))
 }
 
 /// The blocks of an operator that is the identity along `axis`, the first of its domain and codomain, one under the other:
 /// |codomain| × (|domain|/extent). Every direction is the same along the axis, so that its image has a column of each block.
 pub fn stacked(graph: &mut Graph, values: &mut Values, operator: &Operator, axis: Axis) -> Array2<f64> {
-    let domain: Vec<Axis> = operator.domain.iter().copied().filter(|&other| other != axis).collect();
-    let codomain = operator.codomain.clone();
-    let directions = directions_for(graph, &domain, &codomain);
-    let map = LinearMap::new(graph, &domain, &codomain, directions, |graph, argument| {
+    let domain = without(&operator.domain, &[axis]);
+    dense(graph, values, (&domain, &operator.codomain), |graph, argument| {
         let everywhere = graph.spread(argument, &[axis]);
         operator.apply_each(graph, everywhere)
-    });
-    map.matrix(graph, values)
+    })
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::contraction::sum_product;
-use super::graph::{Expr, Graph, Node, Reduction};
+use super::graph::{Expr, Graph, Node, Reduction, without};
 use crate::axes::Axis;
 
 /// The Jacobian of a node with respect to one argument: multiply by `factors`, move the axes as `how` says, sum
@@ -101,7 +101,7 @@ impl Local {
     pub fn pull_back(&self, graph: &mut Graph, result: Expr, cotangent: Expr) -> Expr {
         match &self.how {
             Move::Share => {
-                let over = difference(graph.axes_of(result), graph.axes_of(self.arg));
+                let over = without(graph.axes_of(result), graph.axes_of(self.arg));
                 self.weigh(graph, cotangent, &over)
             }
             Move::Rename(pairs) => {
@@ -117,7 +117,7 @@ impl Local {
     pub fn push_forward(&self, graph: &mut Graph, result: Expr, tangent: Expr) -> Expr {
         match &self.how {
             Move::Share => {
-                let over = difference(graph.axes_of(self.arg), graph.axes_of(result));
+                let over = without(graph.axes_of(self.arg), graph.axes_of(result));
                 self.weigh(graph, tangent, &over)
             }
             Move::Rename(pairs) => rename_present(graph, tangent, pairs),
@@ -130,10 +130,6 @@ impl Local {
         factors.extend(&self.factors);
         sum_product(graph, factors, over)
     }
-}
-
-fn difference(axes: &[Axis], removed: &[Axis]) -> Vec<Axis> {
-    axes.iter().copied().filter(|axis| !removed.contains(axis)).collect()
 }
 
 fn rename_present(graph: &mut Graph, value: Expr, pairs: &[(Axis, Axis)]) -> Expr {
@@ -150,23 +146,6 @@ pub(super) fn reshape_present(graph: &mut Graph, value: Expr, from: &[Axis], to:
     graph.reshape(full, from, to)
 }
 
-/// The arguments of a node, in order.
-pub fn arguments(node: &Node) -> Vec<Expr> {
-    match node {
-        Node::Number(_) | Node::Symbol(_) | Node::Index(_) | Node::Window(_) => vec![],
-        Node::Add(args) | Node::Mul(args) | Node::Apply(_, args) => args.clone(),
-        Node::Pow(base, exponent) => vec![*base, *exponent],
-        Node::Contract { left, right, .. } => vec![*left, *right],
-        Node::Random { counters, .. } => counters.clone(),
-        Node::Reduce(_, _, arg)
-        | Node::ArgMax(_, arg)
-        | Node::Rename(arg, _)
-        | Node::Spread(arg, _)
-        | Node::Orthonormal(arg) => vec![*arg],
-        Node::Reshape { arg, .. } => vec![*arg],
-    }
-}
-
 impl Graph {
     /// Everything below `roots` (themselves included) that depends on one of `leaves`, leaves included, in
     /// evaluation order (arguments before what uses them).
@@ -174,7 +153,7 @@ impl Graph {
         let mut varying = BTreeSet::new();
         for expr in self.reachable(roots) {
             let varies = |arg: &Expr| varying.contains(arg);
-            if leaves.contains(&expr) || arguments(self.node(expr)).iter().any(varies) {
+            if leaves.contains(&expr) || self.node(expr).args().iter().any(varies) {
                 varying.insert(expr);
             }
         }
@@ -187,7 +166,7 @@ impl Graph {
         let mut stack = roots.to_vec();
         while let Some(expr) = stack.pop() {
             if seen.insert(expr) {
-                stack.extend(arguments(self.node(expr)));
+                stack.extend(self.node(expr).args());
             }
         }
         // Arguments are interned before what uses them, so their numbers are smaller.

@@ -77,7 +77,7 @@ impl Values {
 
     /// Gives a symbol its value and forgets what was computed from an earlier one.
     pub fn set(&mut self, graph: &Graph, symbol: Symbol, value: Tensor) {
-        if self.symbols.insert(symbol, value).is_none() {
+        if self.symbols.get(&symbol) == Some(&value) || self.symbols.insert(symbol, value).is_none() {
             return;
         }
         let Some(leaf) = graph.known(&Node::Symbol(symbol)) else { return };

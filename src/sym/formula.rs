@@ -303,11 +303,6 @@ impl Formula {
         }
     }
 
-    /// Whether a name occurs.
-    pub fn mentions(&self, name: &Formula) -> bool {
-        self == name || self.parts().into_iter().any(|part| part.mentions(name))
-    }
-
     /// The same with one letter for another.
     pub fn relettered(&self, from: &str, to: &str) -> Formula {
         let each = |formula: &Formula| Box::new(formula.relettered(from, to));

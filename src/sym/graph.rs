@@ -407,7 +407,8 @@ pub fn broadcast_axes(shapes: &[&[Axis]]) -> Vec<Axis> {
     batch_first(order.into_iter().flatten().copied())
 }
 
-pub(super) fn without(axes: &[Axis], removed: &[Axis]) -> Vec<Axis> {
+/// The axes that are not removed, in order.
+pub(crate) fn without(axes: &[Axis], removed: &[Axis]) -> Vec<Axis> {
     axes.iter().copied().filter(|axis| !removed.contains(axis)).collect()
 }
 

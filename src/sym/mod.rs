@@ -6,6 +6,8 @@ pub mod contraction;
 pub mod dense;
 pub mod differentiate;
 pub mod evaluate;
+#[cfg(test)]
+pub(crate) mod example;
 pub mod formula;
 pub mod graph;
 pub mod letters;

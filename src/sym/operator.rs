@@ -407,10 +407,12 @@ impl Operator {
         Operator { domain: inner.domain.clone(), codomain: self.codomain.clone(), terms: terms.collect() }
     }
 
-    /// The operator applied to a tensor over the domain.
-    pub fn apply(&self, graph: &mut Graph, argument: Expr) -> Expr {
-        let total = self.apply_each(graph, argument);
-        graph.spread(total, &self.codomain)
+    /// Whether every term is the identity along an axis, which the domain and the codomain have.
+    pub fn is_identity_along(&self, axis: Axis) -> bool {
+        self.terms.iter().all(|term| {
+            let var = index_of(&term.domain, axis);
+            var.is_some() && var == index_of(&term.codomain, axis)
+        })
     }
 
     /// The operator applied to tensors over the domain, numbered along axes of the argument that the domain lacks; over

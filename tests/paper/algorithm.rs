@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use blkc::hessian::factors::factors;
-use blkc::hessian::program::derive;
 use blkc::ir::ScaleMode;
-use blkc::numeric::point::Point;
 use ndarray::{Array2, Axis};
 
 use crate::{At, Matrices};
@@ -23,17 +21,7 @@ fn scale_factors(at: &At, mode: ScaleMode) -> Vec<(f64, f64)> {
 
 /// What one step of training subtracts from each parameter, over its learning rate; and the gradient.
 fn steps(at: &At, rate: f64) -> HashMap<String, (Vec<f64>, Vec<f64>)> {
-    let plan = derive(&at.network);
-    let train = plan.routines.iter().find(|routine| routine.name == "train").expect("trains").clone();
-    let hypers = at.network.training.as_ref().expect("trains").hypers.clone();
-    let mut point = Point::new(&at.network, plan, &at.parameters, at.seed, &at.batch);
-    for (&symbol, hyper) in point.symbols.hypers.clone().iter().zip(&hypers) {
-        point.set(symbol, vec![hyper.value]);
-    }
-    for symbol in point.symbols.states.clone() {
-        let size = point.graph.axes.size(&point.graph.symbol_info(symbol).axes);
-        point.set(symbol, vec![0.0; size]);
-    }
+    let (mut point, train) = at.training_point();
     let mut found = HashMap::new();
     for param in point.blocks.clone().iter().flat_map(|block| &block.params) {
         let symbol = point.symbols.params[param.id.index()];

@@ -1,7 +1,5 @@
 //! Back-propagation as a step on the back-matching losses; Case 1 and elementwise activations.
 
-use blkc::hessian::program::derive;
-use blkc::numeric::point::Point;
 use ndarray::{Array2, Axis};
 
 use crate::algebra::{condition, eigenvalues};
@@ -36,17 +34,7 @@ fn back_propagation_is_one_gradient_step_on_the_back_matching_losses() {
             "{OWN}network net(x: f32[4]) -> {target} {{ x {blocks} }}\ntrain net {{ optimizer = sgd(lr = 0.3) }}\n"
         );
         let at = At::program(&text, 4, seed as u64);
-        let plan = derive(&at.network);
-        let train = plan.routines.iter().find(|routine| routine.name == "train").expect("trains").clone();
-        let hypers = at.network.training.as_ref().expect("trains").hypers.clone();
-        let mut point = Point::new(&at.network, plan, &at.parameters, at.seed, &at.batch);
-        for (&symbol, hyper) in point.symbols.hypers.clone().iter().zip(&hypers) {
-            point.set(symbol, vec![hyper.value]);
-        }
-        for symbol in point.symbols.states.clone() {
-            let size = point.graph.axes.size(&point.graph.symbol_info(symbol).axes);
-            point.set(symbol, vec![0.0; size]);
-        }
+        let (mut point, train) = at.training_point();
         for block in 0..point.blocks.len() {
             let g = point.g(block);
             let flat = g.to_shape((g.len(), 1)).expect("one column").to_owned();

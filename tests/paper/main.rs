@@ -11,6 +11,7 @@ mod remarks;
 mod skip;
 
 use blkc::driver::{FrontOptions, front};
+use blkc::hessian::Routine;
 use blkc::hessian::program::derive;
 use blkc::ir::{Network, ParamId};
 use blkc::numeric::batch::Batch;
@@ -47,6 +48,22 @@ impl At {
 
     pub fn point(&self) -> Point {
         Point::new(&self.network, derive(&self.network), &self.parameters, self.seed, &self.batch)
+    }
+
+    /// Before the first step of training, and the step: hyper-parameters as the program has them, states at zero.
+    pub fn training_point(&self) -> (Point, Routine) {
+        let plan = derive(&self.network);
+        let train = plan.routines.iter().find(|routine| routine.name == "train").expect("trains").clone();
+        let hypers = &self.network.training.as_ref().expect("trains").hypers;
+        let mut point = Point::new(&self.network, plan, &self.parameters, self.seed, &self.batch);
+        for (&symbol, hyper) in point.symbols.hypers.clone().iter().zip(hypers) {
+            point.set(symbol, vec![hyper.value]);
+        }
+        for symbol in point.symbols.states.clone() {
+            let size = point.graph.axes.size(&point.graph.symbol_info(symbol).axes);
+            point.set(symbol, vec![0.0; size]);
+        }
+        (point, train)
     }
 
     fn id(&self, name: &str) -> ParamId {

@@ -233,11 +233,7 @@ pub fn emit<'ctx>(
     scratch: PointerValue<'ctx>,
 ) {
     let plan = Plan::new(gemm, [gemm.m, gemm.n, gemm.k].map(|range| chunk.length(range)), &emitter.target);
-    let start = |range| match range {
-        Range::Full(_) => emitter.i64(0),
-        Range::Chunk => chunk.start,
-    };
-    let [m0, n0, k0] = [gemm.m, gemm.n, gemm.k].map(start);
+    let [m0, n0, k0] = [gemm.m, gemm.n, gemm.k].map(|range| chunk.start_of(emitter, range));
     let at = |entries: u64| emitter.offset(scratch, entries as usize * 4);
     let b_start = plan.a_entries().next_multiple_of(LINE);
     let c_start = b_start + plan.b_entries().next_multiple_of(LINE);
@@ -279,12 +275,8 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
     /// The outer loops that are not open yet, around the product.
     fn outer_loops(&mut self, chunk: Chunk<'ctx>) {
         let Some(outer) = self.gemm.outer.get(self.outer.len()) else { return self.run() };
-        let start = match outer.range {
-            Range::Full(_) => self.i64(0),
-            Range::Chunk => chunk.start,
-        };
-        let count = self.i64(chunk.length(outer.range));
         let emitter = self.emitter;
+        let (start, count) = (chunk.start_of(emitter, outer.range), self.i64(chunk.length(outer.range)));
         emitter.repeat(count, |position| {
             self.outer.push(emitter.add(position, start));
             self.outer_loops(chunk);

@@ -20,7 +20,15 @@ pub struct Chunk<'ctx> {
     pub length: u64,
 }
 
-impl Chunk<'_> {
+impl<'ctx> Chunk<'ctx> {
+    /// First position of a loop.
+    pub fn start_of(&self, emitter: &Emitter<'ctx>, range: Range) -> IntValue<'ctx> {
+        match range {
+            Range::Full(_) => emitter.i64(0),
+            Range::Chunk => self.start,
+        }
+    }
+
     /// Trip count of a loop.
     pub fn length(&self, range: Range) -> u64 {
         match range {

@@ -9,7 +9,7 @@ use super::emit::{Emitter, Value};
 use super::level::Chunk;
 use super::operations;
 use super::scalars::{Frame, Instance, Site};
-use crate::loops::{Binary, BufferId, Combine, Nest, Range, Ty};
+use crate::loops::{Binary, BufferId, Combine, Nest, Ty};
 
 /// Vectors that advance together where a chain of accumulations would else wait for itself.
 const UNROLL: u32 = 4;
@@ -126,10 +126,7 @@ impl<'e, 'ctx> NestEmitter<'e, 'ctx> {
     /// Opens the next loop.
     fn open(&self, state: State<'e, 'ctx>, inside: &dyn Fn(State<'e, 'ctx>)) {
         let depth = state.site.loops.len();
-        let start = match self.nest.loops[depth] {
-            Range::Full(_) => self.emitter.i64(0),
-            Range::Chunk => self.chunk.start,
-        };
+        let start = self.chunk.start_of(self.emitter, self.nest.loops[depth]);
         if self.nest.vector.is_some_and(|var| var.index() == depth) {
             return self.open_vector(state, start, self.lengths[depth], inside);
         }

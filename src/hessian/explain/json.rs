@@ -5,7 +5,7 @@ mod dag;
 
 use serde_json::{Value, json};
 
-use super::{Argument, BlockExplanation, Content, Exact, Explanation, Factor, Form, page};
+use super::{Argument, BlockExplanation, Content, Exact, Explanation, Factor, page};
 use crate::hessian::facts::Step;
 use crate::hessian::local::{Span, Statement};
 use crate::ir::ScaleMode;
@@ -31,21 +31,13 @@ pub fn render(explanation: &Explanation) -> String {
         "network": explanation.network,
         "batch": explanation.batch,
         "sizes": explanation.sizes,
-        "form": form_name(explanation.options.form),
+        "form": explanation.options.form.name(),
         "mode": explanation.options.mode.name(),
         "mode_of_the_optimizer": explanation.trained_by.map(ScaleMode::name),
         "opening": opening,
         "blocks": blocks,
     });
     format!("{document:#}\n")
-}
-
-fn form_name(form: Form) -> &'static str {
-    match form {
-        Form::GaussNewton => "gauss-newton",
-        Form::Exact => "exact",
-        Form::Paper => "paper",
-    }
 }
 
 fn paragraph(paragraph: &page::Paragraph) -> Value {

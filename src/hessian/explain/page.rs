@@ -1,6 +1,7 @@
 //! The page of an explanation: an opening, and for each block rows in reading order. Text, LaTeX and HTML draw it.
 
-use super::{Argument, BlockExplanation, Content, Exact, Explanation, Form};
+use super::{Argument, BlockExplanation, Content, Exact, Explanation};
+use crate::hessian::Form;
 use crate::hessian::facts::Step;
 use crate::hessian::jacobian::TooManyTerms;
 use crate::hessian::local::exact::{Cross, has_few_pairs};

@@ -1,51 +1,26 @@
 //! Every rule of the derivation at random values: both sides of its identity, computed apart.
 
-use std::collections::HashMap;
-
 use ndarray::{Array1, Array2, Axis as Dim};
 
 use super::{ALL, Rule};
-use crate::axes::{Axis, AxisTable, BATCH};
+use crate::axes::{Axis, BATCH};
 use crate::hessian::jacobian::jacobian;
 use crate::hessian::trace::gauss_newton_trace;
+use crate::sym::Values;
 use crate::sym::dense::{jacobian_matrix, matrix};
-use crate::sym::graph::{Expr, Graph, Storage, SymbolInfo};
-use crate::sym::{Symbol, Tensor, Values};
+use crate::sym::example::Example;
+use crate::sym::graph::{Expr, Graph};
 
 const M: usize = 5;
 const N: Axis = Axis(1);
 const D: Axis = Axis(2);
 
-/// Numbers in (−1, 1) and a graph over a batch of 5 and axes of 3 and 4.
-struct Example {
-    graph: Graph,
-    values: HashMap<Symbol, Tensor>,
-    state: u64,
+/// A batch of 5 and axes of 3 and 4.
+fn fresh() -> Example {
+    Example::over(M, &[("n", 3), ("d", 4)], 3)
 }
 
 impl Example {
-    fn new() -> Self {
-        let mut axes = AxisTable::new(M);
-        axes.fresh("n", 3);
-        axes.fresh("d", 4);
-        Example { graph: Graph::new(axes), values: HashMap::new(), state: 3 }
-    }
-
-    fn draw(&mut self) -> f64 {
-        self.state =
-            self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-    }
-
-    fn tensor(&mut self, axes: &[Axis]) -> Expr {
-        let name = format!("t{}", self.values.len());
-        let info = SymbolInfo { label: name.clone(), name, axes: axes.to_vec(), storage: Storage::Float };
-        let symbol = self.graph.new_symbol(info);
-        let entries = (0..self.graph.axes.size(axes)).map(|_| self.draw()).collect();
-        self.values.insert(symbol, Tensor::new(&self.graph.axes, axes, entries));
-        self.graph.symbol(symbol)
-    }
-
     fn array(&mut self, rows: usize, columns: usize) -> Array2<f64> {
         Array2::from_shape_fn((rows, columns), |_| self.draw())
     }
@@ -228,7 +203,7 @@ fn decorrelation(e: &mut Example) -> (Array2<f64>, Array2<f64>) {
 #[test]
 fn every_rule_holds() {
     for rule in ALL {
-        let mut e = Example::new();
+        let mut e = fresh();
         let (left, right) = sides(rule, &mut e);
         assert_eq!(left.dim(), right.dim(), "{}", rule.name);
         for (a, b) in left.iter().zip(&right) {

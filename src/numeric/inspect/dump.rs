@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::{Options, paper_matrices};
 use crate::axes::Axis;
 use crate::hessian::BlockExprs;
+use crate::hessian::Form;
 use crate::ir::Network;
 use crate::numeric::point::Point;
-use crate::numeric::products::Form;
 use crate::sym::{Expr, Tensor};
 
 /// Entries of the largest array that is written (256 MiB).

@@ -5,8 +5,9 @@ use super::marchenko::MarchenkoPastur;
 use super::text::{self, number};
 use super::verdict::{self, Grade};
 use super::{BlockReport, Hessians, Report};
-use crate::numeric::products::Form;
+use crate::hessian::Form;
 use crate::numeric::spectrum::{Known, Spectrum};
+use crate::sym::formula::mathml::escaped;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -21,7 +22,7 @@ const ROOM: f64 = 1.15;
 const CURVE: usize = 120;
 
 pub fn report(report: &Report) -> String {
-    let title = escape(&format!("Local Hessians of {}", report.network));
+    let title = escaped(&format!("Local Hessians of {}", report.network));
     let blocks: String = report.blocks.iter().map(|block| section(report, block)).collect();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -37,14 +38,9 @@ pub fn report(report: &Report) -> String {
     )
 }
 
-/// Text as HTML has it.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
 fn facts(pairs: &[(&str, String)]) -> String {
     let pair = |(name, value): &(&str, String)| {
-        format!("<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value))
+        format!("<div><dt>{}</dt><dd>{}</dd></div>", escaped(name), escaped(value))
     };
     format!("<dl>{}</dl>\n", pairs.iter().map(pair).collect::<String>())
 }
@@ -53,10 +49,10 @@ fn verdict_section(report: &Report) -> String {
     let grades = verdict::ranking(report);
     let Some(most) = grades.iter().map(Grade::total).reduce(f64::max) else { return String::new() };
     let item = |grade: &Grade| {
-        let reasons = grade.reasons(number).map(|reason| format!("<li>{}</li>", escape(&reason))).concat();
+        let reasons = grade.reasons(number).map(|reason| format!("<li>{}</li>", escaped(&reason))).concat();
         format!(
             "<li><strong>{}</strong>{}<ul>{reasons}</ul></li>",
-            escape(&text::sentence(grade)),
+            escaped(&text::sentence(grade)),
             stacked(grade, most)
         )
     };
@@ -64,7 +60,7 @@ fn verdict_section(report: &Report) -> String {
     let first = first.map_or(String::new(), |block| {
         format!(
             "<p class=\"note\">{} is the first block: no parameter lies below it.</p>",
-            escape(&block.name)
+            escaped(&block.name)
         )
     });
     format!(
@@ -94,14 +90,14 @@ fn section(report: &Report, block: &BlockReport) -> String {
         .collect();
     let notes: String = text::notes(block)
         .iter()
-        .map(|note| format!("<p class=\"note\">{}</p>\n", escape(note.trim())))
+        .map(|note| format!("<p class=\"note\">{}</p>\n", escaped(note.trim())))
         .collect();
     format!(
         "<section>\n<h2>{} <small>b = {} of {} · {}</small></h2>\n{}<div class=\"figures\">{plots}</div>\n{}{notes}</section>\n",
-        escape(&block.name),
+        escaped(&block.name),
         block.index + 1,
         report.chain,
-        escape(&text::sizes_of(block)),
+        escaped(&text::sizes_of(block)),
         table(&text::rows(block)),
         table(&text::factor_rows(block)),
     )
@@ -109,7 +105,7 @@ fn section(report: &Report, block: &BlockReport) -> String {
 
 fn table(rows: &[Vec<String>]) -> String {
     let line = |row: &Vec<String>, tag: &str| {
-        let cell = |cell: &String| format!("<{tag}>{}</{tag}>", escape(cell));
+        let cell = |cell: &String| format!("<{tag}>{}</{tag}>", escaped(cell));
         format!("<tr>{}</tr>", row.iter().map(cell).collect::<String>())
     };
     let Some((head, body)) = rows.split_first() else { return String::new() };
@@ -174,7 +170,7 @@ fn marchenko_figure(found: &MarchenkoPastur) -> String {
 }
 
 fn figure(plot: &str, caption: &str) -> String {
-    format!("<figure>{plot}<figcaption>{}</figcaption></figure>\n", escape(caption))
+    format!("<figure>{plot}<figcaption>{}</figcaption></figure>\n", escaped(caption))
 }
 
 /// Bars over the whole width; the fullest reaches the top, or 1/`room` of the height.
@@ -207,7 +203,7 @@ fn svg(label: &str, bars: &str, line: &str, ends: &[String; 2]) -> String {
          y1=\"{HEIGHT}\" x2=\"{WIDTH}\" y2=\"{HEIGHT}\"/><text x=\"0\" y=\"{}\">{low}</text><text x=\"{WIDTH}\" y=\"{}\" \
          text-anchor=\"end\">{high}</text></svg>",
         HEIGHT + AXIS,
-        escape(label),
+        escaped(label),
         HEIGHT + 14.0,
         HEIGHT + 14.0,
     )

@@ -21,8 +21,9 @@ use self::skip::Skip;
 use super::eigen;
 use super::lanczos::Effort;
 use super::point::Point;
-use super::products::{Form, Products};
+use super::products::Products;
 use super::spectrum::{LARGEST_BLOCK, NotFinite, Request, Spectrum, spectrum};
+use crate::hessian::Form;
 use crate::hessian::factors::{WEIGHT_ROLE, factors, matrix_of};
 use crate::hessian::paper::{Kernel, PaperForm, paper_form};
 use crate::ir::{Network, ScaleMode};
@@ -156,7 +157,7 @@ pub fn inspect(
 ) -> Result<Report, String> {
     let loss = finite_loss(point)?;
     let mut factors = scale_factors(point);
-    let gains = verdict::gains(point);
+    let gains = verdict::gains(point, &factors);
     let curvatures = global::curvatures(point);
     let mut blocks = Vec::new();
     for &index in &options.blocks {
@@ -206,7 +207,7 @@ fn scale_factors(point: &mut Point) -> HashMap<usize, Vec<ModeFactors>> {
             let symbolic = factors(&mut point.graph, block, mode);
             let m_z = point.number(symbolic.m_z);
             let m_w = symbolic.m_w.iter().map(|&factor| point.number(factor)).collect();
-            let closed = symbolic.assumptions.iter().all(|text| !text.starts_with("no closed form"));
+            let closed = symbolic.open.is_empty();
             all.entry(index).or_default().push(ModeFactors { mode, m_z, m_w, m, closed });
             m *= m_z;
         }
@@ -314,12 +315,11 @@ impl Work<'_> {
                     Some(kernel) => kernel_spectrum(point, kernel)?,
                     None => continue,
                 },
-                Form::Exact if exact_is_gauss_newton && !forms.is_empty() => {
-                    let (_, known): &(Form, Spectrum) = &forms[0];
-                    known.clone()
-                }
                 Form::Exact if !exact_is_gauss_newton => self.spectrum(point, wrt, true, None)?,
-                _ => self.spectrum(point, wrt, false, trace)?,
+                _ => match forms.iter().find(|(known, _)| *known == Form::GaussNewton) {
+                    Some((_, known)) => Spectrum::clone(known),
+                    None => self.spectrum(point, wrt, false, trace)?,
+                },
             };
             forms.push((form, spectrum));
         }

@@ -12,9 +12,8 @@ use crate::hessian::BlockExprs;
 use crate::hessian::jacobian::jacobian;
 use crate::numeric::eigen;
 use crate::numeric::point::Point;
-use crate::sym::differentiate::arguments;
 use crate::sym::graph::Node;
-use crate::sym::operator::{Operator, Term, index_of};
+use crate::sym::operator::Operator;
 use crate::sym::{Expr, Graph, dense};
 
 /// Entries of the largest Jacobian that is written out.
@@ -116,7 +115,7 @@ pub fn find(graph: &Graph, block: &BlockExprs) -> Option<Sum> {
 fn contracts(graph: &Graph, part: Expr, weight: Expr) -> bool {
     let path = graph.between(&[part], &[weight]);
     path.into_iter().any(|expr| {
-        matches!(graph.node(expr), Node::Contract { .. }) && arguments(graph.node(expr)).contains(&weight)
+        matches!(graph.node(expr), Node::Contract { .. }) && graph.node(expr).args().contains(&weight)
     })
 }
 
@@ -126,7 +125,7 @@ pub fn inspect(point: &mut Point, block: usize) -> Option<Skip> {
     let Sum { total, shortcut, identity } = find(&point.graph, &block)?;
     let whole = jacobian(&mut point.graph, total, block.input).ok()?;
     let straight = jacobian(&mut point.graph, shortcut, block.input).ok()?;
-    let per_sample = [&whole, &straight].iter().all(|operator| is_per_sample(operator));
+    let per_sample = [&whole, &straight].iter().all(|operator| operator.is_identity_along(BATCH));
     let mut skip = Skip { identity, jacobians: vec![], per_sample };
     let samples = if per_sample { point.samples() } else { 1 };
     let (rows, columns) = (point.size(total), point.size(block.input));
@@ -138,14 +137,6 @@ pub fn inspect(point: &mut Point, block: usize) -> Option<Skip> {
     skip.jacobians =
         whole.iter().zip(&straight).map(|(whole, straight)| conditions(whole, straight)).collect();
     Some(skip)
-}
-
-fn is_per_sample(operator: &Operator) -> bool {
-    let same = |term: &Term| {
-        let sample = index_of(&term.domain, BATCH);
-        sample.is_some() && sample == index_of(&term.codomain, BATCH)
-    };
-    operator.terms.iter().all(same)
 }
 
 /// The Jacobian of every sample, or the whole.

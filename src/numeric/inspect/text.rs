@@ -6,7 +6,7 @@ use super::marchenko::MarchenkoPastur;
 use super::skip::{Conditions, Skip};
 use super::verdict::{self, Grade};
 use super::{BlockReport, Hessians, ModeFactors, Report};
-use crate::numeric::products::Form;
+use crate::hessian::Form;
 use crate::numeric::spectrum::{Known, RANK_TOLERANCE, Spectrum};
 
 /// Bins of a plot.

@@ -10,12 +10,13 @@
 //!
 //! Their sum ranks the blocks. The first block is left out: no parameter lies below it.
 
-use super::{BlockReport, Report};
-use crate::hessian::BlockExprs;
-use crate::hessian::factors::factors;
+use std::collections::HashMap;
+
+use super::{BlockReport, ModeFactors, Report};
+use crate::hessian::factors::factors as symbolic_factors;
+use crate::hessian::{BlockExprs, Form};
 use crate::ir::ScaleMode;
 use crate::numeric::point::Point;
-use crate::numeric::products::Form;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grade {
@@ -102,12 +103,19 @@ fn grade(report: &Report, block: &BlockReport) -> Option<Grade> {
 }
 
 /// ‖J_z‖²_F/N_{b−1} of every block of the chain: m_z in mode `trace`, as if no loss followed.
-pub(super) fn gains(point: &mut Point) -> Vec<f64> {
+pub(super) fn gains(point: &mut Point, factors: &HashMap<usize, Vec<ModeFactors>>) -> Vec<f64> {
     let blocks = point.blocks.clone();
-    let gain = |block: &BlockExprs| {
-        let alone = BlockExprs { loss: None, params: vec![], ..block.clone() };
-        let symbolic = factors(&mut point.graph, &alone, ScaleMode::Trace);
-        point.number(symbolic.m_z)
+    let of_trace = |factors: &ModeFactors| factors.mode == ScaleMode::Trace;
+    let gain = |(index, block): (usize, BlockExprs)| {
+        let known = factors.get(&index).and_then(|all| all.iter().find(|factors| of_trace(factors)));
+        match known {
+            Some(known) if block.loss.is_none() => known.m_z,
+            _ => {
+                let alone = BlockExprs { loss: None, params: vec![], ..block };
+                let symbolic = symbolic_factors(&mut point.graph, &alone, ScaleMode::Trace);
+                point.number(symbolic.m_z)
+            }
+        }
     };
-    blocks.iter().map(gain).collect()
+    blocks.into_iter().enumerate().map(gain).collect()
 }

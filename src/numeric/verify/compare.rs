@@ -207,7 +207,8 @@ impl<'a, 'd> Comparison<'a, 'd> {
     /// Differences of z_b along directions against J; they are kept for the Hessians.
     fn jacobian(&mut self, place: usize) -> Result<Check, String> {
         let argument = self.arguments[place].argument;
-        let images = self.derived.jacobian(argument, &self.matrix(place));
+        let directions = self.matrix(place);
+        let mut images = self.derived.jacobian(argument, &directions);
         let usual = largest(self.output.iter());
         let scale = believable(largest(images.iter()), usual);
         for nth in 0..self.arguments[place].directions.list.len() {
@@ -215,8 +216,10 @@ impl<'a, 'd> Comparison<'a, 'd> {
                 self.with_redraws(place, nth, |this, direction| this.output_slope(place, direction, scale))?;
             self.arguments[place].slopes.push(estimate);
         }
-        // Once more: some directions may have been drawn anew.
-        let images = self.derived.jacobian(argument, &self.matrix(place));
+        let redrawn = self.matrix(place);
+        if redrawn != directions {
+            images = self.derived.jacobian(argument, &redrawn);
+        }
         let mut numbers = Some(vec![]);
         for (nth, estimate) in self.arguments[place].slopes.iter().enumerate() {
             numbers = numbers.zip(estimate.as_ref()).map(|(mut numbers, estimate)| {

@@ -1,11 +1,13 @@
 //! The derivation's side: formulas applied to directions.
 
+use std::collections::HashMap;
+
 use ndarray::Array2;
 
 use super::reference::Argument;
 use crate::hessian::exact::Cotangent;
 use crate::hessian::factors::{Factors, factors};
-use crate::hessian::jacobian::{TooManyTerms, hessian, jacobian};
+use crate::hessian::jacobian::{TooManyTerms, gradient, hessian, jacobian};
 use crate::hessian::{BlockExprs, Plan};
 use crate::ir::ScaleMode;
 use crate::numeric::point::Point;
@@ -57,7 +59,10 @@ pub struct Derived<'d> {
     derivation: &'d dyn Derivation,
     block: BlockExprs,
     cotangent: Cotangent,
+    /// What was derived already; no operator where it has too many terms.
+    jacobians: HashMap<Expr, Option<Operator>>,
     curvature: Option<Option<Operator>>,
+    factors: Option<Factors>,
 }
 
 /// Directions at a time, so that a wide block does not need its square in memory.
@@ -69,7 +74,8 @@ impl<'d> Derived<'d> {
     pub fn new(point: &'d mut Point, derivation: &'d dyn Derivation, block: usize) -> Derived<'d> {
         let cotangent = point.cotangent(block);
         let block = point.blocks[block].clone();
-        Derived { point, derivation, block, cotangent, curvature: None }
+        let jacobians = HashMap::new();
+        Derived { point, derivation, block, cotangent, jacobians, curvature: None, factors: None }
     }
 
     pub fn block(&self) -> &BlockExprs {
@@ -113,12 +119,17 @@ impl<'d> Derived<'d> {
 
     fn jacobian_map(&mut self, wrt: Argument, rows: usize) -> LinearMap {
         let (expr, output) = (self.expr(wrt), self.block.output);
-        match self.derivation.jacobian(&mut self.point.graph, &self.block, expr) {
-            Ok(operator) => {
-                self.map((expr, output), rows, |graph, tangent| operator.apply_each(graph, tangent))
-            }
-            Err(_) => self.map((expr, output), rows, |graph, tangent| graph.jvp(output, expr, tangent)),
-        }
+        let operator = self.operator(expr);
+        self.map((expr, output), rows, |graph, tangent| match &operator {
+            Some(operator) => operator.apply_each(graph, tangent),
+            None => graph.jvp(output, expr, tangent),
+        })
+    }
+
+    /// ∂F/∂wrt as an operator; none where it has too many terms.
+    fn operator(&mut self, wrt: Expr) -> Option<Operator> {
+        let (derivation, graph, block) = (self.derivation, &mut self.point.graph, &self.block);
+        self.jacobians.entry(wrt).or_insert_with(|| derivation.jacobian(graph, block, wrt).ok()).clone()
     }
 
     /// Hess(l) on z_B.
@@ -145,8 +156,7 @@ impl<'d> Derived<'d> {
     /// J_rowᵀ J_column, of the last block J_rowᵀ Hess(l) J_column: the operators one after the other.
     pub fn gauss_newton(&mut self, row: Argument, column: Argument, directions: &Array2<f64>) -> Array2<f64> {
         let (row, column, output) = (self.expr(row), self.expr(column), self.block.output);
-        let [left, right] =
-            [row, column].map(|expr| self.derivation.jacobian(&mut self.point.graph, &self.block, expr).ok());
+        let [left, right] = [row, column].map(|expr| self.operator(expr));
         let curvature = self.block.loss.map(|loss| (loss, self.curvature()));
         let map = self.map((column, row), directions.nrows(), |graph, tangent| {
             let moved = match &right {
@@ -169,29 +179,26 @@ impl<'d> Derived<'d> {
     /// Σᵢ gᵢ ∂²Fᵢ/∂row ∂column.
     pub fn residual(&mut self, row: Argument, column: Argument, directions: &Array2<f64>) -> Array2<f64> {
         let (row, column) = (self.expr(row), self.expr(column));
-        let graph = &mut self.point.graph;
-        let residual = self.derivation.residual(graph, &self.block, &self.cotangent, (row, column));
-        let map = match residual {
-            Ok(operator) => self
-                .map((column, row), directions.nrows(), |graph, tangent| operator.apply_each(graph, tangent)),
+        let (block, cotangent) = (self.block.clone(), self.cotangent);
+        let residual = self.derivation.residual(&mut self.point.graph, &block, &cotangent, (row, column));
+        let map = self.map((column, row), directions.nrows(), |graph, tangent| match &residual {
+            Ok(operator) => operator.apply_each(graph, tangent),
             Err(_) => {
-                let gradient = self.cotangent.pulled_back(graph, &self.block, row);
-                self.map((column, row), directions.nrows(), |graph, tangent| {
-                    graph.jvp(gradient, column, tangent)
-                })
+                let gradient = cotangent.pulled_back(graph, &block, row);
+                graph.jvp(gradient, column, tangent)
             }
-        };
+        });
         self.applied(&map, directions)
     }
 
     /// m_z and m_W of mode `trace`; `None` where the derivation has no closed form and leaves the factor at 1.
     pub fn factor(&mut self, argument: Argument) -> Option<f64> {
         let expr = self.expr(argument);
-        self.derivation.jacobian(&mut self.point.graph, &self.block, expr).ok()?;
-        if self.is_last() {
-            self.curvature()?;
+        let (derivation, graph, block) = (self.derivation, &mut self.point.graph, &self.block);
+        let factors = self.factors.get_or_insert_with(|| derivation.factors(graph, block));
+        if factors.open.contains(&expr) {
+            return None;
         }
-        let factors = self.derivation.factors(&mut self.point.graph, &self.block);
         let factor = match argument {
             Argument::Input => factors.m_z,
             Argument::Param(place) => factors.m_w[place],
@@ -208,7 +215,7 @@ impl<'d> Derived<'d> {
         if size.saturating_mul(rows) > LARGEST_TRACE {
             return None;
         }
-        let jacobian = self.derivation.jacobian(&mut self.point.graph, &self.block, expr).ok()?.transpose();
+        let jacobian = self.operator(expr)?.transpose();
         let map = self.map((output, expr), rows, |graph, tangent| jacobian.apply_each(graph, tangent));
         let curvature = self.is_last().then(|| self.loss_hessian_map(rows));
         let (step, mut trace) = ((BLOCK_ENTRIES / rows.max(size)).clamp(1, rows), 0.0);
@@ -262,8 +269,7 @@ fn curve(
     match curvature {
         Some(operator) => operator.apply_each(graph, tangent),
         None => {
-            let one = graph.number(1.0);
-            let gradient = graph.vjp(&[(loss, one)], &[output])[&output];
+            let gradient = gradient(graph, loss, output);
             graph.jvp(gradient, output, tangent)
         }
     }

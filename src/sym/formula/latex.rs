@@ -262,10 +262,7 @@ fn sum(terms: &[(bool, Formula)]) -> Vec<String> {
 /// A fraction of whole numbers is small; a number under a big sum stands in front of it.
 fn fraction(above: &[Formula], below: &[Formula]) -> String {
     let numeric = |side: &[Formula]| side.iter().all(|one| matches!(one, Formula::Number(_)));
-    let under = match below {
-        [only] => latex(only),
-        _ => join(below),
-    };
+    let under = side(below);
     match above {
         _ if below.is_empty() => join(above),
         [] if numeric(below) => format!(r"\tfrac{{1}}{{{under}}}"),
@@ -275,11 +272,7 @@ fn fraction(above: &[Formula], below: &[Formula]) -> String {
             let (numbers, rest): (Vec<Formula>, Vec<Formula>) =
                 above.iter().cloned().partition(|one| matches!(one, Formula::Number(_)));
             let top = if numbers.is_empty() { "1".into() } else { side(&numbers) };
-            let rest = match &rest[..] {
-                [one] => latex(one),
-                _ => join(&rest),
-            };
-            format!(r"\frac{{{top}}}{{{under}}} {rest}")
+            format!(r"\frac{{{top}}}{{{under}}} {}", side(&rest))
         }
         _ => format!(r"\frac{{{}}}{{{under}}}", side(above)),
     }

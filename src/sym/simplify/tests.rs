@@ -1,14 +1,11 @@
 //! Every rule on an example: both sides have the same value, and the rule does apply.
 
-use std::collections::HashMap;
-
 use super::{Rule, rewrite, rules};
-use crate::axes::{Axis, AxisTable, BATCH};
-use crate::sym::graph::{
-    Expr, Function, FunctionRef, Graph, Node, Number, Reduction, Storage, Symbol, SymbolInfo,
-};
+use crate::axes::{Axis, BATCH};
+use crate::sym::evaluate;
+use crate::sym::example::Example;
+use crate::sym::graph::{Expr, Function, FunctionRef, Graph, Node, Number, Reduction};
 use crate::sym::window::Window;
-use crate::sym::{Tensor, evaluate};
 
 const N: Axis = Axis(1);
 const D: Axis = Axis(2);
@@ -41,37 +38,11 @@ impl Function for Positive {
     }
 }
 
-struct Example {
-    graph: Graph,
-    values: HashMap<Symbol, Tensor>,
-    state: u64,
+fn fresh() -> Example {
+    Example::over(4, &[("n", 3), ("d", 5), ("flat", 15), ("m", 3), ("one", 1)], 7)
 }
 
 impl Example {
-    fn new() -> Self {
-        let mut axes = AxisTable::new(4);
-        for (name, extent) in [("n", 3), ("d", 5), ("flat", 15), ("m", 3), ("one", 1)] {
-            axes.fresh(name, extent);
-        }
-        Example { graph: Graph::new(axes), values: HashMap::new(), state: 7 }
-    }
-
-    /// A fresh symbol with random values in (−1, 1).
-    fn tensor(&mut self, axes: &[Axis]) -> Expr {
-        let name = format!("t{}", self.values.len());
-        let info = SymbolInfo { label: name.clone(), name, axes: axes.to_vec(), storage: Storage::Float };
-        let symbol = self.graph.new_symbol(info);
-        let entries = (0..self.graph.axes.size(axes)).map(|_| self.draw()).collect();
-        self.values.insert(symbol, Tensor::new(&self.graph.axes, axes, entries));
-        self.graph.symbol(symbol)
-    }
-
-    fn draw(&mut self) -> f64 {
-        self.state =
-            self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-    }
-
     fn entries(&self, expr: Expr, axes: &[Axis]) -> Vec<f64> {
         let value = evaluate(&self.graph, &self.values, &[expr]).remove(0);
         value.along(&self.graph.axes, axes).iter().copied().collect()
@@ -262,7 +233,7 @@ fn of_structure(rule: &str, g: &mut Graph, t: &Tensors) -> Option<Node> {
 #[test]
 fn every_rule_holds() {
     for rule in rules() {
-        let mut e = Example::new();
+        let mut e = fresh();
         let node = example(rule.name, &mut e);
         // A reshape of a value that lacks the axes cannot stand raw; it is compared with the repeated value.
         if rule.name == "reshape of a constant" {
@@ -296,7 +267,7 @@ fn counted(e: &mut Example, node: &Node) {
 
 #[test]
 fn even_powers_keep_the_sign_in_mind() {
-    let mut e = Example::new();
+    let mut e = fresh();
     let x = e.tensor(&[N]);
     let square = e.graph.square(x);
     let root = e.graph.sqrt(square);
@@ -309,7 +280,7 @@ fn even_powers_keep_the_sign_in_mind() {
 
 #[test]
 fn shared_sums_stay_closed() {
-    let mut e = Example::new();
+    let mut e = fresh();
     let (x, y, z) = (e.tensor(&[N]), e.tensor(&[N]), e.tensor(&[N]));
     let inner = e.graph.add(&[x, y]);
     let outer = e.graph.add(&[inner, z]);
@@ -323,7 +294,7 @@ fn shared_sums_stay_closed() {
 
 #[test]
 fn order_of_arguments_does_not_matter() {
-    let mut e = Example::new();
+    let mut e = fresh();
     let (x, w) = (e.tensor(&[BATCH, N]), e.tensor(&[N, D]));
     let v = e.tensor(&[N]);
     assert_eq!(e.graph.add(&[x, v]), e.graph.add(&[v, x]));
@@ -334,7 +305,7 @@ fn order_of_arguments_does_not_matter() {
 /// The gradient that reaches the mean through the variance of a normalization vanishes identically.
 #[test]
 fn the_mean_gets_nothing_through_the_variance() {
-    let mut e = Example::new();
+    let mut e = fresh();
     let x = e.tensor(&[BATCH, N]);
     let upstream = e.tensor(&[N]);
     let mean = e.graph.mean(&[BATCH], x);
@@ -353,7 +324,7 @@ fn the_mean_gets_nothing_through_the_variance() {
 #[test]
 fn constructors_preserve_values() {
     for seed in 0..150 {
-        let mut e = Example::new();
+        let mut e = fresh();
         e.state = seed * 77 + 1;
         let shapes: [&[Axis]; 5] = [&[BATCH, N], &[N], &[BATCH], &[], &[N, D]];
         let mut pairs: Vec<(Expr, Expr)> = shapes.iter().map(|axes| e.tensor(axes)).map(|t| (t, t)).collect();
@@ -395,7 +366,7 @@ fn grow(e: &mut Example, pairs: &[(Expr, Expr)]) -> (Expr, Expr) {
 /// Sums of the two sums before, with something constant in each: their means stay linear in the depth.
 #[test]
 fn shared_sums_are_looked_into_once() {
-    let mut e = Example::new();
+    let mut e = fresh();
     let (mut a, mut b) = (e.tensor(&[BATCH, N]), e.tensor(&[BATCH, N]));
     for _ in 0..60 {
         let (constant, term) = (e.tensor(&[N]), e.tensor(&[BATCH, N]));
