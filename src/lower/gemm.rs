@@ -178,7 +178,8 @@ impl Shape {
     pub fn flops(&self, graph: &Graph) -> u64 {
         let alike = self.outer.iter().filter(|outer| outer.list == 0);
         let alike = alike.map(|outer| graph.axes.extent(outer.axis)).product::<usize>();
-        let terms = self.terms.choice.iter().map(|&list| self.terms.lists[list as usize].len()).sum::<usize>();
+        let terms =
+            self.terms.choice.iter().map(|&list| self.terms.lists[list as usize].len()).sum::<usize>();
         let entries = graph.axes.size(&self.m) * graph.axes.size(&self.n) * alike;
         2 * (entries * self.k * terms) as u64
     }

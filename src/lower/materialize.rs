@@ -223,7 +223,8 @@ fn share(graph: &Graph, choice: &mut Choice, windows: &Windows, order: &[Expr], 
             let free = matches!(
                 graph.node(expr),
                 Node::Number(_) | Node::Index(_) | Node::Rename(..) | Node::Spread(..)
-            ) || view(graph, &choice.layouts, expr).is_some() || windows.slides(expr);
+            ) || view(graph, &choice.layouts, expr).is_some()
+                || windows.slides(expr);
             if !free && worth_keeping(graph, choice, &usage, expr, cost[&expr], reason) {
                 mark(graph, &mut choice.layouts, windows, expr);
             }

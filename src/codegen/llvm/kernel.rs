@@ -35,7 +35,9 @@ impl Kernel {
         }
         let pointer = emitter.pointer_type();
         let (int, bit) = (emitter.context.i64_type().into(), emitter.context.bool_type().into());
-        define(emitter, &name, &[pointer, pointer, pointer, int, bit], |function| self.body(emitter, function))
+        define(emitter, &name, &[pointer, pointer, pointer, int, bit], |function| {
+            self.body(emitter, function)
+        })
     }
 
     /// The kernel's function `(a, b, c, steps, a_offsets, b_offsets)`: C = A·B over steps ≥ 1, whose operands lie at
