@@ -310,7 +310,7 @@ fn program(elem: loops::Elem, len: usize, points: usize, builder: ScalarBuilder)
         arena_bytes: len * elem.bytes(),
         routines: vec![loops::Routine {
             name: "run".into(),
-            levels: vec![loops::Level { groups: vec![group], serial: true }],
+            levels: vec![loops::Level { groups: vec![group], serial: true, exchanges: vec![] }],
         }],
     }
 }

@@ -10,6 +10,7 @@ mod border;
 mod cost;
 mod depend;
 mod emit;
+mod exchange;
 mod fuse;
 mod gemm;
 mod group;
