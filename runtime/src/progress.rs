@@ -48,8 +48,12 @@ impl Reporter for Terminal {
         let (validation, test) =
             (part(start.validation_samples, "validation"), part(start.test_samples, "test"));
         let threads = crate::error::counted(start.threads, "thread");
+        let (threads, ranks) = match start.ranks {
+            1 => (threads, String::new()),
+            ranks => (format!("{threads} a rank"), format!(" × {ranks} ranks")),
+        };
         self.say(&format!(
-            "{}: {} parameters, {}, batch {}, {} training{validation}{test} samples, {threads}",
+            "{}: {} parameters, {}, batch {}{ranks}, {} training{validation}{test} samples, {threads}",
             start.network, start.parameters, start.optimizer, start.batch, start.train_samples
         ));
         if start.first_step > 0 {

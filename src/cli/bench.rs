@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use blk_runtime::bench::{self, BenchOptions, Known};
+use blk_runtime::ranks;
 
 use super::common::{Format, Machine, Source};
 use super::train::trainable;
@@ -25,6 +26,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Outcome {
     let start = Instant::now();
+    ranks::refuse("bench")?;
     let network = trainable(&args.source)?;
     let compiled = compile::compile(&network, &args.machine.target()?)?;
     let mut loaded = compile::load(&compiled)?;

@@ -397,7 +397,7 @@ impl Node {
 
     /// The node with other arguments.
     pub fn map(self, mut new: impl FnMut(Expr) -> Expr) -> Node {
-        let mut all = |args: Vec<Expr>, new: &mut dyn FnMut(Expr) -> Expr| args.into_iter().map(new).collect();
+        let all = |args: Vec<Expr>, new: &mut dyn FnMut(Expr) -> Expr| args.into_iter().map(new).collect();
         match self {
             Node::Number(_) | Node::Symbol(_) | Node::Index(_) | Node::Window(_) => self,
             Node::ArgMax(over, arg) => Node::ArgMax(over, new(arg)),
