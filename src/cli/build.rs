@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use blk_runtime::header;
 use clap::ValueEnum;
 
-use super::common::{Machine, Sharing, Source};
+use super::common::{MPI, Machine, Sharing, Source};
 use super::train::check_trainable;
 use super::{Failure, Outcome, output};
 use crate::codegen::{
@@ -81,13 +81,10 @@ fn shared(args: &Args) -> Result<(Network, Ranks), Failure> {
         None if args.sharing.sync_statistics => {
             alone("for how many ranks? Say --ranks N; a native trainer has the size of the whole batch in its code")
         }
-        None if MPI && args.emit == Emit::Exe => Ok((args.source.network()?, Ranks::Averaging)),
+        None if args.emit == Emit::Exe => args.sharing.network(&args.source, 1),
         None => Ok((args.source.network()?, Ranks::Alone)),
     }
 }
-
-/// Whether this compiler and the trainers that it builds can talk to other ranks.
-const MPI: bool = cfg!(feature = "mpi");
 
 /// What cannot be written is said before there is anything to write.
 fn check_place(output: &Path) -> Result<(), String> {

@@ -146,6 +146,12 @@ fn terminal_style() -> render::Style {
     render::Style { color, width: 100 }
 }
 
+/// Whether this compiler and the trainers that it builds can talk to other ranks.
+pub const MPI: bool = cfg!(feature = "mpi");
+
+/// What is compiled by such a compiler takes its steps alone or with others: the same code, so that bits are the same.
+pub const SHARED: Ranks = if MPI { Ranks::Averaging } else { Ranks::Alone };
+
 /// How a step is shared under mpirun.
 #[derive(clap::Args)]
 pub struct Sharing {
@@ -157,11 +163,10 @@ pub struct Sharing {
 impl Sharing {
     /// The network to compile for `ranks`, and how they share its steps.
     pub fn network(&self, source: &Source, ranks: usize) -> Result<(Network, Ranks), Failure> {
-        match ranks {
-            1 => Ok((source.network()?, Ranks::Alone)),
-            _ if self.sync_statistics => Ok((source.network_of_ranks(ranks)?, Ranks::Synchronized(ranks))),
-            _ => Ok((source.network()?, Ranks::Averaging)),
+        if self.sync_statistics && ranks > 1 {
+            return Ok((source.network_of_ranks(ranks)?, Ranks::Synchronized(ranks)));
         }
+        Ok((source.network()?, SHARED))
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::{BlockExprs, Plan, Symbols};
 use crate::axes::{Axis, BATCH};
+use crate::intrinsics::{Eq, Where};
 use crate::sym::graph::Reduction;
 use crate::sym::{Expr, Graph, Node};
 
@@ -35,7 +36,7 @@ pub fn depends_on_samples(graph: &Graph, symbols: &Symbols, value: Expr) -> bool
             Node::Exchange(..) => continue,
             Node::Symbol(symbol)
                 if [symbols.input, symbols.target].contains(symbol)
-                    || symbols.gradients.contains(symbol) =>
+                    || symbols.share.is_some() && symbols.gradients.contains(symbol) =>
             {
                 return true;
             }
@@ -54,7 +55,7 @@ pub(super) fn sum(graph: &mut Graph, share: Expr, value: Expr) -> Expr {
 }
 
 /// From the program of the whole batch to that of one of `count` ranks: every reduction over the batch becomes one over the
-/// rank's own samples and an exchange. Fails where samples are set against each other in another way.
+/// rank's own samples and an exchange. Fails where the batch is used in another way.
 pub(super) fn localize(plan: &mut Plan, count: usize) -> Result<(), String> {
     let whole = plan.graph.axes.extent(BATCH);
     if count == 0 || !whole.is_multiple_of(count) {
@@ -100,7 +101,10 @@ fn localized(
         Node::Contract { over, .. } if over.contains(&BATCH) => Some(Reduction::Sum),
         _ => None,
     };
-    let own = graph.intern(node);
+    let own = match node {
+        Node::Rename(arg, pairs) => renamed(graph, arg, pairs),
+        node => graph.intern(node),
+    };
     let renewed = match over_batch {
         None => own,
         Some(Reduction::Mean) => {
@@ -115,11 +119,44 @@ fn localized(
     Ok(renewed)
 }
 
-/// A rank has its own samples only: they may meet those of others in reductions and nowhere else.
+/// Samples of the batch under another axis are set against each other: there it has those of all ranks.
+fn renamed(graph: &mut Graph, arg: Expr, mut pairs: Vec<(Axis, Axis)>) -> Expr {
+    let mut value = arg;
+    let take = |pairs: &mut Vec<(Axis, Axis)>, is: fn(&(Axis, Axis)) -> bool| {
+        pairs.iter().position(is).map(|place| pairs.remove(place))
+    };
+    let away = take(&mut pairs, |pair| pair.0 == BATCH);
+    let home = take(&mut pairs, |pair| pair.1 == BATCH);
+    if let Some((_, to)) = away {
+        let all = match home {
+            Some(_) => graph.axes.fresh("all", graph.axes.extent(to)),
+            None => to,
+        };
+        let placed = picked(graph, value, all, BATCH);
+        value = graph.exchange(Reduction::Sum, placed);
+        if all != to {
+            pairs.push((all, to));
+        }
+    }
+    if let Some((from, _)) = home {
+        value = picked(graph, value, from, from);
+    }
+    if pairs.is_empty() { value } else { graph.intern(Node::Rename(value, pairs)) }
+}
+
+/// Σ over `over` of the entries whose position along `all` is that of a sample of this rank.
+fn picked(graph: &mut Graph, value: Expr, all: Axis, over: Axis) -> Expr {
+    let [zero, one] = [0.0, 1.0].map(|number| graph.number(number));
+    let (position, sample) = (graph.index(all), graph.index(BATCH));
+    let same = graph.apply(&Eq, &[position, sample]);
+    let same = graph.apply(&Where, &[same, one, zero]);
+    graph.intern(Node::Contract { left: value, right: same, over: vec![over] })
+}
+
+/// Rows of samples are cut, and largest ones among them found, by no exchange.
 fn check(graph: &Graph, node: &Node) -> Result<(), String> {
     let is_batch = |axis: &Axis| *axis == BATCH || graph.axes.copied(*axis).is_some_and(|of| of.0 == BATCH);
     let met = match node {
-        Node::Rename(_, pairs) => pairs.iter().any(|(old, new)| is_batch(old) || is_batch(new)),
         Node::Reshape { from, to, .. } => from.iter().chain(to).any(is_batch),
         Node::ArgMax(over, _) => over.contains(&BATCH),
         Node::Window(window) => window.axes().contains(&BATCH),
@@ -128,7 +165,5 @@ fn check(graph: &Graph, node: &Node) -> Result<(), String> {
     if !met {
         return Ok(());
     }
-    Err("this network sets the samples of a batch against each other other than by sums, means and largest \
-         values over the batch: its statistics cannot be synchronized over ranks"
-        .into())
+    Err("this network cuts the batch, or looks for a place in it: such statistics cannot be synchronized over ranks".into())
 }
