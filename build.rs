@@ -11,7 +11,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 fn main() {
-    for input in ["runtime/src", "runtime/build.rs", "runtime/Cargo.toml", "data", "Cargo.toml", "Cargo.lock"] {
+    for input in ["runtime/src", "runtime/build.rs", "runtime/Cargo.toml", "data", "Cargo.toml", "Cargo.lock"]
+    {
         println!("cargo::rerun-if-changed={input}");
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));

@@ -659,8 +659,11 @@ fn ranks_exchange_between_levels() {
     case.output("step", step);
     let lowered = case.lower();
     let [x, w] = [0, 1].map(|number| case.graph.symbols().nth(number).expect("made").0);
-    let place = |symbol| (lowered.symbol_offsets[&symbol], case.graph.axes.size(&case.graph.symbol_info(symbol).axes));
-    let samples: Vec<Vec<f64>> = (0..RANKS).map(|rank| entries(Symbol(10 + rank as u32), 120, Storage::Float)).collect();
+    let place = |symbol| {
+        (lowered.symbol_offsets[&symbol], case.graph.axes.size(&case.graph.symbol_info(symbol).axes))
+    };
+    let samples: Vec<Vec<f64>> =
+        (0..RANKS).map(|rank| entries(Symbol(10 + rank as u32), 120, Storage::Float)).collect();
     let weights = entries(w, 100, Storage::Float);
     let mut arenas = vec![vec![0u8; lowered.program.arena_bytes]; RANKS];
     for (arena, samples) in arenas.iter_mut().zip(&samples) {
@@ -678,8 +681,10 @@ fn ranks_exchange_between_levels() {
     let gradient: Vec<f64> = (0..100).map(entry).collect();
     let step: Vec<f64> = gradient.iter().zip(&weights).map(|(g, w)| g + w).collect();
     for (arena, samples) in arenas.iter().zip(&samples) {
-        let below: Vec<f64> =
-            samples.chunks(20).flat_map(|x| (0..5).map(|o| product(x, o) - top[o]).collect::<Vec<_>>()).collect();
+        let below: Vec<f64> = samples
+            .chunks(20)
+            .flat_map(|x| (0..5).map(|o| product(x, o) - top[o]).collect::<Vec<_>>())
+            .collect();
         for ((symbol, _), want) in case.writes.iter().zip([&gradient, &below, &step]) {
             let (offset, count) = place(*symbol);
             let have = read(arena, offset, Storage::Float, count);

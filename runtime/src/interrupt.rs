@@ -1,11 +1,10 @@
 //! Ctrl-C and termination: the first asks a run to save and leave, the second ends the process at once.
 
-use std::io::Write;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::ranks;
+use crate::{progress, ranks};
 
 /// Exit status of a process that was interrupted, as shells have it.
 pub const EXIT_CODE: u8 = 130;
@@ -28,25 +27,26 @@ pub fn watch() -> &'static AtomicBool {
     &STOP
 }
 
-/// Launchers ask the other ranks to end when one has died, and kill them a second later. A rank that waits for the dead one
-/// does not come to ask for the signal: it ends here, with a word.
+/// Launchers ask the other ranks to end when one has died, and most kill them soon after. A rank that waits for the dead one
+/// does not come to see the signal: it says so before it is killed, and ends by itself where nobody does it.
 fn leave_the_dead() {
-    const PATIENCE: Duration = Duration::from_millis(300);
+    /// A step behind which it may begin to wait; the wait that is worth a word; and the one that is a hopeless one.
+    const STEP: Duration = Duration::from_millis(300);
+    const LONG: Duration = Duration::from_millis(300);
+    const HOPELESS: Duration = Duration::from_secs(10);
     if ranks::count() == 1 {
         return;
     }
     let watch = || {
-        // It may be taking its step, and begin to wait behind it.
-        std::thread::sleep(PATIENCE);
-        let waits = ranks::waits();
-        std::thread::sleep(PATIENCE);
-        if waits.is_some() && ranks::waits() == waits {
-            let _ = writeln!(
-                std::io::stderr(),
-                "error: rank {} was told to end while it waited for the others: one of them may have died\n  \
-                 help: a run with --out goes on from its last save by --resume",
-                ranks::rank()
-            );
+        std::thread::sleep(STEP);
+        let Some(wait) = ranks::waits() else { return };
+        std::thread::sleep(LONG);
+        if ranks::waits() != Some(wait) {
+            return;
+        }
+        progress::tell_of_the_dead(ranks::rank());
+        std::thread::sleep(HOPELESS);
+        if ranks::waits() == Some(wait) {
             // SAFETY: ends the process, without the exit handlers of a library that would wait on.
             unsafe { libc::_exit(1) }
         }

@@ -290,7 +290,8 @@ fn check_steps(manifest: &Manifest) -> Result<(), Error> {
 
 /// Every place that the runtime touches lies in the arena, aligned.
 fn check_layout(manifest: &Manifest) -> Result<(), Error> {
-    for (what, bytes, align) in places(manifest).into_iter().chain(probed(manifest)).chain(exchanged(manifest))
+    for (what, bytes, align) in
+        places(manifest).into_iter().chain(probed(manifest)).chain(exchanged(manifest))
     {
         if bytes.start % align != 0 || bytes.end > manifest.arena_bytes || bytes.end < bytes.start {
             return Err(Error::new(format!(

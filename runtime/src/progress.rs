@@ -42,6 +42,15 @@ impl Terminal {
     }
 }
 
+/// Of a rank that is to end and cannot, as the others do not come.
+pub(crate) fn tell_of_the_dead(rank: usize) {
+    let _ = writeln!(
+        std::io::stderr(),
+        "warning: rank {rank} was told to end and waits for the others: one of them may have died\n  \
+         help: a run with --out goes on from its last save by --resume"
+    );
+}
+
 impl Reporter for Terminal {
     fn start(&mut self, start: &Start) {
         let part = |samples: Option<usize>, name| samples.map_or(String::new(), |n| format!(" + {n} {name}"));

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::error::counted;
-use crate::ranks;
 use crate::checkpoint::{self, Content};
 use crate::data::Normalization;
+use crate::error::counted;
 use crate::events::Events;
 use crate::manifest::{Manifest, Outline, Ranks, Target};
 use crate::metrics::{Metrics, Record};
 use crate::program::Program;
+use crate::ranks;
 use crate::settings::Settings;
 
 /// Meaning of `run.json`.

@@ -300,8 +300,7 @@ impl<'p> Session<'p> {
     /// the first rank counts.
     fn decide(&mut self, stop: &AtomicBool, now: Instant) -> bool {
         let vote = |votes: bool| f64::from(u8::from(votes));
-        let mut votes =
-            [vote(stop.load(Ordering::Relaxed)), vote(ranks::is_first() && self.is_due(now))];
+        let mut votes = [vote(stop.load(Ordering::Relaxed)), vote(ranks::is_first() && self.is_due(now))];
         ranks::total(&mut votes);
         self.asked_to_stop = votes[0] > 0.0;
         votes[1] > 0.0
@@ -646,7 +645,9 @@ fn augmenter(outline: &Outline, samples: &Samples, seed: u64) -> Result<Augmente
 fn check_ranks(ranks: Ranks) -> Result<(), Error> {
     let count = ranks::count();
     let (built, cure) = match ranks {
-        Ranks::Alone if count > 1 => ("one rank".to_string(), "build it with a blkc that has the feature `mpi`".into()),
+        Ranks::Alone if count > 1 => {
+            ("one rank".to_string(), "build it with a blkc that has the feature `mpi`".into())
+        }
         Ranks::Synchronized(built) if built != count => (
             format!("{built} ranks with synchronized statistics"),
             format!("start it by mpirun -n {built}, or build it anew"),
@@ -663,8 +664,10 @@ fn check_alike(manifest: &Manifest) -> Result<(), Error> {
     crc.update(text.as_bytes());
     let all = ranks::gather([f64::from(crc.sum())]);
     match all.iter().position(|one| *one != all[0]) {
-        Some(rank) => Err(Error::new(format!("ranks 0 and {rank} have different code, by program or processor"))
-            .with_help("start the same program everywhere, compiled for one --target-cpu")),
+        Some(rank) => {
+            Err(Error::new(format!("ranks 0 and {rank} have different code, by program or processor"))
+                .with_help("start the same program everywhere, compiled for one --target-cpu"))
+        }
         None => Ok(()),
     }
 }

@@ -171,8 +171,8 @@ fn read_and_train(
     options: &TrainOptions,
 ) -> Result<u8, Error> {
     ranks::join()?;
-    let prepared = Inputs::read(&Outline::from(&manifest), options)
-        .and_then(|inputs| Ok((inputs, load(manifest)?)));
+    let prepared =
+        Inputs::read(&Outline::from(&manifest), options).and_then(|inputs| Ok((inputs, load(manifest)?)));
     let (inputs, mut program) = ranks::agree(prepared)?;
     train_and_print(&mut program, inputs, options)
 }

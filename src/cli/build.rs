@@ -78,9 +78,9 @@ fn shared(args: &Args) -> Result<(Network, Ranks), Failure> {
         Some(_) if !MPI => alone("this blkc was built without its feature `mpi`"),
         Some(_) if args.emit != Emit::Exe => alone("only a native trainer runs on several ranks"),
         Some(ranks) => args.sharing.network(&args.source, ranks as usize),
-        None if args.sharing.sync_statistics => {
-            alone("for how many ranks? Say --ranks N; a native trainer has the size of the whole batch in its code")
-        }
+        None if args.sharing.sync_statistics => alone(
+            "for how many ranks? Say --ranks N; a native trainer has the size of the whole batch in its code",
+        ),
         None if args.emit == Emit::Exe => args.sharing.network(&args.source, 1),
         None => Ok((args.source.network()?, Ranks::Alone)),
     }

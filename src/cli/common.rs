@@ -174,6 +174,12 @@ impl Sharing {
 pub fn agree<T>(result: Result<T, Failure>) -> Result<T, Failure> {
     let succeeded = result.as_ref().map(|_| ()).map_err(|_| blk_runtime::Error::new(""));
     let agreed = ranks::agree(succeeded);
+    if matches!(result, Err(Failure::Reported)) && !ranks::is_first() && !ranks::is_told_elsewhere() {
+        let rank = ranks::rank();
+        output::note(format_args!(
+            "error: the program is at fault on rank {rank}, but not on rank 0: do both read the same file?"
+        ));
+    }
     let value = result?;
     agreed.map(|()| value).map_err(Failure::from)
 }

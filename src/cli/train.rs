@@ -7,8 +7,8 @@ use blk_runtime::trainer::train_and_print;
 
 use super::common::{Machine, Sharing, Source, agree};
 use super::{Failure, Outcome};
-use crate::ir::Network;
 use crate::compile::{self, Loaded};
+use crate::ir::Network;
 use crate::manifest;
 
 /// Compiles just in time and trains

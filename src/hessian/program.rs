@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 
-use super::symbols::{class_axis, declare, is_amended};
 use super::ranks::{self, Ranks};
+use super::symbols::{class_axis, declare, is_amended};
 use super::{BlockExprs, BlockParam, Plan, Routine, Symbols, Write, factors};
 use crate::axes::BATCH;
 use crate::intrinsics::{And, Eq, Ge, Gt, Lt, Max, Where};
@@ -77,7 +77,9 @@ impl<'a> Builder<'a> {
     /// The mean over ranks that average what they have computed of their own samples.
     fn average(&mut self, value: Expr) -> Expr {
         match (self.ranks, self.symbols.share) {
-            (Ranks::Averaging, Some(share)) if ranks::depends_on_samples(&self.graph, &self.symbols, value) => {
+            (Ranks::Averaging, Some(share))
+                if ranks::depends_on_samples(&self.graph, &self.symbols, value) =>
+            {
                 let share = self.graph.symbol(share);
                 ranks::sum(&mut self.graph, share, value)
             }

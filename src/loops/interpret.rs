@@ -2,8 +2,8 @@
 //! for generated code: the same operations in the same types; only the order of summation differs.
 
 use super::{
-    Accumulate, Affine, Binary, BufferId, Combine, Elem, Exchange, Gemm, Group, Inst, Nest, Outer, Program, Range, Reg,
-    Scalars, Stmt, Ty, Unary,
+    Accumulate, Affine, Binary, BufferId, Combine, Elem, Exchange, Gemm, Group, Inst, Nest, Outer, Program,
+    Range, Reg, Scalars, Stmt, Ty, Unary,
 };
 
 /// Runs a routine on an arena of at least `program.arena_bytes` bytes. The program is one that `verify` accepts.

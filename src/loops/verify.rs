@@ -29,7 +29,10 @@ pub fn verify(program: &Program) -> Result<(), Vec<String>> {
             for exchange in &level.exchanges {
                 let floats = program.buffers.get(exchange.buffer.index());
                 if !floats.is_some_and(|buffer| buffer.elem == Elem::F32) {
-                    problems.push(format!("{} level {number}: exchanges {}, no f32 buffer", routine.name, exchange.buffer));
+                    problems.push(format!(
+                        "{} level {number}: exchanges {}, no f32 buffer",
+                        routine.name, exchange.buffer
+                    ));
                 }
             }
             for group in &level.groups {

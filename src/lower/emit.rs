@@ -264,8 +264,7 @@ impl<'a> Emitter<'a> {
         let own = self.builder.position(loop_along(env, axis)?);
         match self.stages.graph.first_sample.filter(|_| axis == BATCH) {
             Some(first) => {
-                let first =
-                    self.builder.load(self.stages.symbols[&first], Elem::I32, Affine::default());
+                let first = self.builder.load(self.stages.symbols[&first], Elem::I32, Affine::default());
                 Ok(self.builder.add(first, own))
             }
             None => Ok(own),

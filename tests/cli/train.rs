@@ -41,8 +41,7 @@ fn several_ranks_without_mpi_are_refused() {
     for variable in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"] {
         let mut command = user.command(env!("CARGO_BIN_EXE_blkc"));
         let command = command.args(["train", "net.blk", "--data", "csv:points.csv", "--out", "run"]);
-        finish(command.env(variable, "2"))
-            .refused(1, &["one of 2 ranks", "without MPI", "--features mpi"]);
+        finish(command.env(variable, "2")).refused(1, &["one of 2 ranks", "without MPI", "--features mpi"]);
         assert!(!user.path("run").exists());
         finish(command.env(variable, "1").env("OMPI_COMM_WORLD_SIZE", "1")).good();
         std::fs::remove_dir_all(user.path("run")).expect("a run");

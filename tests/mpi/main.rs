@@ -2,6 +2,7 @@
 //! when a rank is told to end, dies, or has nothing to read.
 
 #[path = "../cli/user.rs"]
+#[allow(dead_code, reason = "every test takes what it needs")]
 mod user;
 
 use std::collections::BTreeMap;
@@ -140,7 +141,8 @@ fn a_run_goes_on_with_the_same_bits_on_as_many_ranks() {
     program(&user, IMAGES, &format!("{SGD}, {LIFE}"));
     two_ranks(&user, "train net.blk --out through").good();
     two_ranks(&user, "train net.blk --out run --steps 11").good();
-    user.blkc("train net.blk --resume run").refused(1, &["made by 2 ranks", "batch of 32 each", "mpirun -n 2"]);
+    user.blkc("train net.blk --resume run")
+        .refused(1, &["made by 2 ranks", "batch of 32 each", "mpirun -n 2"]);
     two_ranks(&user, "train net.blk --resume run").good();
     for file in ["last", "best", "state"] {
         let bytes = |run: &str| user.read(&format!("{run}/{file}.safetensors"));
@@ -158,7 +160,8 @@ fn a_synchronized_run_goes_on_in_one_process() {
     program(&user, IMAGES, SGD);
     two_ranks(&user, "train net.blk --out run --steps 5 --sync-statistics").good();
     user.blkc("train net.blk --batch 64 --resume run --steps 8").good();
-    two_ranks(&user, "train net.blk --resume run --steps 9").refused(1, &["made by another program", "batch"]);
+    two_ranks(&user, "train net.blk --resume run --steps 9")
+        .refused(1, &["made by another program", "batch"]);
 }
 
 /// Starts a run that does not end by itself, and waits for its first epoch.
@@ -236,12 +239,20 @@ fn what_is_wrong_is_told_once() {
         assert_eq!(result.stderr.matches(message).count(), 1, "{}", result.stderr);
     };
     told("train net.blk --data csv:nowhere.csv", "nowhere.csv");
-    told("train nothing.blk", "nothing.blk");
+    told("train nothing.blk", "cannot read `nothing.blk`");
     told("train net.blk --lr 1e30 --out run", "it began in step");
     told("train net.blk --out net.blk", "net.blk is a file");
-    user.write("wrong.blk", "network net(x: f32[64]) -> class[10] { x |> block b { dense(\"x\") } |> cross_entropy }");
+    user.write(
+        "wrong.blk",
+        "network net(x: f32[64]) -> class[10] { x |> block b { dense(\"x\") } |> cross_entropy }",
+    );
     let result = two_ranks(&user, "train wrong.blk");
-    assert_eq!((result.status, result.stderr.matches("wrong.blk").count()), (Some(1), 1), "{}", result.stderr);
+    assert_eq!(
+        (result.status, result.stderr.matches("wrong.blk").count()),
+        (Some(1), 1),
+        "{}",
+        result.stderr
+    );
     let result = two_ranks(&user, "bench net.blk");
     assert_eq!(result.status, Some(2), "{}", result.stderr);
     assert!(result.stderr.contains("one process, not in 2"), "{}", result.stderr);

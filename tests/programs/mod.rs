@@ -59,7 +59,11 @@ impl Maker {
             chunk,
             body,
         };
-        self.levels.push(Level { groups: groups.into_iter().map(group).collect(), serial: false, exchanges: vec![] });
+        self.levels.push(Level {
+            groups: groups.into_iter().map(group).collect(),
+            serial: false,
+            exchanges: vec![],
+        });
     }
 
     pub fn program(self) -> Program {

@@ -92,8 +92,10 @@ fn start(launched: usize) -> Result<(), Error> {
 /// Refuses to do what one process does, where several were started.
 pub fn refuse(what: &str) -> Result<(), Error> {
     match launched() {
-        Some(count) if count > 1 => Err(Error::usage(format!("`{what}` runs in one process, not in {count}"))
-            .with_help("start it without mpirun")),
+        Some(count) if count > 1 => {
+            Err(Error::usage(format!("`{what}` runs in one process, not in {count}"))
+                .with_help("start it without mpirun"))
+        }
         _ => Ok(()),
     }
 }
@@ -176,10 +178,8 @@ const LARGE: usize = 1 << 16;
 pub(crate) fn exchange(exchanges: &[Exchange], arena: &mut AlignedMemory) {
     let Some(engine) = &world().engine else { return };
     for (op, reduce) in [(ExchangeOp::Sum, engine.sum_f32), (ExchangeOp::Max, engine.max_f32)] {
-        let (large, small): (Vec<&Exchange>, Vec<&Exchange>) = exchanges
-            .iter()
-            .filter(|exchange| exchange.op == op)
-            .partition(|exchange| exchange.len >= LARGE);
+        let (large, small): (Vec<&Exchange>, Vec<&Exchange>) =
+            exchanges.iter().filter(|exchange| exchange.op == op).partition(|exchange| exchange.len >= LARGE);
         for exchange in large {
             waiting(|| reduce(arena.floats_mut(exchange.offset, exchange.len)));
         }

@@ -129,7 +129,13 @@ fn lookup(symbol: &str) -> Option<LevelFn> {
 
 fn level(symbol: &str, tasks: usize, pass: &str) -> Level {
     let group = Group { label: symbol.into(), tasks, block: Some(0), pass: pass.into() };
-    Level { symbol: symbol.into(), serial: tasks == 1, groups: vec![group], exchanges: vec![], probes: vec![] }
+    Level {
+        symbol: symbol.into(),
+        serial: tasks == 1,
+        groups: vec![group],
+        exchanges: vec![],
+        probes: vec![],
+    }
 }
 
 fn tensor(name: &str, kind: TensorKind, role: &str, shape: &[usize], offset: usize) -> Tensor {
