@@ -467,6 +467,8 @@ fn unused(symbol: Symbol) -> Symbols {
         sample_loss: symbol,
         sample_hit: None,
         output: symbol,
+        share: None,
+        first_sample: None,
         gradients: vec![],
         time: symbol,
         total_time: symbol,
