@@ -287,6 +287,6 @@ fn averaging_ranks_meet_once_a_step() {
 #[test]
 fn what_cannot_be_shared_is_refused() {
     let network = network(&images("", SGD), Some(7));
-    let refused = derive_for(&network, Ranks::Synchronized(2)).err().expect("7 samples on 2 ranks");
+    let refused = derive_for(&network, Ranks::Synchronized(2)).expect_err("7 samples on 2 ranks");
     assert!(refused.contains("7 samples cannot be shared by 2 ranks"), "{refused}");
 }
