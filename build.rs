@@ -11,7 +11,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 fn main() {
-    for input in ["runtime/src", "runtime/Cargo.toml", "data", "Cargo.toml", "Cargo.lock"] {
+    for input in ["runtime/src", "runtime/build.rs", "runtime/Cargo.toml", "data", "Cargo.toml", "Cargo.lock"]
+    {
         println!("cargo::rerun-if-changed={input}");
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
@@ -25,10 +26,11 @@ fn main() {
 fn build_runtime(target_dir: &Path) -> PathBuf {
     let cargo = env::var_os("CARGO").expect("cargo sets CARGO");
     let target = env::var("TARGET").expect("cargo sets TARGET");
+    let features = if cfg!(feature = "mpi") { "trainer,mpi" } else { "trainer" };
     let mut command = Command::new(cargo);
     command
         .args(["rustc", "--package", "blk-runtime", "--lib", "--crate-type", "staticlib"])
-        .args(["--profile", "trainer", "--features", "trainer", "--target", &target, "--target-dir"])
+        .args(["--profile", "trainer", "--features", features, "--target", &target, "--target-dir"])
         .arg(target_dir);
     // Flags of the outer build (coverage, sanitizers, lints) are not for the trainer.
     for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER"] {

@@ -17,15 +17,20 @@ pub struct Maker {
     pub samples: Arc<Samples>,
     pub order: Order,
     pub augmenter: Augmenter,
+    /// Samples of a rank's batch.
     pub batch: usize,
     pub per_step: u64,
+    /// Batches are made for this rank of so many: all of them together take a batch so many times as large.
+    pub rank: usize,
+    pub ranks: usize,
 }
 
 impl Maker {
     pub fn make(&mut self, number: u64, batch: &mut Batch) {
         let (step, part) = (number / self.per_step, number % self.per_step);
         let epoch = self.order.epoch_of(step);
-        let indices = &self.order.samples(step)[part as usize * self.batch..][..self.batch];
+        let first = (part as usize * self.ranks + self.rank) * self.batch;
+        let indices = &self.order.samples(step)[first..][..self.batch];
         batch.gather(&self.samples, indices);
         if self.augmenter.is_idle() {
             return;
@@ -145,6 +150,8 @@ mod tests {
             augmenter: Augmenter::new(operations.to_vec(), [2, 16, 16], vec![0.0; 2], 9),
             batch: 4,
             per_step: 3,
+            rank: 0,
+            ranks: 1,
         }
     }
 
@@ -178,6 +185,17 @@ mod tests {
                 assert_ne!(seen[*label as usize], image);
                 seen[*label as usize] = image.to_vec();
             }
+        }
+    }
+
+    #[test]
+    fn ranks_share_the_batches_of_one_process() {
+        let mut whole = Feed::new(maker(&ALL), 0..9).unwrap();
+        let of_rank = |rank| Maker { batch: 2, rank, ranks: 2, ..maker(&ALL) };
+        let mut ranks = [0, 1].map(|rank| Feed::new(of_rank(rank), 0..9).unwrap());
+        for whole in batches(&mut whole, 9) {
+            let parts = ranks.each_mut().map(|rank| rank.next().unwrap().inputs.clone());
+            assert_eq!(parts.concat(), whole.inputs);
         }
     }
 

@@ -29,6 +29,7 @@ pub mod predict;
 pub mod program;
 pub mod progress;
 pub mod random;
+pub mod ranks;
 pub mod report;
 pub mod run;
 pub mod settings;

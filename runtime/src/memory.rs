@@ -50,6 +50,17 @@ impl AlignedMemory {
     }
 }
 
+impl AlignedMemory {
+    /// `len` floats at a byte offset that is a multiple of 4.
+    pub fn floats_mut(&mut self, offset: usize, len: usize) -> &mut [f32] {
+        let bytes = &mut self.bytes_mut()[offset..offset + 4 * len];
+        // SAFETY: every bit pattern is an f32, and the memory starts on a cache line at least.
+        let (head, floats, _) = unsafe { bytes.align_to_mut() };
+        assert!(head.is_empty(), "misaligned offset {offset}");
+        floats
+    }
+}
+
 impl Drop for AlignedMemory {
     fn drop(&mut self) {
         // SAFETY: allocated with this layout.

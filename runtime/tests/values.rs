@@ -33,7 +33,13 @@ fn routine(name: &str, tasks: usize) -> Routine {
     let group = Group { label: name.into(), tasks, block: None, pass: "forward".into() };
     Routine {
         name: name.into(),
-        levels: vec![Level { symbol: name.into(), serial: false, groups: vec![group], probes: vec![] }],
+        levels: vec![Level {
+            symbol: name.into(),
+            serial: false,
+            groups: vec![group],
+            exchanges: vec![],
+            probes: vec![],
+        }],
     }
 }
 
@@ -45,6 +51,8 @@ fn program() -> Program {
         output: OUTPUT,
         sample_loss: SAMPLE_LOSS,
         loss: 80,
+        share: None,
+        first_sample: None,
         accuracy: None,
         sample_hit: None,
         seed: [84, 88],
@@ -55,6 +63,7 @@ fn program() -> Program {
     };
     let manifest = Manifest {
         batch: 4,
+        ranks: Ranks::Alone,
         input_shape: vec![2],
         task: Task::Float { size: 2 },
         softmax: false,

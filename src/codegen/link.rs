@@ -23,7 +23,7 @@ pub fn link(object: &[u8], runtime: &[u8], output: Output, to: &Path) -> Result<
     if let Output::Archive(exports) = output {
         return archive(&folder, &object, runtime, exports, to);
     }
-    let mut command = Command::new(tool("CC", "cc"));
+    let mut command = Command::new(compiler(output));
     command.arg(&object);
     if !runtime.is_empty() {
         command.arg(folder.write("libblk_runtime.a", runtime)?);
@@ -86,6 +86,14 @@ fn archive(
 /// Flags that make the linker take these names out of an archive.
 fn wanted<'a>(exports: &'a [&str]) -> impl Iterator<Item = OsString> + 'a {
     exports.iter().map(|name| format!("-Wl,-u,{name}").into())
+}
+
+/// A trainer whose runtime calls MPI is linked by MPI's own compiler, which knows where its libraries lie.
+fn compiler(output: Output) -> OsString {
+    match output {
+        Output::Executable if cfg!(feature = "mpi") => tool("MPICC", "mpicc"),
+        _ => tool("CC", "cc"),
+    }
 }
 
 const COMPILER_CURE: &str = "install gcc or clang, or set CC";

@@ -129,7 +129,13 @@ fn lookup(symbol: &str) -> Option<LevelFn> {
 
 fn level(symbol: &str, tasks: usize, pass: &str) -> Level {
     let group = Group { label: symbol.into(), tasks, block: Some(0), pass: pass.into() };
-    Level { symbol: symbol.into(), serial: tasks == 1, groups: vec![group], probes: vec![] }
+    Level {
+        symbol: symbol.into(),
+        serial: tasks == 1,
+        groups: vec![group],
+        exchanges: vec![],
+        probes: vec![],
+    }
 }
 
 fn tensor(name: &str, kind: TensorKind, role: &str, shape: &[usize], offset: usize) -> Tensor {
@@ -161,6 +167,7 @@ pub fn manifest() -> Manifest {
         spec: vec!["network softmax".into(), "batch 32".into()],
         target: Target { triple: format!("{}-unknown-linux-gnu", std::env::consts::ARCH), features: vec![] },
         batch: BATCH,
+        ranks: Ranks::Alone,
         accumulate: 1,
         precision: "f32".into(),
         input_shape: vec![PIXELS],
@@ -179,6 +186,8 @@ pub fn manifest() -> Manifest {
             target: TARGET,
             step: STEP,
             seed: SEED,
+            share: None,
+            first_sample: None,
             loss: LOSS,
             accuracy: Some(ACCURACY),
             sample_loss: SAMPLE_LOSS,
