@@ -18,6 +18,7 @@ mod synthetic;
 
 use std::path::PathBuf;
 
+pub use check::fits;
 pub use normalization::Normalization;
 pub use order::{Order, split};
 pub use samples::{Inputs, Samples, Scale, Targets};
