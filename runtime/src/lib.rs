@@ -30,6 +30,7 @@ pub mod program;
 pub mod progress;
 pub mod random;
 pub mod report;
+mod resident;
 pub mod run;
 pub mod settings;
 pub mod train;

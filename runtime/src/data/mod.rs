@@ -91,6 +91,11 @@ pub fn load(spec: &str, wanted: &Wanted) -> Result<Dataset, Error> {
     Ok(normalize::finish(raw, wanted))
 }
 
+/// As many samples of `synthetic` as are asked for.
+pub fn synthetic(samples: usize, wanted: &Wanted) -> Result<Samples, Error> {
+    Ok(normalize::finish(synthetic::Synthetic { samples }.load(wanted)?, wanted).train)
+}
+
 /// Whether `spec` names data of a known kind, as a program's check wants to know; nothing is read.
 pub fn recognize(spec: &str) -> Result<(), Error> {
     loader(spec).map(drop)
