@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use blk_runtime::manifest::Manifest;
+use blk_runtime::pool::Pool;
 use blk_runtime::program::Program;
 
 use crate::codegen::{aot, jit::Jit, llvm, target::Target};
@@ -28,6 +29,14 @@ pub fn plan_for(network: &Network, ranks: Ranks) -> Result<Planned, String> {
     let plan = program::derive_for(network, ranks)?;
     let lowered = lower::lower(&plan, &lower::Options::default())?;
     Ok(Planned { plan, lowered })
+}
+
+impl Planned {
+    /// Bytes that a step needs: the arena, and scratch for as many threads as this machine has.
+    pub fn peak_bytes(&self) -> usize {
+        let program = &self.lowered.program;
+        program.arena_bytes + Pool::available() * llvm::scratch_bytes(program, &Target::native())
+    }
 }
 
 /// Loops with their description, ready for a sink.

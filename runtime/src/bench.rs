@@ -13,7 +13,7 @@ use crate::manifest::{Defaults, Manifest, Outline};
 use crate::pool::Pool;
 use crate::program::{Program, RoutineId, TRAIN, UPDATE};
 use crate::settings::{LEARNING_RATE, Settings};
-use crate::{Error, batch, peak, train};
+use crate::{Error, batch, peak, resident, train};
 
 /// Run-time choices of `bench`.
 #[derive(Args, Clone, Debug, Default)]
@@ -54,6 +54,9 @@ pub struct Report {
     pub share_of_peak: f64,
     /// Memory that a step touches: arena and scratch.
     pub peak_bytes: usize,
+    /// What the process used at its peak, while it prepared and timed steps, beyond what it used before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_bytes: Option<usize>,
     pub blocks: Vec<BlockTimes>,
     /// What makes the numbers doubtful.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -79,10 +82,12 @@ pub fn bench(program: &mut Program, options: &BenchOptions, known: Known) -> Res
         return Err(Error::usage("bench needs at least one thread and one step"));
     }
     let threads = options.threads.unwrap_or_else(Pool::available);
+    let resident = resident::Watch::start();
     let mut pool = Pool::new(threads, program.manifest().scratch_bytes)?;
     prepare(program, &mut pool)?;
     let watch = Watch::start();
     let times = time_steps(program, &mut pool, options.steps)?;
+    let used = resident.and_then(|resident| resident.peak());
     let mut warnings = Vec::new();
     if let Some(cores) = watch.and_then(|watch| watch.others()) {
         warnings.push(format!("other processes kept {cores:.1} cores busy; the times are not reliable"));
@@ -97,7 +102,7 @@ pub fn bench(program: &mut Program, options: &BenchOptions, known: Known) -> Res
         blocks,
         warnings,
     )
-    .on(threads, memory))
+    .on(threads, memory, used))
 }
 
 /// Initial weights and one batch. The learning rate is zero: every step then does the same work on the same numbers,
@@ -108,9 +113,9 @@ fn prepare(program: &mut Program, pool: &mut Pool) -> Result<(), Error> {
     let mut settings = Settings { data: None, epochs: 1, seed, shuffle: false, hypers: hypers.collect() };
     settings.hypers.entry(LEARNING_RATE.to_string()).and_modify(|rate| *rate = 0.0);
     train::initialize(program, &settings, pool)?;
-    let data = data::load("synthetic", &Wanted::by(&Outline::from(program.manifest())))?;
-    let indices: Vec<u32> = (0..program.manifest().batch).map(|i| (i % data.train.len()) as u32).collect();
-    batch::fill(program, &data.train, &indices);
+    let batch = program.manifest().batch;
+    let samples = data::synthetic(batch, &Wanted::by(&Outline::from(program.manifest())))?;
+    batch::fill(program, &samples, &(0..batch as u32).collect::<Vec<_>>());
     Clock::new(program, &settings, 1).set(program, pool, 0);
     Ok(())
 }
@@ -195,14 +200,15 @@ fn report(
         peak_gflops,
         share_of_peak: if peak_gflops > 0.0 { gflops / peak_gflops } else { 0.0 },
         peak_bytes: 0,
+        used_bytes: None,
         blocks,
         warnings,
     }
 }
 
 impl Report {
-    fn on(self, threads: usize, peak_bytes: usize) -> Self {
-        Report { threads, peak_bytes, ..self }
+    fn on(self, threads: usize, peak_bytes: usize, used_bytes: Option<usize>) -> Self {
+        Report { threads, peak_bytes, used_bytes, ..self }
     }
 
     /// For a person.
@@ -223,7 +229,9 @@ impl Report {
                 self.share_of_peak * 100.0
             ),
         );
-        line("memory", format!("{:.2} MB", self.peak_bytes as f64 / 1e6));
+        let megabytes = |bytes: usize| format!("{:.2} MB", bytes as f64 / 1e6);
+        let used = self.used_bytes.map_or(String::new(), |used| format!(" (used {})", megabytes(used)));
+        line("memory", megabytes(self.peak_bytes) + &used);
         if self.compile_ms > 0.0 {
             line("compiled in", format!("{:.0} ms", self.compile_ms));
         }

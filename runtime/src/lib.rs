@@ -31,6 +31,7 @@ pub mod progress;
 pub mod random;
 pub mod ranks;
 pub mod report;
+mod resident;
 pub mod run;
 pub mod settings;
 pub mod train;

@@ -347,7 +347,7 @@ impl<'p> Session<'p> {
 
     /// Forward and backward on the next batch; its loss.
     fn batch(&mut self, out: &mut dyn Reporter) -> Result<f64, Error> {
-        self.feed.next()?.place(self.program);
+        self.feed.place(self.program)?;
         self.program.run(self.train, &mut self.pool);
         let loss = f64::from(self.program.f32_at(self.program.scalars().loss));
         if loss.is_finite() { Ok(loss) } else { Err(self.not_finite(loss, out)) }
