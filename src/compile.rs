@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use blk_runtime::features;
 use blk_runtime::manifest::Manifest;
 use blk_runtime::program::Program;
 
@@ -51,6 +52,7 @@ pub struct Loaded {
 
 /// Compiles just in time.
 pub fn load(compiled: &Compiled) -> Result<Loaded, String> {
+    features::check(&compiled.manifest.target).map_err(|error| error.to_string())?;
     let start = Instant::now();
     let code = Jit::new(&compiled.program, &compiled.target)?;
     let compile_time = start.elapsed();
@@ -60,8 +62,18 @@ pub fn load(compiled: &Compiled) -> Result<Loaded, String> {
     Ok(Loaded { program, compile_time, _code: code })
 }
 
-/// The object file of a native trainer, with its manifest inside.
-pub fn object(compiled: &Compiled) -> Result<Vec<u8>, String> {
-    let manifest = serde_json::to_vec(&compiled.manifest).map_err(|error| error.to_string())?;
-    aot::object(&compiled.program, &compiled.target, &manifest)
+/// Calls `write` with the program's paths, as [`aot`] takes them: the same network compiled for one or several machines,
+/// the widest first.
+pub fn with_paths<T>(
+    paths: &[Compiled],
+    write: impl FnOnce(&[aot::Path]) -> Result<T, String>,
+) -> Result<T, String> {
+    let manifest = |path: &Compiled| serde_json::to_vec(&path.manifest).map_err(|error| error.to_string());
+    let manifests = paths.iter().map(manifest).collect::<Result<Vec<_>, _>>()?;
+    let parts: Vec<aot::Path> = paths
+        .iter()
+        .zip(&manifests)
+        .map(|(path, manifest)| aot::Path { program: &path.program, target: &path.target, manifest })
+        .collect();
+    write(&parts)
 }

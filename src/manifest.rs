@@ -37,7 +37,7 @@ pub fn manifest(
         network: network.name.clone(),
         spec_hash: outline.spec_hash,
         spec: outline.spec,
-        target: rt::Target { triple: target.triple.clone(), features: target.features.clone() },
+        target: target.described(),
         batch: outline.batch,
         accumulate: outline.accumulate,
         precision: network.training.as_ref().map_or("f32".into(), |t| t.settings.precision.clone()),

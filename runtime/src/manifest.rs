@@ -18,11 +18,22 @@ pub const FORMAT: u32 = 2;
 /// aligned, of [`Manifest::scratch_bytes`] bytes.
 pub type LevelFn = unsafe extern "C" fn(base: *mut u8, task: u32, scratch: *mut u8);
 
-/// Name of the symbol with the table of level functions in a native trainer: `[LevelFn; n]`, routine by routine in
-/// manifest order. Beside it stand `blk_manifest` (bytes) and `blk_manifest_len` (u64).
-pub const ENTRIES_SYMBOL: &str = "blk_entries";
-pub const MANIFEST_SYMBOL: &str = "blk_manifest";
-pub const MANIFEST_LEN_SYMBOL: &str = "blk_manifest_len";
+/// Symbols of a native trainer's code: `[*const Path; n]`, the widest vectors first, and n as u64.
+pub const PATHS_SYMBOL: &str = "blk_paths";
+pub const PATHS_LEN_SYMBOL: &str = "blk_paths_len";
+
+/// A program compiled for one kind of machine. Those of one trainer do the same, in code for different machines.
+#[repr(C)]
+pub struct Path {
+    /// The features that it needs, in the names of LLVM, with commas between.
+    pub features: *const u8,
+    pub features_len: u64,
+    /// Its [`Manifest`] as JSON.
+    pub manifest: *const u8,
+    pub manifest_len: u64,
+    /// Level functions, routine by routine in the manifest's order.
+    pub entries: *const LevelFn,
+}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {

@@ -155,7 +155,8 @@ impl Samples {
 /// The machine to compile for.
 #[derive(clap::Args)]
 pub struct Machine {
-    /// native, portable, or a level of x86-64: x86-64-v2, x86-64-v3, x86-64-v4
+    /// native; portable, which chooses its code when it starts; x86-64, x86-64-v2, x86-64-v3, x86-64-v4; sapphirerapids;
+    /// aarch64
     #[arg(long, value_name = "CPU", default_value = "native")]
     pub target_cpu: String,
     /// Features to add or remove, such as -avx512f,+fma
@@ -164,6 +165,12 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// What an executable carries code for.
+    pub fn targets(&self) -> Result<Vec<Target>, Failure> {
+        Target::paths(Some(&self.target_cpu), self.target_features.as_deref()).map_err(Failure::Usage)
+    }
+
+    /// What code in this process is made for.
     pub fn target(&self) -> Result<Target, Failure> {
         Target::choose(Some(&self.target_cpu), self.target_features.as_deref()).map_err(Failure::Usage)
     }

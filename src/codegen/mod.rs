@@ -4,4 +4,5 @@ pub mod aot;
 pub mod jit;
 pub mod link;
 pub mod llvm;
+mod pieces;
 pub mod target;

@@ -10,6 +10,7 @@ pub mod interpret;
 pub mod print;
 mod types;
 pub mod verify;
+mod visit;
 
 use crate::ids::ids;
 

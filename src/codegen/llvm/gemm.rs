@@ -391,7 +391,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         at: [(IntValue<'ctx>, usize); 2],
     ) -> PointerValue<'ctx> {
         let buffer: BufferId = operand.buffer;
-        let start = self.emitter.offset(self.site.base, self.site.buffers[buffer.index()].offset);
+        let start = self.site.start(self.emitter, buffer);
         let index = at.iter().fold(offset, |sum, (position, stride)| {
             self.emitter.add(self.emitter.scale(*position, *stride as i64), sum)
         });
@@ -661,9 +661,7 @@ mod tests {
     use super::*;
 
     fn plan([m, n, k]: [u64; 3], a: (usize, usize), b: (usize, usize), terms: usize) -> Plan {
-        let mut target = Target::of_triple("x86_64-unknown-linux-gnu");
-        target.features =
-            Target::choose(Some("x86-64-v4"), None).map(|known| known.features).unwrap_or_default();
+        let target = Target::paths(Some("x86-64-v4"), None).expect("a known level").remove(0);
         let range = |extent| Range::Full(extent as usize);
         let operand = |strides| Operand { buffer: BufferId(0), strides };
         let gemm = Gemm {

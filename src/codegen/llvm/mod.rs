@@ -11,9 +11,11 @@ mod nest;
 mod operations;
 mod orthonormalize;
 mod pack;
+mod piece;
 mod scalars;
+mod share;
 
 pub use gemm::scratch_bytes;
 pub use level::symbol;
 pub use machine::{host_features, host_triple};
-pub use module::{Engine, Module, compile};
+pub use module::{Engine, Module, compile, load};

@@ -3,6 +3,8 @@
 //! An instruction that does not depend on the vector loop stays scalar and is shared by all instances; it is placed
 //! at the outermost loop at which its operands are known. So a loop's invariants never depend on the optimizer.
 
+use std::collections::HashMap;
+
 use inkwell::types::VectorType;
 use inkwell::values::{InstructionOpcode, IntValue, PointerValue, VectorValue};
 
@@ -16,6 +18,8 @@ pub struct Site<'p, 'ctx> {
     pub buffers: &'p [Buffer],
     /// Start of the arena.
     pub base: PointerValue<'ctx>,
+    /// Starts of buffers that are not at their places in the arena.
+    pub moved: &'p HashMap<BufferId, PointerValue<'ctx>>,
     /// The task's number within its group, i64.
     pub task: IntValue<'ctx>,
     /// Positions of the loops that are open, i64. That of the vector loop is its first lane's.
@@ -151,6 +155,12 @@ impl<'p, 'ctx> Frame<'p, 'ctx> {
 }
 
 impl<'p, 'ctx> Site<'p, 'ctx> {
+    /// First entry of a buffer.
+    pub fn start(&self, emitter: &Emitter<'ctx>, buffer: BufferId) -> PointerValue<'ctx> {
+        let moved = self.moved.get(&buffer).copied();
+        moved.unwrap_or_else(|| emitter.offset(self.base, self.buffers[buffer.index()].offset))
+    }
+
     fn position(
         &self,
         emitter: &Emitter<'ctx>,
@@ -190,9 +200,9 @@ impl<'p, 'ctx> Site<'p, 'ctx> {
         affine: &Affine,
         shift: u32,
     ) -> (Ty, u32, PointerValue<'ctx>) {
+        let start = self.start(emitter, buffer);
         let buffer = &self.buffers[buffer.index()];
         let ty = Ty::from(buffer.elem);
-        let start = emitter.offset(self.base, buffer.offset);
         let index = self.index(emitter, affine, shift);
         (ty, buffer.elem.bytes() as u32, emitter.element(emitter.ty(ty, 1), start, index))
     }
