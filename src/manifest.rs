@@ -41,6 +41,7 @@ pub fn manifest(
         batch: outline.batch,
         accumulate: outline.accumulate,
         precision: network.training.as_ref().map_or("f32".into(), |t| t.settings.precision.clone()),
+        arithmetic: target.arithmetic(),
         input_shape: outline.input_shape,
         task: outline.task,
         softmax: softmax::reads_softmax(network),
@@ -177,7 +178,7 @@ impl Describe<'_> {
         let level = |(index, level): (usize, &loops::Level)| rt::Level {
             symbol: llvm::symbol(&routine.name, index),
             serial: level.serial,
-            groups: level.groups.iter().map(group).collect(),
+            groups: level.groups.iter().map(|of| group(of, &self.lowered.program.buffers)).collect(),
             probes: probes.as_ref().map_or(vec![], |probes| probes.of(level)),
         };
         let levels = routine.levels.iter().enumerate().map(level).collect();
@@ -189,7 +190,8 @@ fn flops(table: &HashMap<Tag, u64>, block: usize, pass: Pass) -> u64 {
     table.get(&Tag { block: block as u32, pass }).copied().unwrap_or(0)
 }
 
-fn group(group: &loops::Group) -> rt::Group {
+fn group(group: &loops::Group, buffers: &[loops::Buffer]) -> rt::Group {
+    let loops::traffic::Traffic { read, written } = loops::traffic::traffic(buffers, group);
     let pass = match group.pass {
         loops::Pass::Forward => Pass::Forward,
         loops::Pass::Backward => Pass::Backward,
@@ -200,6 +202,8 @@ fn group(group: &loops::Group) -> rt::Group {
         tasks: group.tasks(),
         block: group.block,
         pass: pass_name(pass).into(),
+        bytes_read: read,
+        bytes_written: written,
     }
 }
 

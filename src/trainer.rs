@@ -9,7 +9,8 @@ include!(concat!(env!("OUT_DIR"), "/runtimes.rs"));
 
 /// The bytes of `libblk_runtime.a` for an architecture.
 pub fn library(architecture: &str) -> Result<Vec<u8>, String> {
-    let packed = PACKED.iter().find(|(known, _)| *known == architecture).ok_or_else(|| absent(architecture))?;
+    let packed =
+        PACKED.iter().find(|(known, _)| *known == architecture).ok_or_else(|| absent(architecture))?;
     let mut library = Vec::new();
     GzDecoder::new(packed.1).read_to_end(&mut library).map_err(|error| {
         format!("the runtime inside this compiler is damaged ({error}): install it again")

@@ -214,7 +214,8 @@ mod native {
         // SAFETY: the symbols have the types of the runtime's manifest module.
         let paths: Vec<&Path> = unsafe {
             let count = *find(library, PATHS_LEN_SYMBOL).cast::<u64>();
-            let paths = std::slice::from_raw_parts(find(library, PATHS_SYMBOL).cast::<*const Path>(), count as usize);
+            let paths =
+                std::slice::from_raw_parts(find(library, PATHS_SYMBOL).cast::<*const Path>(), count as usize);
             paths.iter().map(|path| &**path).collect()
         };
         for (path, target) in paths.iter().zip([&target, &narrow]) {
@@ -251,8 +252,14 @@ mod native {
     fn a_missing_symbol_is_the_linkers_complaint() {
         let folder = tempfile::tempdir().expect("a folder");
         let target = folder.path().join("trainer");
-        let error = link::link(b"not an object", b"", link::Output::Executable, &link::Tools::of(&Target::native()), &target)
-            .unwrap_err();
+        let error = link::link(
+            b"not an object",
+            b"",
+            link::Output::Executable,
+            &link::Tools::of(&Target::native()),
+            &target,
+        )
+        .unwrap_err();
         assert!(error.contains("the linker failed"), "{error}");
     }
 }
@@ -295,7 +302,9 @@ fn repeated(blocks: usize) -> Program {
     let mut parts = Vec::new();
     for block in 0..blocks {
         let cols = if block % 4 == 3 { 21 } else { 14 };
-        for mut part in [gemm(Orientation::Forward, [9, cols, 17], 1, false, cols), elementwise(9, cols, 9, Some(1))] {
+        for mut part in
+            [gemm(Orientation::Forward, [9, cols, 17], 1, false, cols), elementwise(9, cols, 9, Some(1))]
+        {
             for stmt in &mut part.routines[0].levels[0].groups[0].body {
                 stmt.for_scalars(&mut |scalars| {
                     for inst in &mut scalars.insts {
@@ -317,10 +326,17 @@ fn joined(parts: Vec<Program>) -> Program {
     let mut whole = parts.next().expect("a program");
     for mut part in parts {
         let (shift, bytes) = (whole.buffers.len() as u32, whole.arena_bytes);
-        for stmt in part.routines[0].levels.iter_mut().flat_map(|level| &mut level.groups).flat_map(|group| &mut group.body) {
+        for stmt in part.routines[0]
+            .levels
+            .iter_mut()
+            .flat_map(|level| &mut level.groups)
+            .flat_map(|group| &mut group.body)
+        {
             stmt.for_buffers(&mut |buffer| buffer.0 += shift);
         }
-        whole.buffers.extend(part.buffers.into_iter().map(|b| blkc::loops::Buffer { offset: b.offset + bytes, ..b }));
+        whole
+            .buffers
+            .extend(part.buffers.into_iter().map(|b| blkc::loops::Buffer { offset: b.offset + bytes, ..b }));
         whole.arena_bytes += part.arena_bytes;
         whole.routines[0].levels.append(&mut part.routines[0].levels);
     }

@@ -16,7 +16,9 @@ pub fn check(target: &Target) -> Result<(), Error> {
         "this program was compiled for a processor with {}, which this one lacks",
         missing.join(", ")
     ))
-    .with_help("build it again for this machine, or for every machine of its kind with --target-cpu portable"))
+    .with_help(
+        "build it again for this machine, or for every machine of its kind with --target-cpu portable",
+    ))
 }
 
 /// Features that count as missing, as in `-avx512f,-avx2`: for tests of what happens without them, and to get the bits

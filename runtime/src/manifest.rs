@@ -52,6 +52,9 @@ pub struct Manifest {
     pub accumulate: usize,
     /// `f32`, `f32_strict`, `bf16`.
     pub precision: String,
+    /// How large contractions compute, in words.
+    #[serde(default)]
+    pub arithmetic: String,
     /// Extents of one sample.
     pub input_shape: Vec<usize>,
     pub task: Task,
@@ -119,6 +122,11 @@ pub struct Group {
     pub block: Option<u32>,
     /// `forward`, `backward`, `update`.
     pub pass: String,
+    /// Bytes that its tasks read from memory and write to it, counted in the program.
+    #[serde(default)]
+    pub bytes_read: u64,
+    #[serde(default)]
+    pub bytes_written: u64,
 }
 
 /// A value of a training step, valid at the end of its level: where a number that is not finite is looked for.

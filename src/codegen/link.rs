@@ -30,7 +30,8 @@ impl Tools {
         if target.is_own_architecture() {
             return Tools { prefix: String::new(), cure: "install gcc or clang, or set CC".into() };
         }
-        let cure = format!("install a cross compiler (gcc-{}-linux-gnu), or set CC", architecture.replace('_', "-"));
+        let cure =
+            format!("install a cross compiler (gcc-{}-linux-gnu), or set CC", architecture.replace('_', "-"));
         Tools { prefix: format!("{architecture}-linux-gnu-"), cure }
     }
 

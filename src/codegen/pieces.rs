@@ -66,7 +66,9 @@ impl Pieces {
         let classes: Vec<Class> =
             sorter.classes.into_iter().map(|members| Class::new(members, program, &views)).collect();
         let view = |elem| Buffer { name: "arguments".into(), elem, len: 0, offset: 0, persistent: false };
-        let calls = |uses: &Vec<Use>| uses.iter().map(|&(class, member)| classes[class].call(class, member)).collect();
+        let calls = |uses: &Vec<Use>| {
+            uses.iter().map(|&(class, member)| classes[class].call(class, member)).collect()
+        };
         let group = |uses: &Uses| GroupCalls { full: calls(&uses.0), last: uses.1.as_ref().map(calls) };
         let level = |groups: &Vec<Uses>| groups.iter().map(group).collect();
         let levels = levels.iter().map(|routine| routine.iter().map(level).collect()).collect();
@@ -146,10 +148,13 @@ impl Hash for Key {
         self.elems.hash(state);
         match &self.skeleton {
             Stmt::Nest(nest) => {
-                (&nest.loops, nest.kept, nest.vector, nest.body.insts.len(), nest.finish.insts.len()).hash(state);
+                (&nest.loops, nest.kept, nest.vector, nest.body.insts.len(), nest.finish.insts.len())
+                    .hash(state);
                 nest.body.stores.iter().chain(&nest.finish.stores).for_each(|store| store.index.hash(state));
             }
-            Stmt::Gemm(gemm) => (gemm.m, gemm.n, gemm.k, gemm.a, gemm.b, gemm.epilogue.insts.len()).hash(state),
+            Stmt::Gemm(gemm) => {
+                (gemm.m, gemm.n, gemm.k, gemm.a, gemm.b, gemm.epilogue.insts.len()).hash(state)
+            }
             Stmt::Orthonormalize { rows, cols, .. } => (rows, cols).hash(state),
         }
     }
@@ -193,7 +198,11 @@ fn take_bits(inst: &mut Inst) -> u64 {
 
 fn for_numbers(stmt: &mut Stmt, visit: &mut impl FnMut(&mut Inst)) {
     stmt.for_scalars(&mut |scalars| {
-        scalars.insts.iter_mut().filter(|inst| matches!(inst, Inst::Float(..) | Inst::Int(_))).for_each(&mut *visit);
+        scalars
+            .insts
+            .iter_mut()
+            .filter(|inst| matches!(inst, Inst::Float(..) | Inst::Int(_)))
+            .for_each(&mut *visit);
     });
 }
 

@@ -8,6 +8,7 @@
 pub mod build;
 pub mod interpret;
 pub mod print;
+pub mod traffic;
 mod types;
 pub mod verify;
 mod visit;

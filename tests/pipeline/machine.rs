@@ -285,7 +285,8 @@ mod native {
     impl Library {
         pub fn new(program: &Program) -> Library {
             let target = Target::native();
-            let object = aot::object(&[aot::Path { program, target: &target, manifest: b"{}" }]).expect("object");
+            let object =
+                aot::object(&[aot::Path { program, target: &target, manifest: b"{}" }]).expect("object");
             let folder = tempfile::tempdir().expect("a folder");
             let path = folder.path().join("libcase.so");
             let tools = link::Tools::of(&target);

@@ -59,7 +59,12 @@ pub fn emit<'ctx>(
     let mut first = 0;
     for (group, calls) in level.groups.iter().zip(calls) {
         let own = must(emitter.builder.build_int_sub(task.into_int_value(), emitter.i64(first), ""));
-        let site = Task { emitter, base: param(0).into_pointer_value(), own, scratch: param(2).into_pointer_value() };
+        let site = Task {
+            emitter,
+            base: param(0).into_pointer_value(),
+            own,
+            scratch: param(2).into_pointer_value(),
+        };
         site.group(group.tasks() as i64, calls);
         first += group.tasks() as i64;
     }

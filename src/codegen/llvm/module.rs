@@ -266,7 +266,11 @@ pub fn load(program: &Program, target: &Target, threads: usize) -> Result<Engine
 }
 
 /// Code of some pieces, and where they are.
-fn compile_pieces(pieces: &Pieces, share: &[usize], target: &Target) -> Result<(Part, Vec<(String, usize)>), String> {
+fn compile_pieces(
+    pieces: &Pieces,
+    share: &[usize],
+    target: &Target,
+) -> Result<(Part, Vec<(String, usize)>), String> {
     let module = Module::new(target, |emitter| {
         for &number in share {
             piece::emit(emitter, pieces, number);

@@ -36,14 +36,20 @@ fn work(piece: &Piece) -> usize {
     OVERHEAD
         + match &piece.stmt {
             // Each instruction is emitted for full steps of vectors and for the rest.
-            Stmt::Nest(nest) => 3 * (nest.body.insts.len() + nest.body.stores.len()) + nest.finish.insts.len(),
+            Stmt::Nest(nest) => {
+                3 * (nest.body.insts.len() + nest.body.stores.len()) + nest.finish.insts.len()
+            }
             Stmt::Gemm(gemm) => PRODUCT + 3 * gemm.epilogue.insts.len(),
             Stmt::Orthonormalize { .. } => PRODUCT,
         }
 }
 
 /// Calls `run` with every share, on so many threads, and returns the results in the order of the shares.
-pub fn on_threads<T: Send>(threads: usize, shares: Vec<Vec<usize>>, run: impl Fn(Vec<usize>) -> T + Sync) -> Vec<T> {
+pub fn on_threads<T: Send>(
+    threads: usize,
+    shares: Vec<Vec<usize>>,
+    run: impl Fn(Vec<usize>) -> T + Sync,
+) -> Vec<T> {
     let count = shares.len();
     let queue = Mutex::new(shares.into_iter().enumerate());
     let next = || queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).next();
