@@ -92,11 +92,13 @@ impl Machine<'_> {
         };
         let a_start = at(|outer| outer.strides.0) + row * gemm.a.strides.0;
         let b_start = at(|outer| outer.strides.1) + col * gemm.b.strides.1;
+        let moved = |start: usize, by: i64| start.checked_add_signed(by as isize).expect("offset inside");
         let mut sum = 0f32;
-        for (a_offset, b_offset) in &gemm.terms {
+        for &(a_offset, b_offset) in gemm.terms.at(&gemm.outer, outer) {
+            let (a_start, b_start) = (moved(a_start, a_offset), moved(b_start, b_offset));
             for depth in span(gemm.k, chunk) {
-                let a = self.f32(gemm.a.buffer, a_start + a_offset + depth * gemm.a.strides.1);
-                let b = self.f32(gemm.b.buffer, b_start + b_offset + depth * gemm.b.strides.0);
+                let a = self.f32(gemm.a.buffer, a_start + depth * gemm.a.strides.1);
+                let b = self.f32(gemm.b.buffer, b_start + depth * gemm.b.strides.0);
                 sum = a.mul_add(b, sum);
             }
         }

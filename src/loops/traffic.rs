@@ -90,7 +90,7 @@ impl Count<'_> {
 
     fn gemm(&mut self, gemm: &Gemm) {
         let [m, n, k] = [gemm.m, gemm.n, gemm.k].map(|range| self.extent(range));
-        let terms = gemm.terms.len() as u64;
+        let terms = gemm.terms.longest() as u64;
         let outer: Vec<u64> = gemm.outer.iter().map(|outer| self.extent(outer.range)).collect();
         let operand = |operand: Operand, extents: [u64; 2], pick: fn((usize, usize)) -> usize| {
             let own = [operand.strides.0, operand.strides.1].into_iter().zip(extents);

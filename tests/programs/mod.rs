@@ -5,7 +5,7 @@
 use blkc::loops::build::ScalarBuilder;
 use blkc::loops::{
     Accumulate, Affine, Binary, Buffer, BufferId, Combine, Elem, Gemm, Group, Level, LoopVar, Nest, Operand,
-    Pass, Program, Range, Routine, Scalars, Stmt, Ty,
+    Pass, Program, Range, Routine, Scalars, Stmt, Terms, Ty,
 };
 
 /// 64-byte aligned memory.
@@ -153,7 +153,7 @@ pub fn gemm(
         k: Range::Full(k),
         a: Operand { buffer: a, strides: a_strides },
         b: Operand { buffer: b, strides: b_strides },
-        terms: (0..terms).map(|term| (term * a_len, term * b_len)).collect(),
+        terms: Terms::alike((0..terms).map(|term| ((term * a_len) as i64, (term * b_len) as i64)).collect()),
         epilogue: epilogue.finish(),
     };
     maker.level(if by_rows { m } else { n }, chunk, vec![Stmt::Gemm(gemm)]);

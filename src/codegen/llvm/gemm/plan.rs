@@ -1,0 +1,433 @@
+//! How a GEMM is cut: register tiles, which operands are packed, and which loops are outside which.
+
+use std::collections::HashMap;
+
+use crate::codegen::target::Target;
+use crate::loops::{Gemm, Operand, Outer, Range};
+
+/// Products per block of k: a panel of B of that length stays in the second-level cache.
+const MAX_K: u64 = 2048;
+/// Rows up to which copying a panel of B does not pay.
+const FEW_ROWS: u64 = 4;
+/// Entries of B up to which all its panels are kept: a quarter of a second-level cache.
+const KEPT_B: u64 = 1 << 17;
+/// Lines that a set of the first-level cache holds; rows of a tile should leave some of them to B.
+const WAYS_FOR_ROWS: u64 = 8;
+/// Entries of a cache line, and lines of a way.
+pub const LINE: u64 = 16;
+const SETS: u64 = 64;
+/// Entries up to which several blocks of an operand or of C are kept: half of a second-level cache.
+const KEPT: u64 = 1 << 18;
+/// Terms shorter than this are walked together, by a table of offsets.
+const SHORT_TERM: u64 = 16;
+
+/// Which loops are outside which, outermost first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Panels, blocks, tiles of rows: one panel of B is packed at a time; its panel of C is kept between blocks.
+    Panels,
+    /// Tiles of rows, panels; one block. All of B is packed. An epilogue runs along the rows of big tensors.
+    Rows,
+    /// Panels, tiles of rows, blocks: all blocks of a panel of B are packed, a tile of C is finished at once.
+    Tiles,
+    /// Blocks, panels, tiles of rows, as for sums over many samples: one block of A is packed at a time; all of C is
+    /// kept.
+    Blocks,
+    /// Panels, outer loops that B does not see, tiles of rows, blocks, as for the taps of a convolution: a panel of all
+    /// blocks of B is packed once.
+    Shared,
+    /// Panels, blocks of B, the outer loops that use each, tiles of rows, as for the gradient of a convolution's weights:
+    /// every block of B is packed once; C is kept for all outer loops.
+    Scatter,
+}
+
+/// How one GEMM of known extents is done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    pub m: u64,
+    pub n: u64,
+    /// Rows of a tile; the last tile may have fewer.
+    pub rows: u64,
+    /// Vectors and columns of a panel; the last panel may have fewer columns.
+    pub vectors: u64,
+    pub columns: u64,
+    pub a: Source,
+    pub b: Source,
+    /// What is summed, list after list.
+    pub blocks: Vec<Block>,
+    /// The first block of each list, and the end of the last.
+    pub starts: Vec<u64>,
+    /// The different blocks of B: offset and length along k.
+    pub panels_of_b: Vec<(i64, u64)>,
+    /// The longest block, rounded up to whole vectors; exact where short terms are walked together.
+    pub depth: u64,
+    pub order: Order,
+    /// Outer loops inside of B's packing, outermost first.
+    pub inside: Vec<usize>,
+    /// Positions of those; 0 where that depends on the task.
+    pub positions: u64,
+    /// In order [`Order::Scatter`] the products with each different block of B, by block.
+    pub uses: Vec<Vec<Use>>,
+    /// Terms are so short that the kernel finds each step's operands in a table.
+    pub stepped: bool,
+}
+
+/// A stretch of k within one term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Offsets into A and B.
+    pub a: i64,
+    pub b: i64,
+    pub k: u64,
+    /// Number among the different blocks of B.
+    pub panel: u64,
+}
+
+/// A product with a block of B: the inside loops' position, by number, and the offset of A.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Use {
+    pub position: u64,
+    pub a: i64,
+}
+
+/// Where the kernel reads an operand.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Source {
+    InPlace,
+    Packed,
+}
+
+impl Plan {
+    pub fn new(gemm: &Gemm, [m, n, k]: [u64; 3], target: &Target) -> Plan {
+        let lanes = u64::from(target.lanes());
+        let vectors = n.div_ceil(lanes).min(2);
+        let columns = vectors * lanes;
+        let a = a_source(gemm.a, n.div_ceil(columns));
+        let rows = tile_rows(gemm.a, a, m, vectors, target);
+        let in_place = m <= FEW_ROWS && gemm.b.strides.1 == 1 && n.is_multiple_of(columns);
+        let b = if in_place { Source::InPlace } else { Source::Packed };
+        let (blocks, starts, panels_of_b) = blocks(gemm, k);
+        let depth = blocks.iter().map(|block| block.k).max().unwrap_or(1).next_multiple_of(lanes);
+        let (order, stepped) = (Order::Panels, false);
+        let mut plan = Plan {
+            m,
+            n,
+            rows,
+            vectors,
+            columns,
+            a,
+            b,
+            blocks,
+            starts,
+            panels_of_b,
+            depth,
+            order,
+            inside: vec![],
+            positions: 1,
+            uses: vec![],
+            stepped,
+        };
+        plan.order =
+            if plan.scatters(gemm, target) || plan.shares(gemm) { plan.order } else { plan.best_order() };
+        plan.step_through_terms();
+        plan
+    }
+
+    /// Short terms of one length are walked in one go.
+    fn step_through_terms(&mut self) {
+        let short = |block: &Block| block.k == self.blocks[0].k && block.k < SHORT_TERM;
+        let several = self.longest() > 1;
+        if self.order == Order::Shared
+            && self.a == Source::InPlace
+            && several
+            && self.blocks.iter().all(short)
+        {
+            self.stepped = true;
+            self.depth = self.blocks[0].k;
+        }
+    }
+
+    fn best_order(&self) -> Order {
+        let packed = self.b == Source::Packed;
+        let blocks = self.longest();
+        if self.blocks.len() == 1 && !self.some_empty() {
+            let kept = self.panels() * self.columns * self.depth <= KEPT_B;
+            let rows = kept && packed && self.n > self.columns && self.depth <= self.m;
+            return if rows { Order::Rows } else { Order::Panels };
+        }
+        let a = if self.a == Source::Packed { self.a_tile() * self.tiles() * blocks } else { 0 };
+        let b = self.depth * self.columns * blocks;
+        if packed && a <= KEPT && b <= KEPT {
+            return Order::Tiles;
+        }
+        let c = self.tiles() * self.rows * self.columns * self.panels();
+        if c <= KEPT { Order::Blocks } else { Order::Panels }
+    }
+
+    /// Shares B among the positions of outer loops that it does not see, where all its blocks can be kept.
+    fn shares(&mut self, gemm: &Gemm) -> bool {
+        let blind = |&number: &usize| gemm.outer[number].strides.1 == 0;
+        let inside: Vec<usize> = (0..gemm.outer.len()).filter(blind).collect();
+        let b = self.panels_of_b.len() as u64 * self.depth * self.columns;
+        let once = self.a == Source::InPlace || self.panels() == 1;
+        let shares = self.b == Source::Packed && !inside.is_empty() && b <= KEPT && once;
+        if shares {
+            self.order = Order::Shared;
+            self.inside = inside;
+        }
+        shares
+    }
+
+    /// Scatters the products with each block of B to the positions that need them, where C can be kept for all of these
+    /// and the sums are longer than their number.
+    fn scatters(&mut self, gemm: &Gemm, target: &Target) -> bool {
+        let fixed = |outer: &Outer| outer.range != Range::Chunk && (outer.list > 0 || outer.strides.1 == 0);
+        let inside: Vec<usize> = (0..gemm.outer.len()).filter(|&number| fixed(&gemm.outer[number])).collect();
+        let around = (0..gemm.outer.len()).filter(|number| !inside.contains(number));
+        let alike = around.into_iter().all(|number| gemm.outer[number].list == 0);
+        let positions: u64 = inside.iter().map(|&number| full(gemm.outer[number].range)).product();
+        let (row, k) = gemm.a.strides;
+        if self.b != Source::Packed || !alike || positions < 2 || (row != 1 && k != 1) {
+            return false;
+        }
+        let rows = tile_rows(gemm.a, Source::InPlace, self.m, self.vectors, target);
+        let c = positions * self.m.div_ceil(rows) * rows * self.columns;
+        if c > KEPT {
+            return false;
+        }
+        let (uses, panels) = self.uses(gemm, &inside, positions);
+        let scatters = panels.len() as u64 > positions;
+        if scatters {
+            (self.order, self.a, self.rows) = (Order::Scatter, Source::InPlace, rows);
+            (self.inside, self.positions) = (inside, positions);
+            (self.uses, self.panels_of_b) = (uses, panels);
+        }
+        scatters
+    }
+
+    /// The products with each different block of B, and those blocks.
+    fn uses(&self, gemm: &Gemm, inside: &[usize], positions: u64) -> (Vec<Vec<Use>>, Vec<(i64, u64)>) {
+        let mut panels = Panels::default();
+        let mut uses: Vec<Vec<Use>> = Vec::new();
+        let extents: Vec<u64> = inside.iter().map(|&number| full(gemm.outer[number].range)).collect();
+        for position in 0..positions {
+            let (mut left, mut list, mut start) = (position, 0, (0, 0));
+            for (&number, extent) in inside.iter().zip(&extents).rev() {
+                let (outer, at) = (gemm.outer[number], (left % extent) as i64);
+                left /= extent;
+                list += outer.list * at as usize;
+                start.0 += outer.strides.0 as i64 * at;
+                start.1 += outer.strides.1 as i64 * at;
+            }
+            let list = gemm.terms.choice[list] as usize;
+            for block in &self.blocks[self.starts[list] as usize..self.starts[list + 1] as usize] {
+                let panel = panels.number(start.1 + block.b, block.k) as usize;
+                uses.resize(uses.len().max(panel + 1), vec![]);
+                uses[panel].push(Use { position, a: start.0 + block.a });
+            }
+        }
+        (uses, panels.all)
+    }
+
+    /// The most blocks of a list.
+    pub fn longest(&self) -> u64 {
+        self.starts.windows(2).map(|list| list[1] - list[0]).max().unwrap_or(0)
+    }
+
+    /// Whether some position sums nothing.
+    pub fn some_empty(&self) -> bool {
+        self.starts.windows(2).any(|list| list[0] == list[1])
+    }
+
+    pub fn panels(&self) -> u64 {
+        self.n.div_ceil(self.columns)
+    }
+
+    pub fn tiles(&self) -> u64 {
+        self.m.div_ceil(self.rows)
+    }
+
+    /// Entries per step of k in a packed tile of A.
+    pub fn a_step(&self) -> u64 {
+        self.rows.next_multiple_of(LINE)
+    }
+
+    pub fn a_tile(&self) -> u64 {
+        self.a_step() * self.depth
+    }
+
+    pub fn a_entries(&self) -> u64 {
+        let blocks = if self.order == Order::Blocks { 1 } else { self.longest() };
+        if self.a == Source::Packed { self.a_tile() * self.tiles() * blocks } else { 0 }
+    }
+
+    pub fn b_entries(&self) -> u64 {
+        let panels = match self.order {
+            Order::Rows => self.panels(),
+            Order::Tiles => self.longest(),
+            Order::Shared => self.panels_of_b.len() as u64,
+            Order::Panels | Order::Blocks | Order::Scatter => 1,
+        };
+        // Packing may write whole vectors of steps.
+        let beyond = if self.stepped { LINE * self.columns } else { 0 };
+        if self.b == Source::Packed { self.depth * self.columns * panels + beyond } else { 0 }
+    }
+
+    fn c_entries(&self) -> u64 {
+        let tiles = match self.order {
+            Order::Panels if self.keeps_panel() => self.tiles(),
+            Order::Blocks => self.tiles() * self.panels(),
+            Order::Scatter => self.tiles() * self.positions,
+            _ => 1,
+        };
+        tiles * self.c_tile()
+    }
+
+    /// Whether a panel of C has to wait for several blocks, or for none.
+    pub fn keeps_panel(&self) -> bool {
+        self.longest() > 1 || self.some_empty()
+    }
+
+    /// Entries of a tile of C.
+    pub fn c_tile(&self) -> u64 {
+        self.rows * self.columns
+    }
+
+    /// Bytes of scratch memory: tiles of A, a panel of B, tiles of C.
+    pub fn bytes(&self) -> usize {
+        [self.a_entries(), self.b_entries(), self.c_entries()]
+            .iter()
+            .map(|entries| entries.next_multiple_of(LINE) as usize * 4)
+            .sum()
+    }
+}
+
+fn full(range: Range) -> u64 {
+    match range {
+        Range::Full(extent) => extent as u64,
+        Range::Chunk => 0,
+    }
+}
+
+/// Different blocks of B: offset and length along k.
+#[derive(Default)]
+struct Panels {
+    all: Vec<(i64, u64)>,
+    known: HashMap<(i64, u64), u64>,
+}
+
+impl Panels {
+    fn number(&mut self, offset: i64, k: u64) -> u64 {
+        *self.known.entry((offset, k)).or_insert_with(|| {
+            self.all.push((offset, k));
+            self.all.len() as u64 - 1
+        })
+    }
+}
+
+/// A is read in place where its rows run along k (one line then serves many steps), or when it is read just once.
+fn a_source(a: Operand, panels: u64) -> Source {
+    if a.strides.1 == 1 || (a.strides.0 == 1 && panels <= 1) { Source::InPlace } else { Source::Packed }
+}
+
+fn tile_rows(a: Operand, source: Source, m: u64, vectors: u64, target: &Target) -> u64 {
+    let mut most = match (target.vector_registers() >= 32, vectors) {
+        (true, 1) => 24,
+        (true, _) => 13,
+        (false, 1) => 12,
+        (false, _) => 6,
+    };
+    if source == Source::InPlace && a.strides.1 == 1 && crowded(a.strides.0 as u64, most) {
+        most = most.min(WAYS_FOR_ROWS);
+    }
+    m.div_ceil(m.div_ceil(most))
+}
+
+/// Whether that many rows at a stride fall on too few sets of the first-level cache.
+fn crowded(stride: u64, rows: u64) -> bool {
+    let sets = if stride.is_multiple_of(LINE) { SETS / gcd(stride / LINE, SETS) } else { SETS };
+    rows.div_ceil(sets) > WAYS_FOR_ROWS
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+type Blocks = (Vec<Block>, Vec<u64>, Vec<(i64, u64)>);
+
+/// The blocks of all lists, where each list starts, and the different blocks of B.
+fn blocks(gemm: &Gemm, k: u64) -> Blocks {
+    let pieces = k.div_ceil(MAX_K);
+    let length = k.div_ceil(pieces);
+    let (mut blocks, mut starts, mut panels) = (Vec::new(), vec![0], Panels::default());
+    for list in &gemm.terms.lists {
+        let pieces = list.iter().flat_map(|&term| (0..pieces).map(move |piece| (term, piece * length)));
+        for ((a, b), start) in pieces {
+            let a = a + start as i64 * gemm.a.strides.1 as i64;
+            let b = b + start as i64 * gemm.b.strides.0 as i64;
+            let k = length.min(k - start);
+            blocks.push(Block { a, b, k, panel: panels.number(b, k) });
+        }
+        starts.push(blocks.len() as u64);
+    }
+    (blocks, starts, panels.all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loops::{BufferId, Terms};
+
+    fn plan([m, n, k]: [u64; 3], a: (usize, usize), b: (usize, usize), terms: usize) -> Plan {
+        let mut target = Target::of_triple("x86_64-unknown-linux-gnu");
+        target.features =
+            Target::choose(Some("x86-64-v4"), None).map(|known| known.features).unwrap_or_default();
+        let range = |extent| Range::Full(extent as usize);
+        let operand = |strides| Operand { buffer: BufferId(0), strides };
+        let gemm = Gemm {
+            outer: vec![],
+            m: range(m),
+            n: range(n),
+            k: range(k),
+            a: operand(a),
+            b: operand(b),
+            terms: Terms::alike(vec![(0, 0); terms]),
+            epilogue: Default::default(),
+        };
+        Plan::new(&gemm, [m, n, k], &target)
+    }
+
+    #[test]
+    fn rows_that_share_cache_sets_make_smaller_tiles() {
+        assert_eq!(plan([128, 1024, 784], (784, 1), (1, 784), 1).rows, 13);
+        assert_eq!(plan([128, 1024, 1024], (1024, 1), (1, 1024), 1).rows, 8);
+        assert_eq!(plan([128, 1024, 1024], (1, 1024), (1024, 1), 1).rows, 13);
+    }
+
+    #[test]
+    fn tiles_are_of_nearly_equal_height() {
+        let plan = plan([64, 32, 100], (100, 1), (1, 100), 1);
+        assert_eq!((plan.rows, plan.tiles()), (13, 5));
+    }
+
+    #[test]
+    fn blocks_cover_every_term_once() {
+        let plan = plan([4, 64, 5000], (5000, 1), (64, 1), 3);
+        assert_eq!(plan.blocks.len(), 9);
+        assert_eq!(plan.blocks.iter().map(|block| block.k).sum::<u64>(), 15000);
+        assert_eq!((plan.blocks[1].a, plan.blocks[1].b, plan.blocks[1].k), (1667, 1667 * 64, 1667));
+        assert_eq!(plan.blocks[2].k, 5000 - 2 * 1667);
+    }
+
+    #[test]
+    fn weight_gradients_run_along_rows() {
+        assert_eq!(plan([128, 1024, 128], (1, 1024), (1024, 1), 1).order, Order::Rows);
+        assert_eq!(plan([128, 64, 1024], (1024, 1), (1, 1024), 1).order, Order::Panels);
+    }
+
+    #[test]
+    fn taps_finish_a_tile_and_long_sums_keep_the_result() {
+        assert_eq!(plan([2048, 32, 64], (64, 1), (1, 64), 9).order, Order::Tiles);
+        assert_eq!(plan([32, 64, 2048], (1, 128), (64, 1), 16).order, Order::Blocks);
+    }
+}
