@@ -41,7 +41,7 @@ def run_ours(args, name, precision, features):
                "--precision", precision, "--format", "json"]
     command += [f"--target-features={features}"] if features else []
     result = subprocess.run(command, capture_output=True, text=True)
-    return json.loads(result.stdout) if result.returncode == 0 else result.stderr.strip()
+    return json.loads(result.stdout) if result.returncode == 0 else result.stderr.strip().splitlines()[0]
 
 
 def run_peer(args, name, variant):
