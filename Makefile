@@ -1,5 +1,6 @@
 # make demo    everything from a fresh machine to a trained network
 # make test    everything from a fresh machine to a tested compiler
+# make test-mpi  the part of it that needs an MPI
 # make deps    installs what the build needs (LLVM 19 to 22, a C compiler)
 # make bench   times the compiled training step of the example networks
 # make lint    formatting and clippy
@@ -11,7 +12,7 @@ CARGO = LLVM_SYS_$(LLVM)1_PREFIX="$(shell scripts/llvm.sh --prefix)" cargo
 FEATURES = --no-default-features --features llvm$(LLVM)
 BLKC = target/release/blkc
 
-.PHONY: all deps build demo test bench lint clean
+.PHONY: all deps build demo test test-mpi bench lint clean
 all: build
 
 deps:
@@ -22,8 +23,16 @@ build: deps
 
 # The same random cases every time; `cargo test` alone draws new ones.
 test: export PROPTEST_RNG_SEED ?= 1
-test: deps
+# The compiler without MPI comes last: it is what stays in target/release.
+test: deps test-mpi
 	$(CARGO) test --release --workspace $(FEATURES)
+
+# Two ranks under mpirun, where there is an MPI or one can be installed.
+test-mpi:
+	@scripts/deps.sh --mpi
+	@if command -v mpirun >/dev/null && command -v $${MPICC:-mpicc} >/dev/null; \
+	then $(CARGO) test --release --workspace $(FEATURES),mpi --test mpi; \
+	else echo "SKIPPED: no MPI here, training on several ranks is not tested"; fi
 
 demo: build
 	@scripts/demo.sh $(BLKC)

@@ -13,7 +13,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 fn main() {
-    for input in ["runtime/src", "runtime/Cargo.toml", "data", "Cargo.toml", "Cargo.lock"] {
+    for input in ["runtime/src", "runtime/build.rs", "runtime/Cargo.toml", "data", "Cargo.toml", "Cargo.lock"]
+    {
         println!("cargo::rerun-if-changed={input}");
     }
     println!("cargo::rerun-if-env-changed={FURTHER}");
@@ -41,10 +42,11 @@ const FURTHER: &str = "BLK_RUNTIMES";
 /// Compiles `runtime` with its own target folder: the outer cargo holds the lock of the usual one.
 fn build_runtime(target_dir: &Path, target: &str) -> PathBuf {
     let cargo = env::var_os("CARGO").expect("cargo sets CARGO");
+    let features = if cfg!(feature = "mpi") { "trainer,mpi" } else { "trainer" };
     let mut command = Command::new(cargo);
     command
         .args(["rustc", "--package", "blk-runtime", "--lib", "--crate-type", "staticlib"])
-        .args(["--profile", "trainer", "--features", "trainer", "--target", target, "--target-dir"])
+        .args(["--profile", "trainer", "--features", features, "--target", target, "--target-dir"])
         .arg(target_dir);
     // Flags of the outer build (coverage, sanitizers, lints) are not for the trainer.
     for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER"] {

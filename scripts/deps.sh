@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the build needs beside Rust: LLVM's development files (the newest of 19 to 22 that the system offers)
 # and a C compiler as linker. Does nothing when they are there. Uses apt; elsewhere it says what to install.
+# With --mpi also what the feature `mpi` needs (Open MPI); where that cannot be installed it says so and goes on.
 set -eu
 here=$(dirname "$0")
 wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$here/../Cargo.toml" | head -n 1)
@@ -47,7 +48,23 @@ not_offered() {
     say "then run make deps again"
 }
 
+mpi_works() {
+    command -v "${MPICC:-mpicc}" >/dev/null 2>&1 && command -v mpirun >/dev/null 2>&1
+}
+
+mpi_if_possible() {
+    mpi_works && return 0
+    command -v apt-get >/dev/null 2>&1 || { say "no MPI (mpicc, mpirun) and no apt-get to install one"; return 0; }
+    as_root=""
+    [ "$(id -u)" = 0 ] || as_root="sudo -n"
+    say "installing libopenmpi-dev openmpi-bin"
+    { $as_root apt-get install -q -y --no-install-recommends libopenmpi-dev openmpi-bin ||
+        { $as_root apt-get update -q; $as_root apt-get install -q -y --no-install-recommends libopenmpi-dev openmpi-bin; }
+    } >&2 || say "no MPI could be installed: what needs it will not be tested"
+}
+
 rust_is_there || exit 1
+[ "${1:-}" != --mpi ] || { export DEBIAN_FRONTEND=noninteractive; mpi_if_possible; }
 packages=""
 cc_works || packages="gcc libc6-dev"
 llvm_missing=""

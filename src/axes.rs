@@ -52,6 +52,11 @@ impl AxisTable {
         self.copies.iter().find(|copy| copy.2 == axis).map(|copy| (copy.0, copy.1))
     }
 
+    /// Another number of samples, for the batch alone: copies keep theirs.
+    pub fn set_batch(&mut self, batch: usize) {
+        self.entries[BATCH.0 as usize].extent = batch;
+    }
+
     pub fn fresh(&mut self, name: impl Into<String>, extent: usize) -> Axis {
         self.entries.push(AxisInfo { name: name.into(), extent });
         Axis(self.entries.len() as u32 - 1)

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use blk_runtime::features;
 use blk_runtime::manifest::Manifest;
+use blk_runtime::pool::Pool;
 use blk_runtime::program::Program;
 
 use crate::codegen::{aot, jit::Jit, llvm, target::Target};
-use crate::hessian::{Plan, program};
+use crate::hessian::{Plan, program, ranks::Ranks};
 use crate::ir::Network;
 use crate::loops;
 use crate::lower::{self, Lowered};
@@ -21,9 +22,22 @@ pub struct Planned {
 
 /// Derives and lowers. An error is a limit of the lowering, in words for the user.
 pub fn plan(network: &Network) -> Result<Planned, String> {
-    let plan = program::derive(network);
+    plan_for(network, Ranks::Alone)
+}
+
+/// The like for ranks that take every step together.
+pub fn plan_for(network: &Network, ranks: Ranks) -> Result<Planned, String> {
+    let plan = program::derive_for(network, ranks)?;
     let lowered = lower::lower(&plan, &lower::Options::default())?;
     Ok(Planned { plan, lowered })
+}
+
+impl Planned {
+    /// Bytes that a step needs: the arena, and scratch for as many threads as this machine has.
+    pub fn peak_bytes(&self) -> usize {
+        let program = &self.lowered.program;
+        program.arena_bytes + Pool::available() * llvm::scratch_bytes(program, &Target::native())
+    }
 }
 
 /// Loops with their description, ready for a sink.
@@ -35,9 +49,14 @@ pub struct Compiled {
 
 /// Derives, lowers and describes `network` for `target`.
 pub fn compile(network: &Network, target: &Target) -> Result<Compiled, String> {
-    let Planned { plan, lowered } = plan(network)?;
+    compile_for(network, target, Ranks::Alone)
+}
+
+/// The like for ranks that take every step together.
+pub fn compile_for(network: &Network, target: &Target, ranks: Ranks) -> Result<Compiled, String> {
+    let Planned { plan, lowered } = plan_for(network, ranks)?;
     let scratch = llvm::scratch_bytes(&lowered.program, target);
-    let manifest = manifest(network, &plan, &lowered, target, scratch);
+    let manifest = manifest(network, &plan, &lowered, ranks, target, scratch);
     Ok(Compiled { program: lowered.program, manifest, target: target.clone() })
 }
 

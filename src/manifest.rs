@@ -11,7 +11,7 @@ use probes::Probes;
 
 use crate::axes::BATCH;
 use crate::codegen::{llvm, target::Target};
-use crate::hessian::{Plan, program::FACTOR_RANGE};
+use crate::hessian::{Plan, program::FACTOR_RANGE, ranks::Ranks};
 use crate::ir::{Network, Settings, print, softmax};
 use crate::loops;
 use crate::lower::Lowered;
@@ -26,11 +26,12 @@ pub fn manifest(
     network: &Network,
     plan: &Plan,
     lowered: &Lowered,
+    ranks: Ranks,
     target: &Target,
     scratch: usize,
 ) -> rt::Manifest {
     let describe = Describe { network, plan, lowered };
-    let outline = outline(network);
+    let outline = outline(network, ranks);
     rt::Manifest {
         format: rt::FORMAT,
         compiler: env!("CARGO_PKG_VERSION").into(),
@@ -39,6 +40,7 @@ pub fn manifest(
         spec: outline.spec,
         target: target.described(),
         batch: outline.batch,
+        ranks: outline.ranks,
         accumulate: outline.accumulate,
         precision: network.training.as_ref().map_or("f32".into(), |t| t.settings.precision.clone()),
         arithmetic: target.arithmetic(),
@@ -58,14 +60,22 @@ pub fn manifest(
 }
 
 /// What the runtime has to know of a network to read its data and options, before there is code.
-pub fn outline(network: &Network) -> rt::Outline {
+pub fn outline(network: &Network, ranks: Ranks) -> rt::Outline {
     let spec = spec(network);
     let training = network.training.as_ref();
     let hypers = training.into_iter().flat_map(|training| &training.hypers);
     rt::Outline {
         spec_hash: digest(&spec),
         spec,
-        batch: network.axes.extent(BATCH),
+        batch: match ranks {
+            Ranks::Synchronized(count) => network.axes.extent(BATCH) / count.max(1),
+            Ranks::Alone | Ranks::Averaging => network.axes.extent(BATCH),
+        },
+        ranks: match ranks {
+            Ranks::Alone => rt::Ranks::Alone,
+            Ranks::Averaging => rt::Ranks::Averaging,
+            Ranks::Synchronized(count) => rt::Ranks::Synchronized(count),
+        },
         accumulate: training.map_or(1, |training| training.settings.accumulate as usize),
         input_shape: network.sample_shape(),
         task: network.task(),
@@ -129,6 +139,8 @@ impl Describe<'_> {
             target: self.offset(symbols.target),
             step: self.offset(symbols.step),
             seed: symbols.seed.map(|symbol| self.offset(symbol)),
+            share: symbols.share.map(|symbol| self.offset(symbol)),
+            first_sample: symbols.first_sample.map(|symbol| self.offset(symbol)),
             loss: self.offset(symbols.loss),
             accuracy: symbols.accuracy.map(|symbol| self.offset(symbol)),
             sample_loss: self.offset(symbols.sample_loss),
@@ -172,6 +184,15 @@ impl Describe<'_> {
         }
     }
 
+    fn exchange(&self, exchange: &loops::Exchange) -> rt::Exchange {
+        let buffer = &self.lowered.program.buffers[exchange.buffer.index()];
+        let op = match exchange.op {
+            loops::Combine::Sum => rt::ExchangeOp::Sum,
+            loops::Combine::Max => rt::ExchangeOp::Max,
+        };
+        rt::Exchange { op, offset: buffer.offset, len: buffer.len }
+    }
+
     fn routine(&self, routine: &loops::Routine) -> rt::Routine {
         let probes =
             [TRAIN, UPDATE].contains(&routine.name.as_str()).then(|| Probes::new(self.plan, self.lowered));
@@ -179,6 +200,7 @@ impl Describe<'_> {
             symbol: llvm::symbol(&routine.name, index),
             serial: level.serial,
             groups: level.groups.iter().map(|of| group(of, &self.lowered.program.buffers)).collect(),
+            exchanges: level.exchanges.iter().map(|exchange| self.exchange(exchange)).collect(),
             probes: probes.as_ref().map_or(vec![], |probes| probes.of(level)),
         };
         let levels = routine.levels.iter().enumerate().map(level).collect();

@@ -310,7 +310,7 @@ fn program(elem: loops::Elem, len: usize, points: usize, builder: ScalarBuilder)
         arena_bytes: len * elem.bytes(),
         routines: vec![loops::Routine {
             name: "run".into(),
-            levels: vec![loops::Level { groups: vec![group], serial: true }],
+            levels: vec![loops::Level { groups: vec![group], serial: true, exchanges: vec![] }],
         }],
     }
 }
@@ -467,6 +467,8 @@ fn unused(symbol: Symbol) -> Symbols {
         sample_loss: symbol,
         sample_hit: None,
         output: symbol,
+        share: None,
+        first_sample: None,
         gradients: vec![],
         time: symbol,
         total_time: symbol,

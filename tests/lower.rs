@@ -65,6 +65,8 @@ impl Case {
             sample_hit: None,
             output: unused,
             gradients: vec![],
+            share: None,
+            first_sample: None,
             time: unused,
             total_time: unused,
             multiplier: unused,
@@ -633,5 +635,60 @@ proptest! {
             }
         }
         case.check();
+    }
+}
+
+/// Sums and largest values over the batch by rank, exchanged, and used: as over the samples of all ranks. Values that the
+/// ranks have been given each for itself stay.
+#[test]
+fn ranks_exchange_between_levels() {
+    const RANKS: usize = 3;
+    let mut case = Case::new(6);
+    let (out, inner) = (case.axis(5), case.axis(20));
+    let (x, w) = (case.tensor("x", &[BATCH, inner]), case.tensor("w", &[out, inner]));
+    let graph = &mut case.graph;
+    let y = graph.contract(x, w, &[inner]);
+    let gradient = graph.contract(y, x, &[BATCH]);
+    let gradient = graph.exchange(Reduction::Sum, gradient);
+    let top = graph.reduce(Reduction::Max, &[BATCH], y);
+    let top = graph.exchange(Reduction::Max, top);
+    let below = graph.sub(y, top);
+    let step = graph.add(&[gradient, w]);
+    case.output("gradient", gradient);
+    case.output("below", below);
+    case.output("step", step);
+    let lowered = case.lower();
+    let [x, w] = [0, 1].map(|number| case.graph.symbols().nth(number).expect("made").0);
+    let place = |symbol| {
+        (lowered.symbol_offsets[&symbol], case.graph.axes.size(&case.graph.symbol_info(symbol).axes))
+    };
+    let samples: Vec<Vec<f64>> =
+        (0..RANKS).map(|rank| entries(Symbol(10 + rank as u32), 120, Storage::Float)).collect();
+    let weights = entries(w, 100, Storage::Float);
+    let mut arenas = vec![vec![0u8; lowered.program.arena_bytes]; RANKS];
+    for (arena, samples) in arenas.iter_mut().zip(&samples) {
+        write(arena, place(x).0, Storage::Float, samples);
+        write(arena, place(w).0, Storage::Float, &weights);
+    }
+    let mut all: Vec<&mut [u8]> = arenas.iter_mut().map(Vec::as_mut_slice).collect();
+    interpret::run_ranks(&lowered.program, "train", &mut all);
+
+    let product = |x: &[f64], o: usize| (0..20).map(|k| x[k] * weights[o * 20 + k]).sum::<f64>();
+    let rows: Vec<&[f64]> = samples.iter().flat_map(|samples| samples.chunks(20)).collect();
+    let top: Vec<f64> =
+        (0..5).map(|o| rows.iter().map(|x| product(x, o)).fold(f64::NEG_INFINITY, f64::max)).collect();
+    let entry = |at: usize| rows.iter().map(|x| product(x, at / 20) * x[at % 20]).sum::<f64>();
+    let gradient: Vec<f64> = (0..100).map(entry).collect();
+    let step: Vec<f64> = gradient.iter().zip(&weights).map(|(g, w)| g + w).collect();
+    for (arena, samples) in arenas.iter().zip(&samples) {
+        let below: Vec<f64> = samples
+            .chunks(20)
+            .flat_map(|x| (0..5).map(|o| product(x, o) - top[o]).collect::<Vec<_>>())
+            .collect();
+        for ((symbol, _), want) in case.writes.iter().zip([&gradient, &below, &step]) {
+            let (offset, count) = place(*symbol);
+            let have = read(arena, offset, Storage::Float, count);
+            compare(&case.graph.symbol_info(*symbol).name, &have, want.iter().copied());
+        }
     }
 }

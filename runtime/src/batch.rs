@@ -4,6 +4,7 @@ use crate::data::{Samples, Targets};
 use crate::manifest::Task;
 use crate::pool::Pool;
 use crate::program::{Program, RoutineId};
+use crate::ranks;
 
 /// Samples as a step takes them.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +92,8 @@ pub fn evaluate(program: &mut Program, eval: RoutineId, samples: &Samples, pool:
     evaluate_members(program, eval, samples, &all, pool)
 }
 
-/// Runs `eval` over some samples of a set; the last batch is filled up with samples that are not counted.
+/// Runs `eval` over some samples of a set, of which every rank takes a share; incomplete batches are filled up with samples
+/// that are not counted. All ranks get the same result.
 pub fn evaluate_members(
     program: &mut Program,
     eval: RoutineId,
@@ -101,15 +103,16 @@ pub fn evaluate_members(
 ) -> Evaluation {
     let batch = program.manifest().batch.max(1);
     let mut sums = Sums::default();
-    for members in members.chunks(batch) {
-        // The place of a missing sample takes the batch's first.
-        let mut indices = members.to_vec();
+    for members in members.chunks(batch * ranks::count()) {
+        let own = members.chunks(batch).nth(ranks::rank()).unwrap_or_default();
+        // The place of a missing sample takes the first.
+        let mut indices = own.to_vec();
         indices.resize(batch, members[0]);
         fill(program, samples, &indices);
         program.run(eval, pool);
-        sums.add(program, samples, members);
+        sums.add(program, samples, own);
     }
-    sums.evaluation(program.manifest().task, members.len())
+    sums.of_all_ranks().evaluation(program.manifest().task, members.len())
 }
 
 #[derive(Default)]
@@ -144,6 +147,13 @@ impl Sums {
                 }
             }
         }
+    }
+
+    fn of_all_ranks(self) -> Self {
+        let mut sums = [self.loss, self.hits, self.top5 as f64, self.squares];
+        ranks::total(&mut sums);
+        let [loss, hits, top5, squares] = sums;
+        Sums { loss, hits, top5: top5 as u64, squares }
     }
 
     fn evaluation(&self, task: Task, samples: usize) -> Evaluation {

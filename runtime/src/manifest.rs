@@ -12,7 +12,7 @@ use crate::data::augment::Augmentation;
 pub const FACTOR_RANGE: (f64, f64) = (1e-18, 1e18);
 
 /// Raised when the meaning of the manifest changes; a runtime refuses another one.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// A level function: runs task `task` of its level on the arena at `base`. `scratch` is private to the thread, 64-byte
 /// aligned, of [`Manifest::scratch_bytes`] bytes.
@@ -46,8 +46,10 @@ pub struct Manifest {
     /// The spec in words, line by line, so that a difference can be shown.
     pub spec: Vec<String>,
     pub target: Target,
-    /// Samples of one run of `train`.
+    /// Samples of one run of `train`, of one rank.
     pub batch: usize,
+    /// How processes that train together share a step.
+    pub ranks: Ranks,
     /// Batches of one step. Where there are several, `train` adds their gradients up and `update` changes the parameters.
     pub accumulate: usize,
     /// `f32`, `f32_strict`, `bf16`.
@@ -72,6 +74,20 @@ pub struct Manifest {
     /// Name of the optimizer, for display.
     pub optimizer: String,
     pub defaults: Defaults,
+}
+
+/// How processes that train together share a step. Without [`Ranks::Synchronized`] the spec is that of a rank, with it that
+/// of one process with the batches of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ranks {
+    /// The code runs alone.
+    #[default]
+    Alone,
+    /// Any number of ranks average gradients; batch statistics are each rank's own.
+    Averaging,
+    /// So many ranks compute what one process would with their batches as one.
+    Synchronized(usize),
 }
 
 /// The machine for which the code was made.
@@ -103,9 +119,27 @@ pub struct Level {
     pub serial: bool,
     /// Tasks of the level are numbered group after group.
     pub groups: Vec<Group>,
+    /// What the ranks exchange when the tasks are done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exchanges: Vec<Exchange>,
     /// In `train`: the floats that the level leaves, in the order in which they are computed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probes: Vec<Probe>,
+}
+
+/// `len` f32 from `offset` on (bytes from the start of the arena) become those of all ranks, put together entry by entry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exchange {
+    pub op: ExchangeOp,
+    pub offset: usize,
+    pub len: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExchangeOp {
+    Sum,
+    Max,
 }
 
 impl Level {
@@ -177,6 +211,12 @@ pub struct Scalars {
     pub step: usize,
     /// Two u32.
     pub seed: [usize; 2],
+    /// f64: one over the number of ranks, where the code averages over them.
+    #[serde(default)]
+    pub share: Option<usize>,
+    /// u32: the number of this rank's first sample in the batch of all ranks, where the code has use for it.
+    #[serde(default)]
+    pub first_sample: Option<usize>,
     /// f32: mean loss of the batch, after `train`.
     pub loss: usize,
     /// f32: fraction of hits, after `train`.
@@ -234,6 +274,7 @@ pub struct Outline {
     pub spec_hash: String,
     pub spec: Vec<String>,
     pub batch: usize,
+    pub ranks: Ranks,
     pub accumulate: usize,
     pub input_shape: Vec<usize>,
     pub task: Task,
@@ -248,6 +289,7 @@ impl From<&Manifest> for Outline {
             spec_hash: manifest.spec_hash.clone(),
             spec: manifest.spec.clone(),
             batch: manifest.batch,
+            ranks: manifest.ranks,
             accumulate: manifest.accumulate,
             input_shape: manifest.input_shape.clone(),
             task: manifest.task,

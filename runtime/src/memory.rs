@@ -10,9 +10,13 @@ pub const CACHE_LINE: usize = 64;
 /// Bytes of a page: the arena starts on one.
 pub const PAGE: usize = 4096;
 
-/// An owned, zeroed, aligned piece of memory.
+/// An owned, zeroed, aligned piece of memory. Pages that nobody has written take no room: the system gives them as zeros.
 pub struct AlignedMemory {
     start: NonNull<u8>,
+    bytes: usize,
+    /// What was allocated: as much again as alignment may cost. Rust's allocator writes zeros itself where a type's own
+    /// alignment is larger than the system's.
+    allocated: NonNull<u8>,
     layout: Layout,
 }
 
@@ -24,10 +28,15 @@ impl AlignedMemory {
     /// `bytes` zeroed bytes (at least one line) at a multiple of `align`, a power of two.
     pub fn zeroed(bytes: usize, align: usize) -> Result<Self, Error> {
         let refused = || Error::new(format!("this machine refused {bytes} bytes of memory"));
-        let layout = Layout::from_size_align(bytes.max(CACHE_LINE), align).map_err(|_| refused())?;
+        let bytes = bytes.max(CACHE_LINE);
+        let room = bytes.checked_add(align).ok_or_else(refused)?;
+        let layout = Layout::from_size_align(room, align_of::<u64>()).map_err(|_| refused())?;
         // SAFETY: the size is not zero.
-        let start = unsafe { alloc_zeroed(layout) };
-        Ok(AlignedMemory { start: NonNull::new(start).ok_or_else(refused)?, layout })
+        let allocated = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(refused)?;
+        let offset = allocated.align_offset(align);
+        // SAFETY: the offset is below `align`, which the room was enlarged by.
+        let start = unsafe { allocated.add(offset) };
+        Ok(AlignedMemory { start, bytes, allocated, layout })
     }
 
     pub fn as_ptr(&self) -> *mut u8 {
@@ -36,7 +45,7 @@ impl AlignedMemory {
 
     /// Bytes.
     pub fn size(&self) -> usize {
-        self.layout.size()
+        self.bytes
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -50,9 +59,37 @@ impl AlignedMemory {
     }
 }
 
+impl AlignedMemory {
+    /// `len` floats at a byte offset that is a multiple of 4.
+    pub fn floats_mut(&mut self, offset: usize, len: usize) -> &mut [f32] {
+        let bytes = &mut self.bytes_mut()[offset..offset + 4 * len];
+        // SAFETY: every bit pattern is an f32, and the memory starts on a cache line at least.
+        let (head, floats, _) = unsafe { bytes.align_to_mut() };
+        assert!(head.is_empty(), "misaligned offset {offset}");
+        floats
+    }
+}
+
 impl Drop for AlignedMemory {
     fn drop(&mut self) {
         // SAFETY: allocated with this layout.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+        unsafe { dealloc(self.allocated.as_ptr(), self.layout) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_zero_and_aligned() {
+        for (bytes, align) in [(0, 64), (100, 64), (5000, PAGE), (1 << 20, PAGE)] {
+            let mut memory = AlignedMemory::zeroed(bytes, align).unwrap();
+            assert_eq!(memory.as_ptr() as usize % align, 0);
+            assert_eq!(memory.size(), bytes.max(CACHE_LINE));
+            assert!(memory.bytes().iter().all(|byte| *byte == 0));
+            memory.bytes_mut().fill(1);
+        }
+        assert!(AlignedMemory::zeroed(usize::MAX - 8, 64).is_err());
     }
 }

@@ -8,6 +8,7 @@ use crate::features;
 use crate::manifest::{FORMAT, Level, LevelFn, Manifest, Probe, Scalars, Task, Tensor};
 use crate::memory::{AlignedMemory, PAGE};
 use crate::pool::{Job, Pool};
+use crate::ranks;
 
 /// Names of the routines that the runtime calls.
 pub const INIT: &str = "init";
@@ -125,6 +126,7 @@ impl Program {
         {
             let job = Job { function: *function, base, first: 0, tasks: level.tasks() as u32 };
             run_job(job, level.serial, pool);
+            ranks::exchange(&level.exchanges, &mut self.arena);
         }
     }
 
@@ -148,22 +150,32 @@ impl Program {
     }
 
     /// Runs a routine up to the first level that leaves a number that is not finite in a value that the manifest lists;
-    /// returns the first such value and number.
+    /// returns the first such value and number, of the first rank that has one.
     pub fn run_probed(&mut self, routine: RoutineId, pool: &mut Pool) -> Option<(Probe, f32)> {
         let base = self.arena.as_ptr();
         for (level, function) in self.manifest.routines[routine.0].levels.iter().zip(&self.levels[routine.0])
         {
             let job = Job { function: *function, base, first: 0, tasks: level.tasks() as u32 };
             run_job(job, level.serial, pool);
-            let bad = |probe: &Probe| {
-                let values = self.floats(probe.offset, probe.len);
-                values.iter().copied().find(|value| !value.is_finite())
-            };
-            if let Some(found) = level.probes.iter().find_map(|probe| Some((probe.clone(), bad(probe)?))) {
+            if let Some(found) = self.first_bad(&level.probes) {
                 return Some(found);
             }
+            ranks::exchange(&level.exchanges, &mut self.arena);
         }
         None
+    }
+
+    /// What holds a number that is not finite, on the first rank where something does.
+    fn first_bad(&self, probes: &[Probe]) -> Option<(Probe, f32)> {
+        let bad = |probe: &Probe| {
+            let values = self.floats(probe.offset, probe.len);
+            values.iter().copied().find(|value| !value.is_finite())
+        };
+        let found = probes.iter().enumerate().find_map(|(index, probe)| Some((index, bad(probe)?)));
+        let (index, value) = found.map_or((-1.0, 0.0), |(index, value)| (index as f64, f64::from(value)));
+        // NaN is added up with zeros: it arrives as what it is.
+        let [index, value] = ranks::gather([index, value]).into_iter().find(|found| found[0] >= 0.0)?;
+        Some((probes[index as usize].clone(), value as f32))
     }
 
     /// Everything that the runtime reads or writes, as it is; what a step computes on the way is left out.
@@ -220,11 +232,7 @@ impl Program {
     }
 
     pub fn floats_mut(&mut self, offset: usize, len: usize) -> &mut [f32] {
-        let bytes = &mut self.arena.bytes_mut()[offset..offset + 4 * len];
-        // SAFETY: as in `floats`.
-        let (head, floats, _) = unsafe { bytes.align_to_mut() };
-        assert!(head.is_empty(), "misaligned offset {offset}");
-        floats
+        self.arena.floats_mut(offset, len)
     }
 
     /// Integers, as class labels are.
@@ -282,7 +290,9 @@ fn check_steps(manifest: &Manifest) -> Result<(), Error> {
 
 /// Every place that the runtime touches lies in the arena, aligned.
 fn check_layout(manifest: &Manifest) -> Result<(), Error> {
-    for (what, bytes, align) in places(manifest).into_iter().chain(probed(manifest)) {
+    for (what, bytes, align) in
+        places(manifest).into_iter().chain(probed(manifest)).chain(exchanged(manifest))
+    {
         if bytes.start % align != 0 || bytes.end > manifest.arena_bytes || bytes.end < bytes.start {
             return Err(Error::new(format!(
                 "the program's manifest is damaged: {what} lies outside its memory"
@@ -302,6 +312,15 @@ fn probed(manifest: &Manifest) -> impl Iterator<Item = Place> {
     probes.map(|probe| {
         let bytes = probe.offset..probe.offset.saturating_add(probe.len.saturating_mul(4));
         (probe.name.clone(), bytes, 4)
+    })
+}
+
+/// What ranks exchange.
+fn exchanged(manifest: &Manifest) -> impl Iterator<Item = Place> {
+    let levels = manifest.routines.iter().flat_map(|routine| &routine.levels);
+    levels.flat_map(|level| &level.exchanges).map(|exchange| {
+        let bytes = exchange.offset..exchange.offset.saturating_add(exchange.len.saturating_mul(4));
+        ("a value that ranks exchange".to_string(), bytes, 4)
     })
 }
 
@@ -330,6 +349,8 @@ fn places(manifest: &Manifest) -> Vec<Place> {
         place("the clock", offset, 1, 8);
     }
     scalars.seed.iter().for_each(|offset| place("the seed", *offset, 1, 4));
+    scalars.share.iter().for_each(|offset| place("the share of a rank", *offset, 1, 8));
+    scalars.first_sample.iter().for_each(|offset| place("the first sample", *offset, 1, 4));
     scalars.accuracy.iter().for_each(|offset| place("the accuracy", *offset, 1, 4));
     scalars.sample_hit.iter().for_each(|offset| place("the hits", *offset, batch, 4));
     manifest.hypers.iter().for_each(|hyper| place(&hyper.name, hyper.offset, 1, 8));

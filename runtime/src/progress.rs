@@ -42,14 +42,27 @@ impl Terminal {
     }
 }
 
+/// Of a rank that is to end and cannot, as the others do not come.
+pub(crate) fn tell_of_the_dead(rank: usize) {
+    let _ = writeln!(
+        std::io::stderr(),
+        "warning: rank {rank} was told to end and waits for the others: one of them may have died\n  \
+         help: a run with --out goes on from its last save by --resume"
+    );
+}
+
 impl Reporter for Terminal {
     fn start(&mut self, start: &Start) {
         let part = |samples: Option<usize>, name| samples.map_or(String::new(), |n| format!(" + {n} {name}"));
         let (validation, test) =
             (part(start.validation_samples, "validation"), part(start.test_samples, "test"));
         let threads = crate::error::counted(start.threads, "thread");
+        let (threads, ranks) = match start.ranks {
+            1 => (threads, String::new()),
+            ranks => (format!("{threads} a rank"), format!(" × {ranks} ranks")),
+        };
         self.say(&format!(
-            "{}: {} parameters, {}, batch {}, {} training{validation}{test} samples, {threads}",
+            "{}: {} parameters, {}, batch {}{ranks}, {} training{validation}{test} samples, {threads}",
             start.network, start.parameters, start.optimizer, start.batch, start.train_samples
         ));
         if start.first_step > 0 {

@@ -19,7 +19,9 @@ pub struct Start<'a> {
     pub network: &'a str,
     pub optimizer: &'a str,
     pub parameters: usize,
+    /// Of one rank.
     pub batch: usize,
+    pub ranks: usize,
     pub threads: usize,
     pub train_samples: usize,
     /// Samples held back from training; none where nothing is.

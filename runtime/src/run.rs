@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::checkpoint::{self, Content};
 use crate::data::Normalization;
+use crate::error::counted;
 use crate::events::Events;
-use crate::manifest::{Manifest, Outline, Target};
+use crate::manifest::{Manifest, Outline, Ranks, Target};
 use crate::metrics::{Metrics, Record};
 use crate::program::Program;
+use crate::ranks;
 use crate::settings::Settings;
 
 /// Meaning of `run.json`.
@@ -66,7 +68,13 @@ pub struct Description {
     pub spec_hash: String,
     pub spec: Vec<String>,
     pub target: Target,
+    /// Of one rank.
     pub batch: usize,
+    #[serde(default = "one")]
+    pub ranks: usize,
+    /// Whether batch statistics go over the batches of all ranks.
+    #[serde(default)]
+    pub synchronized: bool,
     pub precision: String,
     pub settings: Settings,
     pub steps_per_epoch: u64,
@@ -96,6 +104,8 @@ impl Description {
             spec: manifest.spec.clone(),
             target: manifest.target.clone(),
             batch: manifest.batch,
+            ranks: ranks::count(),
+            synchronized: matches!(manifest.ranks, Ranks::Synchronized(_)),
             precision: manifest.precision.clone(),
             settings: settings.clone(),
             steps_per_epoch,
@@ -126,6 +136,23 @@ impl Description {
         if description.spec_hash != outline.spec_hash {
             return Err(different(folder, &description.spec, &outline.spec));
         }
+        let own = |ranks: usize, synchronized: bool| if synchronized { 1 } else { ranks };
+        let before = own(description.ranks, description.synchronized);
+        let now = own(ranks::count(), matches!(outline.ranks, Ranks::Synchronized(_)));
+        if before != now {
+            let (ranks, batch) = (description.ranks, description.batch);
+            return Err(Error::new(format!(
+                "the run in {} was made by {} with a batch of {batch} each, not by {}",
+                folder.display(),
+                counted(ranks, "rank"),
+                counted(ranks::count(), "rank")
+            ))
+            .with_help(if ranks == 1 {
+                "resume it without mpirun".to_string()
+            } else {
+                format!("resume it by mpirun -n {ranks}")
+            }));
+        }
         Ok(description)
     }
 }
@@ -150,6 +177,10 @@ impl Description {
             format!("{message} ({}): its bits may differ from those of one that stayed", changes.join("; "))
         })
     }
+}
+
+fn one() -> usize {
+    1
 }
 
 fn different(folder: &Path, run: &[String], program: &[String]) -> Error {

@@ -1,5 +1,6 @@
 //! The training loop.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use crate::data::augment::Augmenter;
 use crate::data::{self, Dataset, Normalization, Order, Samples, Wanted};
 use crate::divergence::{self, Source};
 use crate::feed::{Feed, Maker};
-use crate::manifest::{Outline, TensorKind};
+use crate::manifest::{Manifest, Outline, Ranks, TensorKind};
 use crate::metrics::{self, Kind, Record};
 use crate::options::{LOG_EVERY, TrainOptions};
 use crate::pool::Pool;
@@ -18,7 +19,7 @@ use crate::program::{EVAL, INIT, Program, RoutineId, Snapshot, TRAIN, UPDATE};
 use crate::report::{Epoch, Outcome, Reporter, Start, Step};
 use crate::run::{self, Description, Position, RunFolder};
 use crate::settings::Settings;
-use crate::{Error, checkpoint, interrupt};
+use crate::{Error, checkpoint, interrupt, ranks};
 
 /// How often a reporter hears of steps, and the state is saved within a long epoch.
 const REPORT_EVERY: Duration = Duration::from_millis(50);
@@ -66,6 +67,7 @@ impl Inputs {
             Some(folder) => Some(Description::read(folder, outline)?),
             None => None,
         };
+        check_ranks(outline.ranks)?;
         let settings = match &description {
             Some(description) => description.settings.clone().resume(options)?,
             None => Settings::resolve(outline, options)?,
@@ -73,7 +75,7 @@ impl Inputs {
         let threads = Pool::count(options.threads)?;
         let Dataset { train, test, normalization } = load_data(outline, &settings)?;
         let (members, validation) = data::split(train.len(), outline.defaults.validation, settings.seed)?;
-        let per_step = outline.batch * outline.accumulate;
+        let per_step = outline.batch * ranks::count() * outline.accumulate;
         let needed = if options.eval_only { per_step.min(members.len()) } else { per_step };
         let order = Order::new(members, needed, settings.seed, settings.shuffle)?;
         let augmenter = augmenter(outline, &train, settings.seed)?;
@@ -100,14 +102,16 @@ pub fn train_until(
     stop: &AtomicBool,
 ) -> Result<Outcome, Error> {
     let description = inputs.description.take();
-    let mut session = Session::prepare(program, options, inputs)?;
+    ranks::agree(check_alike(program.manifest()))?;
+    let mut session = ranks::agree(Session::prepare(program, options, inputs))?;
     if options.eval_only {
         return session.evaluate_only(options);
     }
-    session.open(options, description, out)?;
+    let opened = session.open(options, description, out);
+    ranks::agree(opened)?;
     session.start(out);
     session.steps(out, stop)?;
-    session.finish(out, stop)
+    session.finish(out)
 }
 
 /// A run while it is going on.
@@ -131,6 +135,8 @@ struct Session<'p> {
     /// Step at which this session ends.
     end: u64,
     log_every: u64,
+    /// Where the run is kept, and, of the first rank, what writes it.
+    folder: Option<PathBuf>,
     run: Option<RunFolder>,
     // What happened in this session.
     first: u64,
@@ -149,6 +155,8 @@ struct Session<'p> {
     good: Option<(u64, Snapshot)>,
     /// Factors that can divide nothing were spoken of.
     warned: bool,
+    /// Somebody has asked the run to end.
+    asked_to_stop: bool,
 }
 
 impl<'p> Session<'p> {
@@ -165,7 +173,8 @@ impl<'p> Session<'p> {
         let clock = Clock::new(program, &settings, steps_per_epoch);
         let (batch, per_step) = (program.manifest().batch, program.manifest().accumulate as u64);
         let last = if options.eval_only { position.step } else { end };
-        let maker = Maker { samples: Arc::clone(&samples), order, augmenter, batch, per_step };
+        let (rank, ranks) = (ranks::rank(), ranks::count());
+        let maker = Maker { samples: Arc::clone(&samples), order, augmenter, batch, per_step, rank, ranks };
         let feed = Feed::new(maker.clone(), position.step * per_step..last * per_step)?;
         let (train, update, eval) =
             (program.required(TRAIN)?, program.routine(UPDATE), program.routine(EVAL));
@@ -173,6 +182,7 @@ impl<'p> Session<'p> {
         Ok(Session {
             first: position.step,
             log_every: options.log_every.unwrap_or(LOG_EVERY).max(1),
+            folder: options.resume.as_ref().or(options.out.as_ref()).cloned(),
             run: None,
             began: now,
             epoch_began: (now, position.step),
@@ -184,6 +194,7 @@ impl<'p> Session<'p> {
             saved: now,
             good: None,
             warned: false,
+            asked_to_stop: false,
             program,
             pool,
             samples,
@@ -210,6 +221,12 @@ impl<'p> Session<'p> {
         out: &mut dyn Reporter,
     ) -> Result<(), Error> {
         let run = match (&options.resume, description, &options.out) {
+            _ if !ranks::is_first() => {
+                if let (Some(folder), true) = (&options.resume, self.position.best.is_some()) {
+                    self.position.best = self.position.best.filter(|_| run::has_best(folder));
+                }
+                None
+            }
             (Some(folder), Some(mut description), _) => {
                 description.settings = self.settings.clone();
                 if let Some(warning) = description.retarget(&self.program.manifest().target) {
@@ -229,7 +246,7 @@ impl<'p> Session<'p> {
             }
             _ => None,
         };
-        if run.is_none() {
+        if self.folder.is_none() {
             self.good = Some((self.position.step, self.program.snapshot()));
         }
         self.run = run;
@@ -244,6 +261,7 @@ impl<'p> Session<'p> {
             optimizer: &manifest.optimizer,
             parameters: parameters.map(|tensor| tensor.len()).sum(),
             batch: manifest.batch,
+            ranks: ranks::count(),
             threads: self.pool.threads(),
             train_samples: self.samples.len() - self.validation_members.len(),
             validation_samples: Some(self.validation_members.len()).filter(|samples| *samples > 0),
@@ -257,7 +275,8 @@ impl<'p> Session<'p> {
 
     fn steps(&mut self, out: &mut dyn Reporter, stop: &AtomicBool) -> Result<(), Error> {
         let mut reported = Instant::now();
-        while self.position.step < self.end && !self.is_exhausted() && !stop.load(Ordering::Relaxed) {
+        self.asked_to_stop = ranks::any(stop.load(Ordering::Relaxed));
+        while self.position.step < self.end && !self.is_exhausted() && !self.asked_to_stop {
             self.step(out)?;
             if self.position.step.is_multiple_of(self.log_every) {
                 self.record(Kind::Step, self.samples_per_s())?;
@@ -270,14 +289,24 @@ impl<'p> Session<'p> {
                 reported = now;
                 out.step(&self.step_report());
             }
-            if self.is_due(now) {
+            if self.decide(stop, now) {
                 self.save(out)?;
             }
         }
         Ok(())
     }
 
-    /// Whether the state is to be saved within an epoch.
+    /// Whether the state is to be saved within an epoch; and whether the run has been asked to stop. Clocks differ: that of
+    /// the first rank counts.
+    fn decide(&mut self, stop: &AtomicBool, now: Instant) -> bool {
+        let vote = |votes: bool| f64::from(u8::from(votes));
+        let mut votes = [vote(stop.load(Ordering::Relaxed)), vote(ranks::is_first() && self.is_due(now))];
+        ranks::total(&mut votes);
+        self.asked_to_stop = votes[0] > 0.0;
+        votes[1] > 0.0
+    }
+
+    /// Whether the state is to be saved within an epoch, by this rank's clock.
     fn is_due(&self, now: Instant) -> bool {
         match self.program.manifest().defaults.checkpoint {
             // The end of an epoch has saved already.
@@ -318,7 +347,7 @@ impl<'p> Session<'p> {
 
     /// Forward and backward on the next batch; its loss.
     fn batch(&mut self, out: &mut dyn Reporter) -> Result<f64, Error> {
-        self.feed.next()?.place(self.program);
+        self.feed.place(self.program)?;
         self.program.run(self.train, &mut self.pool);
         let loss = f64::from(self.program.f32_at(self.program.scalars().loss));
         if loss.is_finite() { Ok(loss) } else { Err(self.not_finite(loss, out)) }
@@ -335,7 +364,8 @@ impl<'p> Session<'p> {
             return self.speed_before;
         }
         let manifest = self.program.manifest();
-        let samples = (self.position.step - first) * (manifest.batch * manifest.accumulate) as u64;
+        let samples =
+            (self.position.step - first) * (manifest.batch * ranks::count() * manifest.accumulate) as u64;
         samples as f64 / began.elapsed().as_secs_f64().max(1e-9)
     }
 
@@ -401,16 +431,13 @@ impl<'p> Session<'p> {
             self.position.wait(validation.loss);
         }
         let is_best = self.position.rate(score);
-        match &self.run {
+        ranks::agree(match &self.run {
             Some(run) if is_best => run.save_best(self.program),
             _ => Ok(()),
-        }
+        })
     }
 
     fn record(&mut self, kind: Kind, samples_per_s: f64) -> Result<(), Error> {
-        if self.run.is_none() {
-            return Ok(());
-        }
         let steps = self.steps_in_epoch() as f64;
         let of_epoch = |evaluation: Option<Evaluation>| evaluation.filter(|_| kind == Kind::Epoch);
         let (validation, test) = (of_epoch(self.validation), of_epoch(self.test));
@@ -439,7 +466,7 @@ impl<'p> Session<'p> {
             test_rmse: test.and_then(|test| test.rmse),
             blocks: metrics::factors(self.program),
         };
-        self.run.as_mut().map_or(Ok(()), |run| run.record(&record))
+        ranks::agree(self.run.as_mut().map_or(Ok(()), |run| run.record(&record)))
     }
 
     /// Once in a run, when scale factors have left the range in which the compiled step divides by them.
@@ -461,16 +488,18 @@ impl<'p> Session<'p> {
     fn save(&mut self, out: &mut dyn Reporter) -> Result<(), Error> {
         self.check_finite(out)?;
         self.saved = Instant::now();
-        match &mut self.run {
-            Some(run) => run.save(self.program, &self.position)?,
-            None => self.good = Some((self.position.step, self.program.snapshot())),
+        if self.folder.is_none() {
+            self.good = Some((self.position.step, self.program.snapshot()));
         }
-        Ok(())
+        ranks::agree(match &mut self.run {
+            Some(run) => run.save(self.program, &self.position),
+            None => Ok(()),
+        })
     }
 
-    fn finish(mut self, out: &mut dyn Reporter, stop: &AtomicBool) -> Result<Outcome, Error> {
+    fn finish(mut self, out: &mut dyn Reporter) -> Result<Outcome, Error> {
         let over = self.position.step >= self.end || self.is_exhausted();
-        let interrupted = !over && stop.load(Ordering::Relaxed);
+        let interrupted = !over && self.asked_to_stop;
         self.save(out)?;
         if !interrupted {
             self.evaluate();
@@ -548,6 +577,8 @@ impl<'p> Session<'p> {
 
     /// What happened after `step`, and where it began, or else what is seen `after` it.
     fn diverged(&mut self, what: String, after: &str, step: u64, out: &mut dyn Reporter) -> Error {
+        // All ranks see the same losses and weights.
+        ranks::end_jointly(0);
         let origin = self.origin(step, out).map_or(after.to_string(), |source| format!("; {source}"));
         let kept = match &self.run {
             Some(run) => format!("; {} keeps the last good state", run.path().display()),
@@ -558,14 +589,15 @@ impl<'p> Session<'p> {
 
     /// Goes on from the last good state to `step`, to see where it went wrong.
     fn origin(&mut self, step: u64, out: &mut dyn Reporter) -> Option<Source> {
-        let first = match (&self.run, &self.good) {
-            (Some(run), _) => run::read_state(run.path(), self.program).ok()?.step,
+        let first = match (&self.folder, &self.good) {
+            (Some(folder), _) => run::read_state(folder, self.program).ok().map(|position| position.step),
             (None, Some((first, good))) => {
                 self.program.restore(good);
-                *first
+                Some(*first)
             }
-            (None, None) => return None,
+            (None, None) => None,
         };
+        let first = if ranks::any(first.is_none()) { None } else { first }?;
         if step > first + 1 {
             out.warn(&format!("after step {step} not all numbers are finite; looking for the first of them from step {first} on"));
         }
@@ -609,12 +641,50 @@ fn augmenter(outline: &Outline, samples: &Samples, seed: u64) -> Result<Augmente
     Ok(Augmenter::new(operations, shape, black, seed))
 }
 
+/// Whether the code is for as many ranks as there are.
+fn check_ranks(ranks: Ranks) -> Result<(), Error> {
+    let count = ranks::count();
+    let (built, cure) = match ranks {
+        Ranks::Alone if count > 1 => {
+            ("one rank".to_string(), "build it with a blkc that has the feature `mpi`".into())
+        }
+        Ranks::Synchronized(built) if built != count => (
+            format!("{built} ranks with synchronized statistics"),
+            format!("start it by mpirun -n {built}, or build it anew"),
+        ),
+        _ => return Ok(()),
+    };
+    Err(Error::new(format!("this program was built for {built}, and started on {count}")).with_help(cure))
+}
+
+/// Weights stay the same on all ranks only where the same code computes their updates.
+fn check_alike(manifest: &Manifest) -> Result<(), Error> {
+    let text = format!("{} {:?} {}", manifest.spec_hash, manifest.target, manifest.arena_bytes);
+    let mut crc = flate2::Crc::new();
+    crc.update(text.as_bytes());
+    let all = ranks::gather([f64::from(crc.sum())]);
+    match all.iter().position(|one| *one != all[0]) {
+        Some(rank) => {
+            Err(Error::new(format!("ranks 0 and {rank} have different code, by program or processor"))
+                .with_help("start the same program everywhere, compiled for one --target-cpu"))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The state of a new run: initial weights of the seed, everything else zero.
 pub(crate) fn initialize(program: &mut Program, settings: &Settings, pool: &mut Pool) -> Result<(), Error> {
     program.clear();
     let [low, high] = program.scalars().seed;
     program.set_u32(low, settings.seed as u32);
     program.set_u32(high, (settings.seed >> 32) as u32);
+    if let Some(share) = program.scalars().share {
+        program.set_f64(share, 1.0 / ranks::count() as f64);
+    }
+    if let Some(first_sample) = program.scalars().first_sample {
+        let first = ranks::rank() * program.manifest().batch;
+        program.set_u32(first_sample, first as u32);
+    }
     // Initial states may be options of the optimizer. A clock of a run writes the same numbers again.
     Clock::new(program, settings, 1);
     let init = program.required(INIT)?;

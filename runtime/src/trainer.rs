@@ -12,6 +12,8 @@ use crate::options::TrainOptions;
 use crate::predict::{Meaning, PredictOptions, predict};
 use crate::program::Program;
 use crate::progress::{Terminal, result_lines};
+use crate::ranks;
+use crate::report::Silent;
 use crate::train::{self, Inputs};
 
 /// Trains the network that this program was built from.
@@ -110,13 +112,14 @@ pub fn main(
     manifest: &[u8],
     load: impl FnOnce(Manifest) -> Result<Program, Error>,
 ) -> u8 {
-    match try_main(args, manifest, load) {
-        Ok(status) => status,
-        Err(error) => {
+    let status = try_main(args, manifest, load).unwrap_or_else(|error| {
+        if !ranks::is_told_elsewhere() {
             let _ = writeln!(std::io::stderr(), "error: {error}");
-            error.exit_code()
         }
-    }
+        error.exit_code()
+    });
+    ranks::leave(status);
+    status
 }
 
 fn try_main(
@@ -141,11 +144,13 @@ fn try_main(
         }
         Some(Verb::Predict { options, fixed }) => {
             fixed.check()?;
+            ranks::refuse("predict")?;
             options.check()?;
             predict_and_print(&mut load(manifest)?, &options)
         }
         Some(Verb::Bench { options, format, fixed }) => {
             fixed.check()?;
+            ranks::refuse("bench")?;
             bench_and_print(&mut load(manifest)?, &options, format)
         }
     }
@@ -165,12 +170,18 @@ fn read_and_train(
     load: impl FnOnce(Manifest) -> Result<Program, Error>,
     options: &TrainOptions,
 ) -> Result<u8, Error> {
-    let inputs = Inputs::read(&Outline::from(&manifest), options)?;
-    train_and_print(&mut load(manifest)?, inputs, options)
+    ranks::join()?;
+    let prepared =
+        Inputs::read(&Outline::from(&manifest), options).and_then(|inputs| Ok((inputs, load(manifest)?)));
+    let (inputs, mut program) = ranks::agree(prepared)?;
+    train_and_print(&mut program, inputs, options)
 }
 
-/// Trains with progress on stderr and results on stdout, and returns the exit status.
+/// Trains with progress on stderr and results on stdout, told by the first rank, and returns the exit status.
 pub fn train_and_print(program: &mut Program, inputs: Inputs, options: &TrainOptions) -> Result<u8, Error> {
+    if !ranks::is_first() {
+        return Ok(train::train_on(program, inputs, options, &mut Silent)?.exit_code());
+    }
     let outcome = train::train_on(program, inputs, options, &mut Terminal::new())?;
     print(&result_lines(&outcome).iter().map(|line| format!("{line}\n")).collect::<String>());
     Ok(outcome.exit_code())

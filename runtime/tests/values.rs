@@ -40,7 +40,13 @@ fn routine(name: &str, tasks: usize) -> Routine {
     };
     Routine {
         name: name.into(),
-        levels: vec![Level { symbol: name.into(), serial: false, groups: vec![group], probes: vec![] }],
+        levels: vec![Level {
+            symbol: name.into(),
+            serial: false,
+            groups: vec![group],
+            exchanges: vec![],
+            probes: vec![],
+        }],
     }
 }
 
@@ -52,6 +58,8 @@ fn program() -> Program {
         output: OUTPUT,
         sample_loss: SAMPLE_LOSS,
         loss: 80,
+        share: None,
+        first_sample: None,
         accuracy: None,
         sample_hit: None,
         seed: [84, 88],
@@ -62,6 +70,7 @@ fn program() -> Program {
     };
     let manifest = Manifest {
         batch: 4,
+        ranks: Ranks::Alone,
         input_shape: vec![2],
         task: Task::Float { size: 2 },
         softmax: false,

@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use blk_runtime::bench::{self, BenchOptions};
+use blk_runtime::ranks;
 
-use super::common::{Format, Machine, Source};
+use super::common::{Format, Machine, SHARED, Source};
 use super::train::trainable;
 use super::{Outcome, output};
 use crate::compile;
@@ -25,8 +26,9 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Outcome {
     let start = Instant::now();
+    ranks::refuse("bench")?;
     let network = trainable(&args.source)?;
-    let compiled = compile::compile(&network, &args.machine.target()?)?;
+    let compiled = compile::compile_for(&network, &args.machine.target()?, SHARED)?;
     let mut loaded = compile::load(&compiled)?;
     let compile_ms = start.elapsed().as_secs_f64() * 1e3;
     let outcome = bench::bench(&mut loaded.program, &args.options, compile_ms)?;

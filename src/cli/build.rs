@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use blk_runtime::header;
 use clap::ValueEnum;
 
-use super::common::{Machine, Source};
-use super::train::trainable;
+use super::common::{MPI, Machine, Sharing, Source};
+use super::train::check_trainable;
 use super::{Failure, Outcome, output};
 use crate::codegen::{
     aot,
     link::{self, Output, Tools},
 };
 use crate::compile::{self, Compiled};
+use crate::hessian::ranks::Ranks;
+use crate::ir::Network;
 use crate::trainer;
 
 /// Compiles to a self-contained native trainer, or to a library with a C header
@@ -30,6 +32,12 @@ pub struct Args {
     emit: Emit,
     #[command(flatten)]
     machine: Machine,
+    #[command(flatten)]
+    sharing: Sharing,
+    /// For how many ranks --sync-statistics is meant
+    #[arg(long, value_name = "N", requires = "sync_statistics",
+        value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    ranks: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,13 +55,14 @@ enum Emit {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let network = trainable(&args.source)?;
+    let (network, ranks) = shared(args)?;
+    check_trainable(&args.source, &network)?;
     let targets = args.machine.targets()?;
     check_place(&args.output)?;
     if args.emit == Emit::Lib && args.output.extension().is_some_and(|end| end == "h") {
         return Err(Failure::Usage("-o names the library; its header gets the same name with .h".into()));
     }
-    let compiled = |target| compile::compile(&network, target);
+    let compiled = |target| compile::compile_for(&network, target, ranks);
     let paths = targets.iter().map(compiled).collect::<Result<Vec<_>, String>>()?;
     write(args, &paths)?;
     output::note(format_args!("wrote {}", args.output.display()));
@@ -63,6 +72,21 @@ pub fn run(args: &Args) -> Outcome {
         output::note(format_args!("wrote {}", header.display()));
     }
     Ok(())
+}
+
+/// The network, and how ranks share its steps: a native trainer of a compiler with MPI runs alone and with others.
+fn shared(args: &Args) -> Result<(Network, Ranks), Failure> {
+    let alone = |what: &str| Err(Failure::Usage(format!("--sync-statistics: {what}")));
+    match args.ranks {
+        Some(_) if !MPI => alone("this blkc was built without its feature `mpi`"),
+        Some(_) if args.emit != Emit::Exe => alone("only a native trainer runs on several ranks"),
+        Some(ranks) => args.sharing.network(&args.source, ranks as usize),
+        None if args.sharing.sync_statistics => alone(
+            "for how many ranks? Say --ranks N; a native trainer has the size of the whole batch in its code",
+        ),
+        None if args.emit == Emit::Exe => args.sharing.network(&args.source, 1),
+        None => Ok((args.source.network()?, Ranks::Alone)),
+    }
 }
 
 /// What cannot be written is said before there is anything to write.

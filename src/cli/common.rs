@@ -3,13 +3,15 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
+use blk_runtime::ranks;
 use clap::ValueEnum;
 
 use super::{Failure, Outcome, output};
+use crate::axes::BATCH;
 use crate::codegen::target::Target;
 use crate::diag::{self, render};
 use crate::driver::{self, Front, FrontOptions};
-use crate::hessian::Form;
+use crate::hessian::{Form, ranks::Ranks};
 use crate::ir::Network;
 use crate::numeric::batch::Npy;
 use crate::source::{DiskLoader, Sources};
@@ -62,11 +64,14 @@ impl Source {
     }
 
     pub fn front_with(&self, format: Format) -> Result<Front, Failure> {
-        let options =
-            FrontOptions { batch: self.batch.map(|batch| batch as usize), network: self.network.clone() };
-        let front = driver::front(&self.file, &DiskLoader, &options);
+        let front = self.read(self.batch.map(|batch| batch as usize));
         show(&front, format)?;
-        if diag::has_errors(&front.diagnostics) { Err(Failure::Reported) } else { Ok(front) }
+        checked(front)
+    }
+
+    fn read(&self, batch: Option<usize>) -> Front {
+        let options = FrontOptions { batch, network: self.network.clone() };
+        driver::front(&self.file, &DiskLoader, &options)
     }
 
     /// The one network that is meant.
@@ -76,7 +81,23 @@ impl Source {
 
     /// The like, with the texts that it was made from.
     pub fn network_with_sources(&self) -> Result<(Network, Sources), Failure> {
-        let Front { mut networks, sources, .. } = self.front()?;
+        self.chosen(self.front()?)
+    }
+
+    /// As [`Source::network`], with the batches of `ranks` as one.
+    pub fn network_of_ranks(&self, ranks: usize) -> Result<Network, Failure> {
+        let own = self.network()?.axes.extent(BATCH);
+        let whole = own.checked_mul(ranks).ok_or_else(|| format!("{ranks} batches of {own} are too many"))?;
+        let front = self.read(Some(whole));
+        // Warnings have been shown.
+        if diag::has_errors(&front.diagnostics) {
+            show(&front, Format::Text)?;
+        }
+        self.chosen(checked(front)?).map(|(network, _)| network)
+    }
+
+    fn chosen(&self, front: Front) -> Result<(Network, Sources), Failure> {
+        let Front { mut networks, sources, .. } = front;
         let names: Vec<String> = networks.iter().map(|network| network.name.clone()).collect();
         match networks.len() {
             1 => Ok((self.adjusted(networks.remove(0)), sources)),
@@ -100,7 +121,15 @@ impl Source {
     }
 }
 
+fn checked(front: Front) -> Result<Front, Failure> {
+    if diag::has_errors(&front.diagnostics) { Err(Failure::Reported) } else { Ok(front) }
+}
+
 fn show(front: &Front, format: Format) -> Outcome {
+    // Ranks that train together all read the same.
+    if !ranks::is_first() {
+        return Ok(());
+    }
     if format == Format::Json {
         return output::result(format_args!("{}\n", render::to_json(&front.diagnostics, &front.sources)));
     }
@@ -115,6 +144,44 @@ fn show(front: &Front, format: Format) -> Outcome {
 fn terminal_style() -> render::Style {
     let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     render::Style { color, width: 100 }
+}
+
+/// Whether this compiler and the trainers that it builds can talk to other ranks.
+pub const MPI: bool = cfg!(feature = "mpi");
+
+/// What is compiled by such a compiler takes its steps alone or with others: the same code, so that bits are the same.
+pub const SHARED: Ranks = if MPI { Ranks::Averaging } else { Ranks::Alone };
+
+/// How a step is shared under mpirun.
+#[derive(clap::Args)]
+pub struct Sharing {
+    /// Under mpirun: take batch statistics over the batches of all ranks, as one process with all of them would
+    #[arg(long)]
+    pub sync_statistics: bool,
+}
+
+impl Sharing {
+    /// The network to compile for `ranks`, and how they share its steps.
+    pub fn network(&self, source: &Source, ranks: usize) -> Result<(Network, Ranks), Failure> {
+        if self.sync_statistics && ranks > 1 {
+            return Ok((source.network_of_ranks(ranks)?, Ranks::Synchronized(ranks)));
+        }
+        Ok((source.network()?, SHARED))
+    }
+}
+
+/// Goes on when all ranks can.
+pub fn agree<T>(result: Result<T, Failure>) -> Result<T, Failure> {
+    let succeeded = result.as_ref().map(|_| ()).map_err(|_| blk_runtime::Error::new(""));
+    let agreed = ranks::agree(succeeded);
+    if matches!(result, Err(Failure::Reported)) && !ranks::is_first() && !ranks::is_told_elsewhere() {
+        let rank = ranks::rank();
+        output::note(format_args!(
+            "error: the program is at fault on rank {rank}, but not on rank 0: do both read the same file?"
+        ));
+    }
+    let value = result?;
+    agreed.map(|()| value).map_err(Failure::from)
 }
 
 /// Samples and targets as files of arrays, in place of a data set.

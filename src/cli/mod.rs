@@ -20,6 +20,7 @@ mod verify;
 
 use std::process::ExitCode;
 
+use blk_runtime::ranks;
 use clap::{Parser, Subcommand};
 
 /// Compiler for .blk, a declarative language for networks made of blocks.
@@ -95,26 +96,29 @@ pub fn main() -> ExitCode {
         Verb::Plot(args) => plot::run(args),
         Verb::Completions(args) => completions::run(args),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => report(failure),
-    }
+    let status = outcome.map_or_else(report, |()| 0);
+    ranks::leave(status);
+    ExitCode::from(status)
 }
 
-fn report(failure: Failure) -> ExitCode {
+/// Tells why, and gives the exit status.
+fn report(failure: Failure) -> u8 {
+    let told = ranks::is_told_elsewhere();
     match failure {
-        Failure::Reported => ExitCode::from(1),
-        Failure::Status(status) => ExitCode::from(status),
+        Failure::Status(status) => status,
+        Failure::Usage(_) if told => 2,
+        Failure::Error { .. } if told => 1,
+        Failure::Reported => 1,
         Failure::Usage(message) => {
             output::note(format_args!("error: {message}"));
-            ExitCode::from(2)
+            2
         }
         Failure::Error { message, help } => {
             output::note(format_args!("error: {message}"));
             if let Some(help) = help {
                 output::note(format_args!("  help: {help}"));
             }
-            ExitCode::from(1)
+            1
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `blkc predict FILE`.
 
 use blk_runtime::predict::PredictOptions;
+use blk_runtime::ranks;
 use blk_runtime::trainer::predict_and_print;
 
 use super::Outcome;
@@ -23,6 +24,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Outcome {
     args.options.check()?;
+    ranks::refuse("predict")?;
     let network = args.source.network()?;
     let compiled = compile::compile(&network, &args.machine.target()?)?;
     let mut loaded = compile::load(&compiled)?;

@@ -82,7 +82,7 @@ fn as_json(network: &Network, planned: &Planned) -> Value {
         "statistics": network.stats.iter().map(statistic).collect::<Vec<_>>(),
         "parameters": parameter_count(network),
         "flops_per_step": flops_per_step(&rows),
-        "peak_bytes": planned.lowered.program.arena_bytes,
+        "peak_bytes": planned.peak_bytes(),
     })
 }
 
@@ -123,7 +123,7 @@ fn as_text(network: &Network, planned: &Planned) -> String {
         "\n{} parameters · {} per step · {} peak memory of a step\n",
         parameter_count(network),
         flops_text(flops_per_step(&rows)),
-        bytes_text(planned.lowered.program.arena_bytes),
+        bytes_text(planned.peak_bytes()),
     )
 }
 

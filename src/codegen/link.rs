@@ -40,6 +40,14 @@ impl Tools {
         Command::new(self.name("CC", name))
     }
 
+    /// A trainer whose runtime calls MPI is linked by MPI's own compiler, which knows where its libraries lie.
+    fn linker(&self, output: Output) -> Command {
+        match output {
+            Output::Executable if cfg!(feature = "mpi") => Command::new(self.name("MPICC", "mpicc")),
+            _ => self.compiler(),
+        }
+    }
+
     /// What the variable says, else the usual name.
     fn name(&self, variable: &str, name: &str) -> OsString {
         let set = std::env::var_os(variable).filter(|name| !name.is_empty());
@@ -55,7 +63,7 @@ pub fn link(object: &[u8], runtime: &[u8], output: Output, tools: &Tools, to: &P
     if let Output::Archive(exports) = output {
         return archive(&folder, &object, runtime, exports, tools, to);
     }
-    let mut command = tools.compiler();
+    let mut command = tools.linker(output);
     command.arg(&object);
     if !runtime.is_empty() {
         command.arg(folder.write("libblk_runtime.a", runtime)?);

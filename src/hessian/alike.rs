@@ -113,6 +113,7 @@ impl Writer<'_> {
             // Draws differ in their streams; formulas show them alike.
             Node::Random { axes: over, .. } => format!("random {:?}", axes(over)),
             Node::Orthonormal(_) => "orth".into(),
+            Node::Exchange(how, _) => format!("exchange {how:?}"),
         };
         format!("{what} {args:?} named {:?}", graph.name_of(expr).map(crate::sym::letters::pretty_name))
     }

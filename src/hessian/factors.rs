@@ -11,7 +11,7 @@ use super::{BlockExprs, BlockParam};
 use crate::axes::{Axis, BATCH};
 use crate::ir::ScaleMode;
 use crate::sym::formula::Formula;
-use crate::sym::graph::{Expr, Graph, Node, without};
+use crate::sym::graph::{Expr, Graph, Node, Reduction, without};
 use crate::sym::letters::pretty_name;
 use crate::sym::operator::{Operator, Term, index_of};
 use crate::sym::window::Windowed;
@@ -343,12 +343,15 @@ pub fn matrix_of(graph: &Graph, block: &BlockExprs, weight: Expr) -> Option<Matr
     Some(Matrix { weight, input, output, rows, columns, taps, positions })
 }
 
-/// What an expression gives other axes to, entry for entry.
+/// What an expression gives other axes to, entry for entry; it may leave out axes of one position, as a kernel of 1×1 has.
 fn regrouped(graph: &Graph, mut expr: Expr) -> Expr {
-    while let Node::Reshape { arg, .. } | Node::Rename(arg, _) = graph.node(expr) {
-        expr = *arg;
+    loop {
+        expr = match graph.node(expr) {
+            Node::Reshape { arg, .. } | Node::Rename(arg, _) => *arg,
+            Node::Reduce(Reduction::Sum, over, arg) if graph.axes.size(over) == 1 => *arg,
+            _ => return expr,
+        }
     }
-    expr
 }
 
 /// The axes that windows give to a value.

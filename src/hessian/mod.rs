@@ -11,6 +11,7 @@ pub mod local;
 pub mod moments;
 pub mod paper;
 pub mod program;
+pub mod ranks;
 pub mod rules;
 pub mod structure;
 mod symbols;
@@ -127,6 +128,10 @@ pub struct Symbols {
     /// Where gradients are accumulated, by `ParamId`: `train` adds its share of the mean over the batches, `update` takes it
     /// and begins anew at 0. Else empty.
     pub gradients: Vec<Symbol>,
+    /// Of ranks that average: 1/K for K of them, f64.
+    pub share: Option<Symbol>,
+    /// Where there may be several ranks: see [`Graph::first_sample`]; a u32 word.
+    pub first_sample: Option<Symbol>,
     /// Read and written by `schedule`: time, total, multiplier; f64.
     pub time: Symbol,
     pub total_time: Symbol,

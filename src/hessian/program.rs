@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use super::ranks::{self, Ranks};
 use super::symbols::{class_axis, declare, is_amended};
 use super::{BlockExprs, BlockParam, Plan, Routine, Symbols, Write, factors};
 use crate::axes::BATCH;
@@ -19,9 +20,23 @@ use crate::sym::{Expr, Graph, Symbol};
 /// against it where the two meet, in the manifest.)
 pub const FACTOR_RANGE: (f64, f64) = (1e-18, 1e18);
 
-/// Derives everything that the compiled program computes.
+/// Derives everything that the compiled program computes, for a program that runs alone.
 pub fn derive(network: &Network) -> Plan {
-    let mut builder = Builder::new(network);
+    build(network, Ranks::Alone)
+}
+
+/// The like for ranks that take every step together. With [`Ranks::Synchronized`] the network's batch is that of all ranks;
+/// that a step cannot be shared like this is an error, in words for the user.
+pub fn derive_for(network: &Network, ranks: Ranks) -> Result<Plan, String> {
+    let mut plan = build(network, ranks);
+    if let Ranks::Synchronized(count) = ranks {
+        ranks::localize(&mut plan, count)?;
+    }
+    Ok(plan)
+}
+
+fn build(network: &Network, ranks: Ranks) -> Plan {
+    let mut builder = Builder::new(network, ranks);
     let init = builder.init();
     let mut scope = builder.scope(true);
     let blocks = builder.blocks(&mut scope);
@@ -40,6 +55,7 @@ struct Builder<'a> {
     network: &'a Network,
     graph: Graph,
     symbols: Symbols,
+    ranks: Ranks,
 }
 
 /// What leaves and nodes mean in the routine being built.
@@ -50,11 +66,25 @@ struct Scope {
 }
 
 impl<'a> Builder<'a> {
-    fn new(network: &'a Network) -> Self {
+    fn new(network: &'a Network, ranks: Ranks) -> Self {
         let mut graph = Graph::new(network.axes.clone());
-        let symbols = declare(network, &mut graph);
+        let symbols = declare(network, ranks, &mut graph);
         graph.counters = vec![symbols.seed[0], symbols.seed[1], symbols.step];
-        Builder { network, graph, symbols }
+        graph.first_sample = symbols.first_sample;
+        Builder { network, graph, symbols, ranks }
+    }
+
+    /// The mean over ranks that average what they have computed of their own samples.
+    fn average(&mut self, value: Expr) -> Expr {
+        match (self.ranks, self.symbols.share) {
+            (Ranks::Averaging, Some(share))
+                if ranks::depends_on_samples(&self.graph, &self.symbols, value) =>
+            {
+                let share = self.graph.symbol(share);
+                ranks::sum(&mut self.graph, share, value)
+            }
+            _ => value,
+        }
     }
 
     /// A scope in which every leaf is its symbol.
@@ -243,11 +273,20 @@ impl<'a> Builder<'a> {
         let gradients = blocks.iter().flat_map(|block| &block.params).map(|param| (param.id, param.gradient));
         let gradients: Vec<(ParamId, Expr)> = gradients.collect();
         if self.symbols.gradients.is_empty() {
+            let gradients = self.averages(gradients);
             train.writes.extend(self.updates(scope, gradients, training));
             return vec![train];
         }
         train.writes.extend(self.accumulated(&gradients, training.settings.accumulate));
         vec![train, self.update(training)]
+    }
+
+    fn averages(&mut self, gradients: Vec<(ParamId, Expr)>) -> Vec<(ParamId, Expr)> {
+        let average = |(id, gradient): (ParamId, Expr)| {
+            self.tag(self.network.param(id).block.index(), Pass::Backward);
+            (id, self.average(gradient))
+        };
+        gradients.into_iter().map(average).collect()
     }
 
     /// Sums g/k over k batches: in the end the gradient of their mean loss.
@@ -279,6 +318,7 @@ impl<'a> Builder<'a> {
             .enumerate()
             .map(|(index, &symbol)| (ParamId(index as u32), self.graph.symbol(symbol)))
             .collect();
+        let gradients = self.averages(gradients);
         let mut writes = self.updates(&mut scope, gradients, training);
         let zero = self.graph.number(0.0);
         writes.extend(symbols.iter().map(|&symbol| self.fill(symbol, zero)));
@@ -290,9 +330,10 @@ impl<'a> Builder<'a> {
         let last = blocks.len() - 1;
         self.tag(last, Pass::Forward);
         let loss = blocks[last].loss.expect("the last block carries the loss");
-        let mut writes = vec![Write { symbol: self.symbols.loss, value: loss }];
+        let mut writes = vec![Write { symbol: self.symbols.loss, value: self.average(loss) }];
         if let (Some(symbol), Some(hit)) = (self.symbols.accuracy, self.hit(scope, blocks[last].output)) {
-            writes.push(Write { symbol, value: self.graph.mean(&[BATCH], hit) });
+            let hits = self.graph.mean(&[BATCH], hit);
+            writes.push(Write { symbol, value: self.average(hits) });
         }
         writes
     }
@@ -322,6 +363,7 @@ impl<'a> Builder<'a> {
         for (index, stat) in self.network.stats.iter().enumerate() {
             self.tag(stat.block.index(), Pass::Forward);
             let value = self.translate(scope, stat.value);
+            let value = self.average(value);
             let symbol = self.symbols.stats[index];
             let (old, momentum, keep) = (
                 self.graph.symbol(symbol),
@@ -343,20 +385,22 @@ impl<'a> Builder<'a> {
         for (index, block) in blocks.iter().enumerate().rev() {
             self.tag(index, Pass::Update);
             let factors = factors::factors(&mut self.graph, block, options.mode);
+            let m_z = self.average(factors.m_z);
             let m_here = if options.accumulate { m } else { one };
             writes.push(Write { symbol: self.symbols.m[index], value: m_here });
-            writes.push(Write { symbol: self.symbols.m_z[index], value: factors.m_z });
+            writes.push(Write { symbol: self.symbols.m_z[index], value: m_z });
             for (param, &m_w) in block.params.iter().zip(&factors.m_w) {
                 if !is_amended(options, &param.role) {
                     continue;
                 }
+                let m_w = self.average(m_w);
                 let guarded = self.guard(m_w);
                 scope.leaves.insert(Leaf::ScaleM(param.id), m_here);
                 scope.leaves.insert(Leaf::ScaleW(param.id), guarded);
                 let symbol = self.symbols.m_w[param.id.index()].expect("amended parameters have a factor");
                 writes.push(Write { symbol, value: m_w });
             }
-            let m_z = self.guard(factors.m_z);
+            let m_z = self.guard(m_z);
             let product = self.graph.mul(&[m, m_z]);
             m = self.guard(product);
         }

@@ -400,7 +400,8 @@ fn rebuilt(graph: &mut Graph, expr: Expr, known: &HashMap<Expr, Expr>) -> Expr {
         | Node::Index(_)
         | Node::Window(_)
         | Node::Random { .. }
-        | Node::Orthonormal(_) => expr,
+        | Node::Orthonormal(_)
+        | Node::Exchange(..) => expr,
     }
 }
 

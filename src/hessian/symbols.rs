@@ -2,13 +2,14 @@
 
 use super::Symbols;
 use super::factors::WEIGHT_ROLE;
+use super::ranks::Ranks;
 use crate::axes::{Axis, BATCH};
 use crate::ir::{Elem, Network, ScaleOptions};
 use crate::sym::graph::{Storage, SymbolInfo};
 use crate::sym::{Graph, Symbol};
 
 /// Makes a symbol for everything that a routine of `network` reads from outside or leaves behind.
-pub(super) fn declare(network: &Network, graph: &mut Graph) -> Symbols {
+pub(super) fn declare(network: &Network, ranks: Ranks, graph: &mut Graph) -> Symbols {
     let mut make = Maker { graph };
     let input = &network.node(network.input).ty.axes;
     let target = &network.node(network.target).ty.axes;
@@ -47,6 +48,9 @@ pub(super) fn declare(network: &Network, graph: &mut Graph) -> Symbols {
         } else {
             vec![]
         },
+        share: (ranks == Ranks::Averaging).then(|| make.double("ranks.share", "1/K")),
+        first_sample: (ranks != Ranks::Alone)
+            .then(|| make.symbol("ranks.first_sample", "j₀", &[], Storage::Seed)),
         time: make.double("time", "t"),
         total_time: make.double("total_time", "T"),
         multiplier: make.double("multiplier", "multiplier"),

@@ -2,8 +2,8 @@
 //! for generated code: the same operations in the same types; only the order of summation differs.
 
 use super::{
-    Accumulate, Affine, Binary, BufferId, Combine, Elem, Gemm, Group, Inst, Nest, Outer, Program, Range, Reg,
-    Scalars, Stmt, Ty, Unary,
+    Accumulate, Affine, Binary, BufferId, Combine, Elem, Exchange, Gemm, Group, Inst, Nest, Outer, Program,
+    Range, Reg, Scalars, Stmt, Ty, Unary,
 };
 
 /// Runs a routine on an arena of at least `program.arena_bytes` bytes. The program is one that `verify` accepts.
@@ -11,12 +11,34 @@ use super::{
 /// # Panics
 /// When the program has no such routine, or reaches outside the arena.
 pub fn run(program: &Program, routine: &str, arena: &mut [u8]) {
+    run_ranks(program, routine, &mut [arena]);
+}
+
+/// Runs a routine on several ranks, each with an arena of its own.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_ranks(program: &Program, routine: &str, arenas: &mut [&mut [u8]]) {
     let routine = program.routines.iter().find(|known| known.name == routine).expect("routine exists");
-    let mut machine = Machine { program, arena };
-    for group in routine.levels.iter().flat_map(|level| &level.groups) {
-        for task in 0..group.tasks() {
-            machine.task(group, task);
+    let mut machines: Vec<Machine> = arenas.iter_mut().map(|arena| Machine { program, arena }).collect();
+    for level in &routine.levels {
+        for machine in &mut machines {
+            for group in &level.groups {
+                (0..group.tasks()).for_each(|task| machine.task(group, task));
+            }
         }
+        level.exchanges.iter().for_each(|exchange| exchange_entries(&mut machines, exchange));
+    }
+}
+
+fn exchange_entries(ranks: &mut [Machine], exchange: &Exchange) {
+    let Some(first) = ranks.first() else { return };
+    for index in 0..first.program.buffers[exchange.buffer.index()].len {
+        let values = ranks.iter().map(|rank| rank.load(exchange.buffer, index));
+        let values: Vec<Value> = values.collect();
+        let all = values.into_iter().reduce(|all, value| combine(exchange.op, Some(all), value));
+        let Some(Value::F32(all)) = all else { continue };
+        ranks.iter_mut().for_each(|rank| rank.set_f32(exchange.buffer, index, all));
     }
 }
 

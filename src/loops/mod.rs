@@ -4,6 +4,7 @@
 //! A routine is a list of levels with a barrier after each. A level is a set of groups; a group cuts one extent into
 //! chunks, and each chunk is a task: a sequence of statements that reads and writes only what its chunk owns, or what
 //! earlier levels finished. Chunks do not depend on the number of threads, so results have the same bits for any.
+//! After a level, ranks (processes that run the same program on other samples) may exchange buffers.
 
 pub mod build;
 pub mod interpret;
@@ -72,6 +73,15 @@ pub struct Level {
     pub groups: Vec<Group>,
     /// Too little work to share: one thread runs all tasks in order.
     pub serial: bool,
+    /// What all ranks that run the program together do when their tasks are done, before the next level.
+    pub exchanges: Vec<Exchange>,
+}
+
+/// A buffer becomes, entry by entry, the sum or maximum of this buffer on all ranks; alone it stays as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Exchange {
+    pub op: Combine,
+    pub buffer: BufferId,
 }
 
 /// One extent cut into chunks: task t covers positions `t*chunk .. min((t+1)*chunk, extent)`.

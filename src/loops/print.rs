@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Affine, Combine, Gemm, Group, Inst, Nest, Program, Range, Scalars, Stmt};
+use super::{Affine, Combine, Exchange, Gemm, Group, Inst, Nest, Program, Range, Scalars, Stmt};
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -17,6 +17,9 @@ impl fmt::Display for Program {
             for (number, level) in routine.levels.iter().enumerate() {
                 writeln!(f, "  level {number}{}", if level.serial { " serial" } else { "" })?;
                 level.groups.iter().try_for_each(|group| print_group(f, group))?;
+                for Exchange { op, buffer } in &level.exchanges {
+                    writeln!(f, "    exchange {} {buffer} over ranks", combine(*op))?;
+                }
             }
         }
         Ok(())
@@ -39,6 +42,13 @@ fn print_group(f: &mut fmt::Formatter, group: &Group) -> fmt::Result {
     Ok(())
 }
 
+fn combine(op: Combine) -> &'static str {
+    match op {
+        Combine::Sum => "sum",
+        Combine::Max => "max",
+    }
+}
+
 fn print_nest(f: &mut fmt::Formatter, nest: &Nest) -> fmt::Result {
     write!(f, "      for")?;
     for (number, range) in nest.loops.iter().enumerate() {
@@ -49,11 +59,7 @@ fn print_nest(f: &mut fmt::Formatter, nest: &Nest) -> fmt::Result {
     writeln!(f)?;
     print_scalars(f, &nest.body, "        ")?;
     for (number, sum) in nest.accumulate.iter().enumerate() {
-        let op = match sum.op {
-            Combine::Sum => "sum",
-            Combine::Max => "max",
-        };
-        writeln!(f, "        acc{number} = {op} {}", sum.value)?;
+        writeln!(f, "        acc{number} = {} {}", combine(sum.op), sum.value)?;
     }
     if !nest.accumulate.is_empty() {
         writeln!(f, "      finish")?;

@@ -7,11 +7,13 @@
 //! - loops, accumulators and buffers that are named exist; `vector` names a loop; accumulators are floats;
 //! - a body with accumulators, and only that, has a `finish`; the body of a reduction stores nothing;
 //! - every access stays inside its buffer, by the interval of its affine index over all tasks and loops;
+//! - ranks exchange buffers of f32;
 //! - tasks of a group do not store to the same entries, where the index decides it: a store that depends neither on
 //!   the chunk nor on the task is refused in a group of several tasks.
 
 use super::{
-    Accumulate, Affine, BufferId, Gemm, Group, Inst, Nest, Operand, Outer, Program, Range, Scalars, Stmt, Ty,
+    Accumulate, Affine, BufferId, Elem, Gemm, Group, Inst, Nest, Operand, Outer, Program, Range, Scalars,
+    Stmt, Ty,
 };
 
 /// All that is wrong with a program, each with the place.
@@ -25,6 +27,15 @@ pub fn verify(program: &Program) -> Result<(), Vec<String>> {
     }
     for routine in &program.routines {
         for (number, level) in routine.levels.iter().enumerate() {
+            for exchange in &level.exchanges {
+                let floats = program.buffers.get(exchange.buffer.index());
+                if !floats.is_some_and(|buffer| buffer.elem == Elem::F32) {
+                    problems.push(format!(
+                        "{} level {number}: exchanges {}, no f32 buffer",
+                        routine.name, exchange.buffer
+                    ));
+                }
+            }
             for group in &level.groups {
                 let place = format!("{} level {number} {}", routine.name, group.label);
                 Checker { program, group, place, problems: &mut problems }.group();
@@ -240,7 +251,7 @@ mod tests {
             arena_bytes: 128,
             routines: vec![Routine {
                 name: "run".into(),
-                levels: vec![Level { groups: vec![group], serial: false }],
+                levels: vec![Level { groups: vec![group], serial: false, exchanges: vec![] }],
             }],
         }
     }

@@ -6,7 +6,7 @@ use super::depend::renamed;
 use super::stage::{Stage, Stages};
 use super::view::{Source, View, behind, row_major, view};
 use super::{power, random};
-use crate::axes::Axis;
+use crate::axes::{Axis, BATCH};
 use crate::intrinsics::{self, pow};
 use crate::loops::build::ScalarBuilder;
 use crate::loops::{Affine, Binary, Buffer, Elem, LoopVar, Reg, Scalars, Ty, Unary};
@@ -123,9 +123,9 @@ impl<'a> Emitter<'a> {
             }
             Node::Apply(function, args) => self.apply(function.0.name(), args, env),
             Node::Rename(arg, pairs) => self.value(*arg, &renamed(env, pairs)),
-            Node::Spread(arg, _) | Node::Orthonormal(arg) => self.value(*arg, env),
+            Node::Spread(arg, _) | Node::Orthonormal(arg) | Node::Exchange(_, arg) => self.value(*arg, env),
             Node::Index(axis) => {
-                let position = self.builder.position(loop_along(env, *axis)?);
+                let position = self.position(*axis, env)?;
                 Ok(self.as_float(position))
             }
             Node::Random { stream, counters, axes } => {
@@ -259,11 +259,26 @@ impl<'a> Emitter<'a> {
         Ok(self.builder.unary(Unary::ToInt, value))
     }
 
-    /// The row-major position among `axes`, as a 32-bit word.
+    /// The position along an axis; along the batch it counts from the first sample of all ranks.
+    fn position(&mut self, axis: Axis, env: &Env) -> Result<Reg, String> {
+        let own = self.builder.position(loop_along(env, axis)?);
+        match self.stages.graph.first_sample.filter(|_| axis == BATCH) {
+            Some(first) => {
+                let first = self.builder.load(self.stages.symbols[&first], Elem::I32, Affine::default());
+                Ok(self.builder.add(first, own))
+            }
+            None => Ok(own),
+        }
+    }
+
+    /// The row-major position among `axes`, as a 32-bit word. With several ranks the batch comes first.
     fn flat_position(&mut self, axes: &[Axis], env: &Env) -> Result<Reg, String> {
+        if self.stages.graph.first_sample.is_some() && axes.iter().skip(1).any(|&axis| axis == BATCH) {
+            return Err("a random draw over samples whose batch is not its first axis".into());
+        }
         let mut position = self.builder.int(0);
         for (axis, stride) in row_major(axes, &self.stages.graph.axes) {
-            let index = self.builder.position(loop_along(env, axis)?);
+            let index = self.position(axis, env)?;
             let stride = self.builder.int(stride as i32);
             let step = self.builder.mul(index, stride);
             position = self.builder.add(position, step);

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use super::depend::Edge;
+use super::exchange;
 use super::stage::{Kind, StageId, Stages};
 use crate::axes::Axis;
 
@@ -59,6 +60,7 @@ pub(super) fn groups(stages: &Stages) -> Vec<Group> {
         let index = place(stages, &mut groups, &home, stage, &order[position + 1..]);
         home.insert(stage, index);
     }
+    exchange::sink(stages, &order, &mut groups);
     groups
 }
 
@@ -139,6 +141,11 @@ fn joins_later(
 fn joins(stages: &Stages, group: &Group, stage: StageId) -> Option<Option<Axis>> {
     let own = &stages.list[stage];
     if matches!(own.kind, Kind::Gemm(_)) && own.work > LARGE_PRODUCT {
+        return None;
+    }
+    // What ranks exchange is there when the level is over.
+    let waits = |edge: &Edge| edge.value && stages.exchange(edge.from).is_some();
+    if stages.dependences.before[stage].iter().any(|edge| waits(edge) && group.axis_of(edge.from).is_some()) {
         return None;
     }
     if group.stages[0].1.is_none() {

@@ -95,7 +95,10 @@ fn preferred_layouts(graph: &Graph, roots: &Layouts) -> Layouts {
         let mut open = vec![root];
         let mut seen = HashSet::new();
         while let Some(expr) = open.pop() {
-            if pointwise(graph, expr) {
+            if pointwise(graph, expr) || is_exchange(graph, expr) {
+                if is_exchange(graph, expr) {
+                    preferred.entry(expr).or_insert_with(|| roots[&root].clone());
+                }
                 let alike = |arg: &Expr| same_set(graph.axes_of(*arg), &roots[&root].axes);
                 open.extend(
                     graph.node(expr).args().into_iter().filter(alike).filter(|arg| seen.insert(*arg)),
@@ -112,6 +115,11 @@ pub(super) fn pointwise(graph: &Graph, expr: Expr) -> bool {
     matches!(graph.node(expr), Node::Add(_) | Node::Mul(_) | Node::Pow(..) | Node::Apply(..))
 }
 
+/// A value that the ranks exchange lies in memory of its own, which changes when it has been computed everywhere.
+pub(super) fn is_exchange(graph: &Graph, expr: Expr) -> bool {
+    matches!(graph.node(expr), Node::Exchange(..))
+}
+
 fn mark(graph: &Graph, layouts: &mut Layouts, windows: &Windows, expr: Expr) {
     layouts.entry(expr).or_insert_with(|| windows.layout(graph, expr));
 }
@@ -123,7 +131,10 @@ fn keep_results(graph: &Graph, choice: &mut Choice, (preferred, windows): (&Layo
     if copy || windows.is_base(expr) {
         return mark(graph, &mut choice.layouts, windows, expr);
     }
-    let results = matches!(graph.node(expr), Node::Contract { .. } | Node::Reduce(..) | Node::Orthonormal(_));
+    let results = matches!(
+        graph.node(expr),
+        Node::Contract { .. } | Node::Reduce(..) | Node::Orthonormal(_) | Node::Exchange(..)
+    );
     let patches = || Windowed::of(graph, graph.node(expr)).is_some();
     if results && !(patches() && (windows.slides(expr) || behind(graph, &choice.layouts, expr).is_some())) {
         let layout = || preferred.get(&expr).cloned().unwrap_or_else(|| windows.layout(graph, expr));
@@ -188,7 +199,8 @@ fn keep_finished_products(graph: &Graph, choice: &mut Choice, parents: &Parents)
         let mut end = product;
         while !(end != product && choice.layouts.contains_key(&end)) {
             let Some([only]) = parents.get(&end).map(Vec::as_slice) else { break };
-            let alike = pointwise(graph, *only) && same_set(graph.axes_of(*only), graph.axes_of(product));
+            let alike = (pointwise(graph, *only) || is_exchange(graph, *only))
+                && same_set(graph.axes_of(*only), graph.axes_of(product));
             if !alike {
                 break;
             }

@@ -13,13 +13,16 @@ pub(super) fn lives(routine: &Routine, count: usize) -> Lives {
     let mut lives: Lives = vec![None; count];
     for (level, groups) in routine.levels.iter().enumerate() {
         for statement in groups.groups.iter().flat_map(|group| &group.body) {
-            touched(statement, &mut |buffer| {
-                let life = lives[buffer.index()].get_or_insert((level, level));
-                life.1 = level;
-            });
+            touched(statement, &mut |buffer| touch(&mut lives, level, buffer));
         }
+        groups.exchanges.iter().for_each(|exchange| touch(&mut lives, level, exchange.buffer));
     }
     lives
+}
+
+fn touch(lives: &mut Lives, level: usize, buffer: BufferId) {
+    let life = lives[buffer.index()].get_or_insert((level, level));
+    life.1 = level;
 }
 
 fn touched(statement: &Stmt, touch: &mut impl FnMut(BufferId)) {

@@ -4,12 +4,14 @@
 //!
 //! Each routine passes through: [`prepare`] (regroup for hoisting) → [`materialize`] (what becomes a buffer) →
 //! [`stage`] (one loop computation each, with its dependences) → [`group`] (parallel groups on levels) →
-//! [`fuse`] (statements) → [`nest`] and [`gemm`] (loops) → [`memory`] (one arena).
+//! [`exchange`] (between which levels ranks meet) → [`fuse`] (statements) → [`nest`] and [`gemm`] (loops) → [`memory`]
+//! (one arena).
 
 mod border;
 mod cost;
 mod depend;
 mod emit;
+mod exchange;
 mod fuse;
 mod gemm;
 mod group;

@@ -54,7 +54,7 @@ fn rewrite(graph: &mut Graph, expr: Expr, done: &HashMap<Expr, Expr>) -> Expr {
         Some((over, entries)) => Node::Reduce(Reduction::Max, over, entries),
         None => graph.node(expr).clone(),
     };
-    let node = with_children(node, done);
+    let node = node.map(|arg| done[&arg]);
     graph.current_tag = graph.tag_of(expr);
     let renewed = match node {
         Node::Mul(factors) => grouped_product(graph, factors),
@@ -70,27 +70,6 @@ fn rewrite(graph: &mut Graph, expr: Expr, done: &HashMap<Expr, Expr>) -> Expr {
         graph.set_name(renewed, name);
     }
     renewed
-}
-
-fn with_children(node: Node, done: &HashMap<Expr, Expr>) -> Node {
-    let all = |args: Vec<Expr>| args.into_iter().map(|arg| done[&arg]).collect();
-    match node {
-        Node::Number(_) | Node::Symbol(_) | Node::Index(_) | Node::Window(_) => node,
-        Node::ArgMax(over, arg) => Node::ArgMax(over, done[&arg]),
-        Node::Add(args) => Node::Add(all(args)),
-        Node::Mul(args) => Node::Mul(all(args)),
-        Node::Apply(function, args) => Node::Apply(function, all(args)),
-        Node::Pow(base, exponent) => Node::Pow(done[&base], done[&exponent]),
-        Node::Reduce(how, over, arg) => Node::Reduce(how, over, done[&arg]),
-        Node::Rename(arg, pairs) => Node::Rename(done[&arg], pairs),
-        Node::Spread(arg, along) => Node::Spread(done[&arg], along),
-        Node::Orthonormal(arg) => Node::Orthonormal(done[&arg]),
-        Node::Reshape { arg, from, to } => Node::Reshape { arg: done[&arg], from, to },
-        Node::Contract { left, right, over } => {
-            Node::Contract { left: done[&left], right: done[&right], over }
-        }
-        Node::Random { stream, counters, axes } => Node::Random { stream, counters: all(counters), axes },
-    }
 }
 
 /// a[f]·x[b,f]·c[f] → x·(a·c): the small product is computed once, not for every sample.

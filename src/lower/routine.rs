@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::exchange;
 use super::fuse::{self, Fused};
 use super::group::{self, Group, SMALL_WORK};
 use super::nest::Nests;
@@ -67,7 +68,7 @@ fn levels(
     }
     let serial = |level: usize| alone || work[level] < SMALL_WORK;
     let mut levels: Vec<Level> =
-        (0..count).map(|level| Level { groups: vec![], serial: serial(level) }).collect();
+        (0..count).map(|level| Level { groups: vec![], serial: serial(level), exchanges: vec![] }).collect();
     let mut order: Vec<(&Group, &Vec<Fused>)> = groups.iter().zip(statements).collect();
     order.sort_by_key(|entry| entry.0.level);
     let mut conditions = HashMap::new();
@@ -75,8 +76,8 @@ fn levels(
         let lowered = lower_group(stages, group, fused, small, buffers, &mut conditions)?;
         levels[group.level].groups.push(lowered);
     }
-    levels.retain(|level| !level.groups.is_empty());
-    Ok(levels)
+    exchange::place(stages, groups, &mut levels);
+    Ok(exchange::busy(levels))
 }
 
 fn lower_group(

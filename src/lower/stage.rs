@@ -10,9 +10,9 @@ use super::materialize::Choice;
 use super::prepare::reachable;
 use super::view::Source;
 use crate::axes::Axis;
-use crate::loops::{Buffer, BufferId, Elem};
+use crate::loops::{Buffer, BufferId, Combine, Elem};
 use crate::sym::graph::Tag;
-use crate::sym::{Expr, Graph, Node, Symbol};
+use crate::sym::{Expr, Graph, Node, Reduction, Symbol};
 
 /// Index of a stage; producers come before consumers only after sorting by dependence.
 pub(super) type StageId = usize;
@@ -176,6 +176,16 @@ impl<'a> Stages<'a> {
     /// The axes of the stage's loops: kept axes, then reduced ones.
     pub fn domain(&self, stage: StageId) -> impl Iterator<Item = Axis> + '_ {
         self.list[stage].axes.iter().chain(&self.list[stage].reduced).copied()
+    }
+
+    /// How the ranks put their values of the stage together, where they do.
+    pub fn exchange(&self, stage: StageId) -> Option<Combine> {
+        let stage = &self.list[stage];
+        match self.graph.node(stage.expr) {
+            Node::Exchange(Reduction::Max, _) if !stage.copy => Some(Combine::Max),
+            Node::Exchange(..) if !stage.copy => Some(Combine::Sum),
+            _ => None,
+        }
     }
 
     /// Axes along which the stage may be cut into tasks.

@@ -92,9 +92,8 @@ impl Batch {
     pub fn of_arrays(network: &Network, input: &Npy, target: &Npy) -> Result<Batch, String> {
         let samples = network.axes.extent(BATCH);
         let shape = [&[samples], &network.sample_shape()[..]].concat();
-        let size: usize = shape.iter().product();
-        let flat = input.shape.len() == 2 && input.values.len() == size;
-        if input.shape != shape && !(flat && input.shape[0] == samples) {
+        let rows = input.shape.split_first();
+        if !rows.is_some_and(|(rows, sample)| *rows == samples && data::fits(sample, &shape[1..])) {
             let (have, path) = (&input.shape, &input.path);
             return Err(format!("{path} has shape {have:?}, the network takes {shape:?}"));
         }

@@ -170,6 +170,9 @@ impl<'a> Body<'a> {
                 let init = self.expr(init);
                 StmtKind::State { name: name.clone(), local: self.declare(name), like, init }
             }
+            ast::StmtKind::Require { condition, message } => {
+                StmtKind::Require { condition: self.expr(condition), message: message.clone() }
+            }
             ast::StmtKind::Assign { name, value } => {
                 let value = self.expr(value);
                 let local = self.local_named(name).unwrap_or(LocalId(0));

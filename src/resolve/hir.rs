@@ -254,6 +254,10 @@ pub enum StmtKind {
         like: Option<LocalId>,
         init: Expr,
     },
+    Require {
+        condition: Expr,
+        message: String,
+    },
     Assign {
         name: Name,
         local: LocalId,

@@ -26,7 +26,13 @@ impl Elaborator<'_> {
     pub fn run(&mut self, frame: &mut Frame, body: &[Stmt]) -> Value {
         let Some((last, before)) = body.split_last() else { return Value::Poison };
         for stmt in before {
-            self.statement(frame, stmt);
+            if let StmtKind::Require { condition, message } = &stmt.kind {
+                if !self.holds(frame, condition, message) {
+                    return Value::Poison;
+                }
+            } else {
+                self.statement(frame, stmt);
+            }
         }
         match &last.kind {
             StmtKind::Expr(expr) => self.eval(frame, expr),
@@ -63,6 +69,9 @@ impl Elaborator<'_> {
                 self.name_node(&value, &name.text);
                 frame.set(*local, value);
             }
+            StmtKind::Require { condition, message } => {
+                self.holds(frame, condition, message);
+            }
             StmtKind::State { name, .. } | StmtKind::Assign { name, .. } => {
                 let message = format!("`{}`: only optimizers have states and assignments", name.text);
                 self.fail_at("T017", stmt.span, message);
@@ -75,6 +84,15 @@ impl Elaborator<'_> {
                 self.fail(diagnostic);
             }
         }
+    }
+
+    /// Whether a requirement is met; reports it when not.
+    fn holds(&mut self, frame: &mut Frame, condition: &Expr, message: &str) -> bool {
+        let value = self.eval_bool(frame, condition);
+        if value == Some(false) {
+            self.fail_at("T023", condition.span, message);
+        }
+        value == Some(true)
     }
 
     /// Remembers the source's name of a value for printing.

@@ -133,4 +133,9 @@ impl Graph {
     pub fn orthonormal(&mut self, arg: Expr) -> Expr {
         self.intern(Node::Orthonormal(arg))
     }
+
+    /// The sum or maximum over all ranks.
+    pub fn exchange(&mut self, how: Reduction, arg: Expr) -> Expr {
+        self.intern(Node::Exchange(how, arg))
+    }
 }

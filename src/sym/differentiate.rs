@@ -36,7 +36,9 @@ pub fn local_jacobians(graph: &mut Graph, expr: Expr) -> Vec<Local> {
         | Node::Window(_)
         | Node::ArgMax(..)
         | Node::Random { .. }
-        | Node::Orthonormal(_) => vec![],
+        | Node::Orthonormal(_)
+        // Exchanges are put in when nothing is derived any more.
+        | Node::Exchange(..) => vec![],
         Node::Add(terms) => terms.into_iter().map(|term| share(term, vec![])).collect(),
         Node::Mul(factors) => product_rule(graph, &factors),
         Node::Pow(base, exponent) => power_rule(graph, base, exponent),

@@ -152,6 +152,8 @@ impl Evaluator<'_> {
             Node::Spread(arg, _) => self.done[arg].along(&self.graph.axes, &axes),
             Node::Random { stream, counters, axes } => self.random(*stream, counters, axes),
             Node::Orthonormal(arg) => orthonormal(&self.done[arg].values),
+            // This is the only rank.
+            Node::Exchange(_, arg) => self.done[arg].values.clone(),
         };
         Tensor { axes, values }
     }

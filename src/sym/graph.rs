@@ -189,6 +189,9 @@ pub enum Node {
     /// The rows or columns (whichever are fewer) of the argument, seen as a matrix with the first axis as rows,
     /// made orthonormal (Gram–Schmidt with positive diagonal). Only in initializers.
     Orthonormal(Expr),
+    /// The sum or maximum, entry by entry, of the argument's values on all ranks that take a step together (a program that
+    /// runs alone is one rank). Put in when the derivation is done: no rule looks through it.
+    Exchange(Reduction, Expr),
 }
 
 /// What a run of the program may have come from; used to attribute time in `bench`.
@@ -223,6 +226,9 @@ pub struct Graph {
     /// What random draws are counted by: the words of the seed, then the step. Draws of an initializer use the former
     /// only ([`Storage::Seed`]).
     pub counters: Vec<Symbol>,
+    /// A rank's first sample in the batch of all ranks, where there may be several: positions along the batch, also those
+    /// that random draws are numbered by, are counted from it.
+    pub first_sample: Option<Symbol>,
     /// New expressions get this tag.
     pub current_tag: Option<Tag>,
 }
@@ -241,6 +247,7 @@ impl Graph {
             expectations: HashMap::new(),
             reduced: HashMap::new(),
             counters: Vec::new(),
+            first_sample: None,
             current_tag: None,
         }
     }
@@ -360,7 +367,7 @@ impl Graph {
             Node::ArgMax(_, arg) => self.axes_of(*arg).to_vec(),
             Node::Spread(arg, along) => batch_first(self.axes_of(*arg).iter().chain(along).copied()),
             Node::Random { axes, .. } => axes.clone(),
-            Node::Orthonormal(arg) => self.axes_of(*arg).to_vec(),
+            Node::Orthonormal(arg) | Node::Exchange(_, arg) => self.axes_of(*arg).to_vec(),
         }
     }
 
@@ -383,7 +390,33 @@ impl Node {
             | Node::Rename(arg, _)
             | Node::Reshape { arg, .. }
             | Node::Spread(arg, _)
-            | Node::Orthonormal(arg) => vec![*arg],
+            | Node::Orthonormal(arg)
+            | Node::Exchange(_, arg) => vec![*arg],
+        }
+    }
+
+    /// The node with other arguments.
+    pub fn map(self, mut new: impl FnMut(Expr) -> Expr) -> Node {
+        let all = |args: Vec<Expr>, new: &mut dyn FnMut(Expr) -> Expr| args.into_iter().map(new).collect();
+        match self {
+            Node::Number(_) | Node::Symbol(_) | Node::Index(_) | Node::Window(_) => self,
+            Node::ArgMax(over, arg) => Node::ArgMax(over, new(arg)),
+            Node::Add(args) => Node::Add(all(args, &mut new)),
+            Node::Mul(args) => Node::Mul(all(args, &mut new)),
+            Node::Apply(function, args) => Node::Apply(function, all(args, &mut new)),
+            Node::Pow(base, exponent) => Node::Pow(new(base), new(exponent)),
+            Node::Reduce(how, over, arg) => Node::Reduce(how, over, new(arg)),
+            Node::Rename(arg, pairs) => Node::Rename(new(arg), pairs),
+            Node::Spread(arg, along) => Node::Spread(new(arg), along),
+            Node::Orthonormal(arg) => Node::Orthonormal(new(arg)),
+            Node::Exchange(how, arg) => Node::Exchange(how, new(arg)),
+            Node::Reshape { arg, from, to } => Node::Reshape { arg: new(arg), from, to },
+            Node::Contract { left, right, over } => {
+                Node::Contract { left: new(left), right: new(right), over }
+            }
+            Node::Random { stream, counters, axes } => {
+                Node::Random { stream, counters: all(counters, &mut new), axes }
+            }
         }
     }
 

@@ -240,6 +240,7 @@ impl<'a> Printer<'a> {
             Node::ArgMax(..) => self.indexed(Name::new("D"), expr),
             Node::Random { .. } => Formula::call("U", vec![Formula::Number(0.0), Formula::Number(1.0)]),
             Node::Orthonormal(arg) => Formula::call("orth", vec![self.formula(arg)]),
+            Node::Exchange(_, arg) => Formula::call("ranks", vec![self.formula(arg)]),
         }
     }
 

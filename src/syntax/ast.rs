@@ -214,6 +214,8 @@ pub enum StmtKind {
     Let { name: Name, value: Expr },
     /// `state v like W = 0`; without `like` a scalar.
     State { name: Name, like: Option<Name>, init: Expr },
+    /// `require p < 1, "…"`
+    Require { condition: Expr, message: String },
     /// `W = …`
     Assign { name: Name, value: Expr },
     /// The value of a body.

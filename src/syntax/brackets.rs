@@ -24,10 +24,36 @@ fn matching(place: Place, tokens: &[Token]) -> Result<(), Box<Diagnostic>> {
             _ => {}
         }
     }
-    match (open.last(), tokens.last()) {
-        (Some(&opening), Some(&last)) => Err(unclosed(place, opening, last)),
+    match (open.last(), tokens.last(), closed_further_left(place, tokens)) {
+        (Some(_), _, Some((inner, closer))) => Err(forgotten(place, inner, closer)),
+        (Some(&opening), Some(&last), None) => Err(unclosed(place, opening, last)),
         _ => Ok(()),
     }
+}
+
+/// The first bracket whose closer begins a line further to the left than the line that opens it. Where one bracket is
+/// missing it is this one's: by the layout, its closer belongs to a bracket further out.
+fn closed_further_left(place: Place, tokens: &[Token]) -> Option<(Token, Token)> {
+    let mut open: Vec<(Token, usize)> = Vec::new();
+    let mut indent = 0;
+    let mut end = tokens.first()?.start;
+    for &token in tokens.iter().filter(|token| token.kind != Kind::Newline) {
+        let between = &place.source[end..token.start];
+        let newline = between.rfind('\n');
+        indent = newline.map_or(indent, |newline| between.len() - newline - 1);
+        end = token.end;
+        match token.kind {
+            Kind::Open => open.push((token, indent)),
+            Kind::Close => match open.pop() {
+                Some((opening, of_its_line)) if newline.is_some() && indent < of_its_line => {
+                    return Some((opening, token));
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+    None
 }
 
 fn closer(opening: &str) -> &'static str {
@@ -50,14 +76,19 @@ fn mismatch(place: Place, opening: Token, found: Token, outer: &[Token]) -> Box<
     let (open, close) = (place.text(opening), place.text(found));
     let fits_outer = outer.iter().any(|&token| closer(place.text(token)) == close);
     if fits_outer {
-        let message = format!("unclosed `{open}`");
-        let here = format!("expected `{}` before this `{close}`", closer(open));
-        let error = Diagnostic::error("S005", place.span(opening), message).at("opened here");
-        return Box::new(error.label(place.span(found), here));
+        return forgotten(place, opening, found);
     }
     let message = format!("expected `{}`, found `{close}`", closer(open));
     let error = Diagnostic::error("S006", place.span(found), message).at("does not match");
     Box::new(error.label(place.span(opening), format!("`{open}` opened here")))
+}
+
+fn forgotten(place: Place, opening: Token, found: Token) -> Box<Diagnostic> {
+    let (open, close) = (place.text(opening), place.text(found));
+    let here = format!("expected `{}` before this `{close}`", closer(open));
+    let message = format!("unclosed `{open}`");
+    let error = Diagnostic::error("S005", place.span(opening), message).at("opened here");
+    Box::new(error.label(place.span(found), here))
 }
 
 fn unclosed(place: Place, opening: Token, last: Token) -> Box<Diagnostic> {

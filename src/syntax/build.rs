@@ -27,6 +27,11 @@ impl Origin {
     }
 }
 
+/// A string without its quotes.
+pub(super) fn string_text(pair: &Pair) -> String {
+    pair.as_str().trim_matches('"').into()
+}
+
 /// The parts of a pair that mean something: without marks and keywords.
 pub(super) struct Parts<'i>(std::iter::Peekable<std::vec::IntoIter<Pair<'i>>>);
 
@@ -57,7 +62,8 @@ fn is_mark(rule: Rule) -> bool {
         matches!(rule, open_paren | close_paren | open_bracket | close_bracket | open_brace | close_brace);
     let mark = matches!(rule, comma | colon | dot | tilde | arrow | assign | newline | EOI);
     let opens = matches!(rule, kw_use | kw_network | kw_op | kw_fn | kw_loss | kw_optimizer | kw_schedule);
-    let opens = opens || matches!(rule, kw_init | kw_train | kw_param | kw_batch | kw_let | kw_state);
+    let opens =
+        opens || matches!(rule, kw_init | kw_train | kw_param | kw_batch | kw_let | kw_state | kw_require);
     let joins = matches!(rule, kw_running | kw_from | kw_if | kw_else | kw_for | kw_in | kw_block);
     bracket || mark || opens || joins
 }
@@ -101,7 +107,7 @@ impl Builder {
     fn import(&self, pair: Pair) -> Use {
         let span = self.span(&pair);
         match pair.as_rule() {
-            Rule::string => Use::File { path: pair.as_str().trim_matches('"').into(), span },
+            Rule::string => Use::File { path: string_text(&pair), span },
             _ => Use::Path(self.names(pair)),
         }
     }

@@ -240,7 +240,7 @@ const INNER: [(&str, Rule); 9] = [
 
 /// A word that does not fit: it, or the word before, may be a keyword with a typing mistake.
 fn misspelt(before: &str, found: &str, positives: &[Rule]) -> Option<String> {
-    const OPENING: [&str; 6] = ["param", "batch", "let", "state", "block", "for"];
+    const OPENING: [&str; 7] = ["param", "batch", "let", "state", "require", "block", "for"];
     let possible = INNER.iter().filter(|(_, rule)| positives.contains(rule)).map(|&(word, _)| word);
     if let Some(word) = words::near(found, possible) {
         return Some(format!("did you mean `{word}` in place of `{found}`?"));

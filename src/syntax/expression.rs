@@ -6,7 +6,7 @@ use pest::pratt_parser::{Assoc, Op, PrattParser};
 
 use super::MAX_HEIGHT;
 use super::ast::*;
-use super::build::{Builder, Parts};
+use super::build::{Builder, Parts, string_text};
 use super::grammar::{Pair, Rule};
 use crate::diag::Diagnostic;
 use crate::source::Span;
@@ -159,7 +159,7 @@ impl Builder {
                 leaf(span, kind)
             }
             Rule::boolean => leaf(span, ExprKind::Bool(pair.as_str() == "true")),
-            Rule::string => leaf(span, ExprKind::Str(pair.as_str().trim_matches('"').into())),
+            Rule::string => leaf(span, ExprKind::Str(string_text(&pair))),
             _ => leaf(span, ExprKind::Name(pair.as_str().into())),
         }
     }

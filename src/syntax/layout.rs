@@ -37,7 +37,7 @@ pub fn lines(source: &str, tokens: &[Token]) -> Vec<Token> {
 
 /// Whether the line is a statement by its keyword, whatever the line before left open.
 fn opens_statement(source: &str, line: &[Token]) -> bool {
-    let is_keyword = matches!(line[0].text(source), "param" | "batch" | "let" | "state");
+    let is_keyword = matches!(line[0].text(source), "param" | "batch" | "let" | "state" | "require");
     is_keyword && line.get(1).is_some_and(|&next| is_name(next, source))
 }
 

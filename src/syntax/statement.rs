@@ -1,7 +1,7 @@
 //! Bodies and their statements.
 
 use super::ast::*;
-use super::build::{Builder, Parts};
+use super::build::{Builder, Parts, string_text};
 use super::grammar::{Pair, Rule};
 use crate::diag::Diagnostic;
 
@@ -45,6 +45,7 @@ impl Builder {
             Rule::batch => self.batch(Parts::of(inner)),
             Rule::let_ => self.let_(Parts::of(inner)),
             Rule::state => self.state(Parts::of(inner)),
+            Rule::require => self.require(Parts::of(inner)),
             Rule::assignment => self.assignment(Parts::of(inner)),
             _ => StmtKind::Expr(self.expr(inner)),
         };
@@ -77,6 +78,10 @@ impl Builder {
         let name = self.name(parts.take());
         let like = parts.take_if(Rule::kw_like).map(|_| self.name(parts.take()));
         StmtKind::State { name, like, init: self.expr(parts.take()) }
+    }
+
+    fn require(&mut self, mut parts: Parts) -> StmtKind {
+        StmtKind::Require { condition: self.expr(parts.take()), message: string_text(&parts.take()) }
     }
 
     fn assignment(&mut self, mut parts: Parts) -> StmtKind {

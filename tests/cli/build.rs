@@ -25,6 +25,30 @@ fn a_native_trainer_gives_the_bits_of_train() {
     user.run("native", "--data csv:points.csv --resume native.jit --epochs 4").good();
 }
 
+/// Wide enough that the memory of a step is far above what the kernel counts by the page.
+const WIDE: &str = "\
+network wide(x: f32[512]) -> class[10] {
+    x
+    |> block a { dense(1024) |> batch_norm |> relu }
+    |> block b { dense(1024) |> batch_norm |> relu }
+    |> block out { dense(10, bias = true) }
+    |> cross_entropy
+}
+train wide { batch = 1024, optimizer = sgd(lr = 0.1, momentum = 0.9) }
+";
+
+#[test]
+fn a_step_uses_the_memory_that_summary_promises() {
+    let user = User::new();
+    user.write("wide.blk", WIDE);
+    user.blkc("build wide.blk -o wide").good();
+    let promised = user.blkc("summary wide.blk --format json").good().json()["peak_bytes"].as_f64().unwrap();
+    let report = user.run("wide", "bench --steps 1 --format json").good().json();
+    assert_eq!(report["peak_bytes"].as_f64(), Some(promised));
+    let Some(used) = report["used_bytes"].as_f64() else { return };
+    assert!((used / promised - 1.0).abs() <= 0.1, "{used} bytes used, {promised} promised");
+}
+
 #[test]
 fn a_machine_without_the_features_is_told_so_or_runs() {
     let user = User::new();

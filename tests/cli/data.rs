@@ -119,6 +119,25 @@ fn idx_files_train_and_their_mistakes_are_named() {
     refused(&user, "idx:set", 1, &["train-images-idx3-ubyte"]);
 }
 
+#[test]
+fn the_example_for_handwritten_digits_trains_on_idx_files() {
+    let user = User::new();
+    std::fs::create_dir(user.path("mnist")).expect("created");
+    let labels: Vec<u8> = (0..128).map(|i| i % 10).collect();
+    // Each class has its own bright row.
+    let pixel = |label: u8, row: usize| if row == 2 * usize::from(label) + 4 { 255 } else { 0 };
+    let pixels: Vec<u8> =
+        labels.iter().flat_map(|&label| (0..28 * 28).map(move |at| pixel(label, at / 28))).collect();
+    for part in ["train", "t10k"] {
+        user.write(&format!("mnist/{part}-images-idx3-ubyte"), idx(&[128, 28, 28], &pixels));
+        user.write(&format!("mnist/{part}-labels-idx1-ubyte"), idx(&[128], &labels));
+    }
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/lenet.blk");
+    let result = user.blkc(&format!("train {example} --data idx:mnist --epochs 20")).good();
+    let accuracy = result.stdout.lines().find_map(|line| line.strip_prefix("test accuracy: "));
+    assert!(accuracy.is_some_and(|accuracy| accuracy.parse::<f64>().unwrap() > 0.9), "{}", result.stdout);
+}
+
 /// A network on images of three channels, with everything that a `train` item can say of its samples.
 fn images(size: &str, classes: usize) -> String {
     format!(

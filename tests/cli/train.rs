@@ -33,6 +33,21 @@ fn a_run_leaves_its_folder() {
     assert!(run["target"]["triple"].as_str().is_some_and(|triple| triple.contains("linux")), "{run}");
 }
 
+/// What mpirun starts twice would write one folder twice.
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn several_ranks_without_mpi_are_refused() {
+    let user = User::new();
+    for variable in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"] {
+        let mut command = user.command(env!("CARGO_BIN_EXE_blkc"));
+        let command = command.args(["train", "net.blk", "--data", "csv:points.csv", "--out", "run"]);
+        finish(command.env(variable, "2")).refused(1, &["one of 2 ranks", "without MPI", "--features mpi"]);
+        assert!(!user.path("run").exists());
+        finish(command.env(variable, "1").env("OMPI_COMM_WORLD_SIZE", "1")).good();
+        std::fs::remove_dir_all(user.path("run")).expect("a run");
+    }
+}
+
 #[test]
 fn metrics_have_a_row_per_interval_and_epoch() {
     let user = User::new();

@@ -6,10 +6,7 @@ Runs every optimizer that PyTorch has too.
 Losses must agree to 1e-4 relative over ten steps, parameters to 1e-4 of their largest entry (adam: updates to 2e-2 of
 their norm, because it divides by the square root of squared gradients that may be rounding noise).
 """
-import json
 import pathlib
-import struct
-import subprocess
 import sys
 
 try:
@@ -18,6 +15,9 @@ try:
     from torch import nn
 except ImportError:
     sys.exit(77)
+
+import runs
+import tensors
 
 WIDTHS, CLASSES, BATCH, STEPS = [20, 33, 17], 7, 32, 10
 NET = """
@@ -68,28 +68,6 @@ class Net(nn.Module):
         }
 
 
-def write_safetensors(path, tensors):
-    header, data = {}, b""
-    for name, tensor in tensors.items():
-        raw = tensor.astype("<f4").tobytes()
-        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
-
-
-def read_safetensors(path):
-    raw = path.read_bytes()
-    (size,) = struct.unpack("<Q", raw[:8])
-    header = json.loads(raw[8:8 + size])
-    body = raw[8 + size:]
-    return {
-        name: np.frombuffer(body[slice(*entry["data_offsets"])], "<f4").reshape(entry["shape"])
-        for name, entry in header.items() if name != "__metadata__" and entry["dtype"] == "F32"
-    }
-
-
 def torch_steps(net, optimizer, x, y):
     losses = []
     for step in range(STEPS):
@@ -102,17 +80,6 @@ def torch_steps(net, optimizer, x, y):
     return losses
 
 
-def blkc_steps(blkc, folder, spec):
-    (folder / "net.blk").write_text(NET % spec)
-    run = folder / f"run-{spec.split('(')[0]}-{len(spec)}"
-    subprocess.run([blkc, "train", str(folder / "net.blk"), "--data", f"npz:{folder / 'data.npz'}", "--weights",
-                    str(folder / "start.safetensors"), "--no-shuffle", "--steps", str(STEPS), "--log-every", "1",
-                    "--out", str(run)], check=True)
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    losses = {row["step"]: row["loss"] for row in rows if row.get("loss") is not None and row.get("kind") != "epoch"}
-    return [losses[step] for step in range(1, STEPS + 1)], read_safetensors(run / "last.safetensors")
-
-
 def compare(blkc, folder, name):
     spec, make = OPTIMIZERS[name]
     torch.manual_seed(3)
@@ -122,9 +89,9 @@ def compare(blkc, folder, name):
     np.savez(folder / "data.npz", x_train=x, y_train=y)
     net = Net()
     start = {key: value.detach().numpy().copy() for key, value in net.named().items()}
-    write_safetensors(folder / "start.safetensors", start)
+    tensors.write(folder / "start.safetensors", start)
     theirs = torch_steps(net, make(net.parameters()), x, y)
-    ours, weights = blkc_steps(blkc, folder, spec)
+    ours, weights = runs.train(blkc, folder, name, NET % spec, STEPS)
     loss_error = max(abs(a - b) / abs(b) for a, b in zip(ours, theirs))
     assert loss_error <= 1e-4, f"{name}: losses differ by {loss_error:.2e}: {ours} {theirs}"
     for key, value in net.named().items():

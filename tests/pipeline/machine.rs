@@ -331,7 +331,7 @@ mod native {
     }
 }
 
-fn write(arena: &mut [u8], offset: usize, storage: Storage, entries: impl Iterator<Item = f64>) {
+pub fn write(arena: &mut [u8], offset: usize, storage: Storage, entries: impl Iterator<Item = f64>) {
     let bytes: Vec<u8> = match storage {
         Storage::Float => entries.flat_map(|entry| (entry as f32).to_ne_bytes()).collect(),
         Storage::Double => entries.flat_map(f64::to_ne_bytes).collect(),
@@ -340,7 +340,7 @@ fn write(arena: &mut [u8], offset: usize, storage: Storage, entries: impl Iterat
     arena[offset..offset + bytes.len()].copy_from_slice(&bytes);
 }
 
-fn read(arena: &[u8], offset: usize, storage: Storage, count: usize) -> Vec<f64> {
+pub fn read(arena: &[u8], offset: usize, storage: Storage, count: usize) -> Vec<f64> {
     let words = |width: usize| arena[offset..offset + count * width].chunks_exact(width);
     let word = |bytes: &[u8]| <[u8; 4]>::try_from(bytes).expect("four bytes");
     match storage {

@@ -8,6 +8,7 @@ mod optimizers;
 mod oracle;
 mod own;
 mod random;
+mod ranks;
 mod reference;
 mod rounding;
 mod steps;

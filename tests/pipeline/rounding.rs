@@ -103,6 +103,7 @@ impl Analysis<'_> {
             }
             Node::Spread(arg, _) => own(self.error_along(arg, &axes)),
             Node::Orthonormal(_) => unreachable!("initializers are not analysed"),
+            Node::Exchange(..) => unreachable!("the program runs alone"),
         }
     }
 

@@ -47,7 +47,7 @@ impl Maker {
     /// A level with one group.
     pub fn level(&mut self, extent: usize, chunk: usize, body: Vec<Stmt>) {
         let group = Group { label: "group".into(), block: None, pass: Pass::Forward, extent, chunk, body };
-        self.levels.push(Level { groups: vec![group], serial: false });
+        self.levels.push(Level { groups: vec![group], serial: false, exchanges: vec![] });
     }
 
     pub fn groups(&mut self, groups: Vec<(usize, usize, Vec<Stmt>)>) {
@@ -59,7 +59,11 @@ impl Maker {
             chunk,
             body,
         };
-        self.levels.push(Level { groups: groups.into_iter().map(group).collect(), serial: false });
+        self.levels.push(Level {
+            groups: groups.into_iter().map(group).collect(),
+            serial: false,
+            exchanges: vec![],
+        });
     }
 
     pub fn program(self) -> Program {

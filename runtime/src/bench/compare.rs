@@ -125,6 +125,7 @@ mod tests {
             share_of_peak: 0.5,
             bytes_moved: 1,
             peak_bytes: 1,
+            used_bytes: None,
             peaks: Peaks::default(),
             blocks: blocks.iter().map(block).collect(),
             other_ms: 0.0,

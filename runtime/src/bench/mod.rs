@@ -16,7 +16,7 @@ use crate::manifest::{Block, Defaults, Group, Manifest, Outline};
 use crate::pool::Pool;
 use crate::program::{Program, RoutineId, TRAIN, UPDATE};
 use crate::settings::{LEARNING_RATE, Settings};
-use crate::{Error, bandwidth, batch, peak, train};
+use crate::{Error, bandwidth, batch, peak, resident, train};
 
 pub use compare::Comparison;
 pub use report::{BlockTimes, Machine, Peaks, Report};
@@ -55,10 +55,12 @@ pub fn bench(program: &mut Program, options: &BenchOptions, compile_ms: f64) -> 
     }
     let before = options.compare.as_deref().map(compare::read).transpose()?;
     let threads = options.threads.unwrap_or_else(Pool::available);
+    let resident = resident::Watch::start();
     let mut pool = Pool::new(threads, program.manifest().scratch_bytes)?;
     prepare(program, &mut pool)?;
     let watch = Watch::start();
     let times = time_steps(program, &mut pool, options.steps)?;
+    let used = resident.and_then(|resident| resident.peak());
     let mut warnings = Vec::new();
     if let Some(cores) = watch.and_then(|watch| watch.others()) {
         warnings.push(format!("other processes kept {cores:.1} cores busy; the times are not reliable"));
@@ -71,6 +73,7 @@ pub fn bench(program: &mut Program, options: &BenchOptions, compile_ms: f64) -> 
         threads,
         peak_bytes: memory,
         warnings,
+        used_bytes: used,
         ..report(program.manifest(), &times, peaks, profile)
     };
     let compared = before.map(|before| {
@@ -121,9 +124,9 @@ fn prepare(program: &mut Program, pool: &mut Pool) -> Result<(), Error> {
     let mut settings = Settings { data: None, epochs: 1, seed, shuffle: false, hypers: hypers.collect() };
     settings.hypers.entry(LEARNING_RATE.to_string()).and_modify(|rate| *rate = 0.0);
     train::initialize(program, &settings, pool)?;
-    let data = data::load("synthetic", &Wanted::by(&Outline::from(program.manifest())))?;
-    let indices: Vec<u32> = (0..program.manifest().batch).map(|i| (i % data.train.len()) as u32).collect();
-    batch::fill(program, &data.train, &indices);
+    let batch = program.manifest().batch;
+    let samples = data::synthetic(batch, &Wanted::by(&Outline::from(program.manifest())))?;
+    batch::fill(program, &samples, &(0..batch as u32).collect::<Vec<_>>());
     Clock::new(program, &settings, 1).set(program, pool, 0);
     Ok(())
 }
@@ -230,6 +233,7 @@ fn report(manifest: &Manifest, times: &[f64], peaks: Peaks, profile: Profile) ->
         share_of_peak: if peak_gflops > 0.0 { gflops / peak_gflops } else { 0.0 },
         bytes_moved: profile.bytes_moved,
         peak_bytes: 0,
+        used_bytes: None,
         peaks,
         blocks: profile.blocks,
         other_ms: profile.other_ms,

@@ -30,6 +30,9 @@ pub struct Report {
     pub bytes_moved: u64,
     /// Memory that a step touches: arena and scratch.
     pub peak_bytes: usize,
+    /// What the process used at its peak, while it prepared and timed steps, beyond what it used before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_bytes: Option<usize>,
     pub peaks: Peaks,
     pub blocks: Vec<BlockTimes>,
     /// Of work that belongs to no block.
@@ -95,7 +98,9 @@ impl Report {
         );
         line("arithmetic", self.arithmetic.clone());
         line("moved", self.moved());
-        line("memory", format!("{:.2} MB", self.peak_bytes as f64 / 1e6));
+        let megabytes = |bytes: usize| format!("{:.2} MB", bytes as f64 / 1e6);
+        let used = self.used_bytes.map_or(String::new(), |used| format!(" (used {})", megabytes(used)));
+        line("memory", megabytes(self.peak_bytes) + &used);
         if self.compile_ms > 0.0 {
             line("compiled in", format!("{:.0} ms", self.compile_ms));
         }

@@ -31,12 +31,17 @@ pub fn check(set: &Set, wanted: &Wanted) -> Result<(), Error> {
     }
 }
 
-/// The same extents, but for extents of 1; or one of both is a plain vector of as many numbers.
-fn check_shape(set: &Set, wanted: &Wanted) -> Result<(), Error> {
+/// Whether a sample of the one shape stands for one of the other: the same extents, but for extents of 1; or one of both
+/// is a plain vector of as many numbers.
+pub fn fits(sample: &[usize], wanted: &[usize]) -> bool {
     let squeeze = |shape: &[usize]| shape.iter().copied().filter(|extent| *extent != 1).collect::<Vec<_>>();
-    let (have, want) = (squeeze(&set.shape), squeeze(&wanted.input_shape));
-    let size: usize = have.iter().product();
-    if have == want || (size == wanted.sample_size() && (have.len() == 1 || want.len() == 1)) {
+    let (have, want) = (squeeze(sample), squeeze(wanted));
+    let as_many = have.iter().product::<usize>() == want.iter().product::<usize>();
+    have == want || (as_many && (have.len() <= 1 || want.len() <= 1))
+}
+
+fn check_shape(set: &Set, wanted: &Wanted) -> Result<(), Error> {
+    if fits(&set.shape, &wanted.input_shape) {
         return Ok(());
     }
     Err(Error::new(format!(
@@ -123,8 +128,11 @@ mod tests {
             (&[64], &[1, 8, 8], true),
             (&[28, 28], &[1, 28, 28], true),
             (&[8, 8], &[4, 16], false),
+            (&[1, 64], &[8, 8], true),
             (&[63], &[64], false),
+            (&[], &[1], true),
         ] {
+            assert_eq!(super::fits(have, want), fits, "{have:?} {want:?}");
             assert_eq!(check_shape(&set(have, &[0]), &wanted(want, 2)).is_ok(), fits, "{have:?} {want:?}");
         }
     }

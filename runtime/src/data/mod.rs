@@ -18,6 +18,7 @@ mod synthetic;
 
 use std::path::PathBuf;
 
+pub use check::fits;
 pub use normalization::Normalization;
 pub use order::{Order, split};
 pub use samples::{Inputs, Samples, Scale, Targets};
@@ -88,6 +89,11 @@ pub fn load(spec: &str, wanted: &Wanted) -> Result<Dataset, Error> {
         check::check(test, wanted)?;
     }
     Ok(normalize::finish(raw, wanted))
+}
+
+/// As many samples of `synthetic` as are asked for.
+pub fn synthetic(samples: usize, wanted: &Wanted) -> Result<Samples, Error> {
+    Ok(normalize::finish(synthetic::Synthetic { samples }.load(wanted)?, wanted).train)
 }
 
 /// Whether `spec` names data of a known kind, as a program's check wants to know; nothing is read.

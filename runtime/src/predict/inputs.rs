@@ -98,15 +98,9 @@ fn elements<T: ReadableElement + Clone>(bytes: &[u8]) -> Result<(Vec<usize>, Vec
     Ok((array.shape().to_vec(), array.as_standard_layout().into_owned().into_raw_vec_and_offset().0))
 }
 
-/// One sample, or samples along the first axis; extents of 1 do not matter, and a plain vector stands for any shape.
+/// One sample as the network declares it, or samples along the first axis that fit as those of training do.
 fn check_shape(path: &Path, shape: &[usize], wanted: &[usize]) -> Result<(), Error> {
-    let squeeze = |shape: &[usize]| shape.iter().copied().filter(|extent| *extent != 1).collect::<Vec<_>>();
-    let size: usize = wanted.iter().product();
-    let fits = |sample: &[usize]| {
-        let vector = sample.len() == 1 || wanted.len() == 1;
-        squeeze(sample) == squeeze(wanted) || (vector && sample.iter().product::<usize>() == size)
-    };
-    if shape == wanted || shape.split_first().is_some_and(|(_, sample)| fits(sample)) {
+    if shape == wanted || shape.split_first().is_some_and(|(_, sample)| data::fits(sample, wanted)) {
         return Ok(());
     }
     let (have, want) = (shape_text(shape), shape_text(wanted));

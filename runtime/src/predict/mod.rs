@@ -67,6 +67,10 @@ impl Meaning {
 pub fn predict(program: &mut Program, options: &PredictOptions) -> Result<Predictions, Error> {
     options.check()?;
     let eval = program.required(EVAL)?;
+    if program.levels(eval).iter().any(|level| !level.exchanges.is_empty()) {
+        return Err(Error::new("this program evaluates with the samples of several ranks together")
+            .with_help("predict with one that was built without --sync-statistics"));
+    }
     let threads = Pool::count(options.threads)?;
     let mut pool = Pool::new(threads, program.manifest().scratch_bytes)?;
     let settings = Settings::resolve(&Outline::from(program.manifest()), &TrainOptions::default())?;

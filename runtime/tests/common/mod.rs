@@ -136,7 +136,13 @@ fn level(symbol: &str, tasks: usize, pass: &str) -> Level {
         bytes_read: 40,
         bytes_written: 8,
     };
-    Level { symbol: symbol.into(), serial: tasks == 1, groups: vec![group], probes: vec![] }
+    Level {
+        symbol: symbol.into(),
+        serial: tasks == 1,
+        groups: vec![group],
+        exchanges: vec![],
+        probes: vec![],
+    }
 }
 
 fn tensor(name: &str, kind: TensorKind, role: &str, shape: &[usize], offset: usize) -> Tensor {
@@ -168,6 +174,7 @@ pub fn manifest() -> Manifest {
         spec: vec!["network softmax".into(), "batch 32".into()],
         target: Target { triple: format!("{}-unknown-linux-gnu", std::env::consts::ARCH), features: vec![] },
         batch: BATCH,
+        ranks: Ranks::Alone,
         accumulate: 1,
         precision: "f32".into(),
         arithmetic: "f32 by hand".into(),
@@ -187,6 +194,8 @@ pub fn manifest() -> Manifest {
             target: TARGET,
             step: STEP,
             seed: SEED,
+            share: None,
+            first_sample: None,
             loss: LOSS,
             accuracy: Some(ACCURACY),
             sample_loss: SAMPLE_LOSS,

@@ -55,9 +55,12 @@ pub fn rewrite(graph: &mut Graph, node: &Node) -> Option<Expr> {
         Node::Contract { .. } => contractions::RULES,
         Node::Rename(..) | Node::Reshape { .. } | Node::Index(_) | Node::Spread(..) => axes::RULES,
         Node::Window(_) => windows::RULES,
-        Node::Number(_) | Node::Symbol(_) | Node::ArgMax(..) | Node::Random { .. } | Node::Orthonormal(_) => {
-            return None;
-        }
+        Node::Number(_)
+        | Node::Symbol(_)
+        | Node::ArgMax(..)
+        | Node::Random { .. }
+        | Node::Orthonormal(_)
+        | Node::Exchange(..) => return None,
     };
     table.iter().find_map(|rule| (rule.rewrite)(graph, node))
 }
@@ -110,6 +113,6 @@ fn never_negative(graph: &Graph, expr: Expr, visits: &mut u32) -> bool {
         }
         Node::Index(_) | Node::Window(_) | Node::ArgMax(..) | Node::Random { .. } => true,
         Node::Contract { left, right, .. } => ask(*left) && ask(*right),
-        Node::Symbol(_) | Node::Orthonormal(_) => false,
+        Node::Symbol(_) | Node::Orthonormal(_) | Node::Exchange(..) => false,
     }
 }

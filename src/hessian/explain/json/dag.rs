@@ -185,6 +185,7 @@ impl<'g> Dag<'g> {
             Node::Spread(_, along) => json!({"op": "repeat", "along": self.over(along)}),
             Node::Random { stream, .. } => json!({"op": "uniform draw", "stream": stream}),
             Node::Orthonormal(_) => json!({"op": "orthonormalized"}),
+            Node::Exchange(how, _) => json!({"op": format!("{how:?} over ranks").to_lowercase()}),
         }
     }
 
