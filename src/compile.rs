@@ -7,8 +7,8 @@ use blk_runtime::program::Program;
 
 use crate::codegen::{aot, jit::Jit, llvm, target::Target};
 use crate::hessian::{Plan, program};
-use crate::ir::Network;
-use crate::loops;
+use crate::ir::{Network, Precision};
+use crate::loops::{self, Arithmetic};
 use crate::lower::{self, Lowered};
 use crate::manifest::manifest;
 
@@ -21,8 +21,19 @@ pub struct Planned {
 /// Derives and lowers. An error is a limit of the lowering, in words for the user.
 pub fn plan(network: &Network) -> Result<Planned, String> {
     let plan = program::derive(network);
-    let lowered = lower::lower(&plan, &lower::Options::default())?;
+    let options = lower::Options { arithmetic: arithmetic(network), ..lower::Options::default() };
+    let lowered = lower::lower(&plan, &options)?;
     Ok(Planned { plan, lowered })
+}
+
+/// What the network's precision allows its products.
+fn arithmetic(network: &Network) -> Arithmetic {
+    let precision = network.training.as_ref().map(|training| training.settings.precision);
+    match precision.unwrap_or_default() {
+        Precision::F32 => Arithmetic::F32,
+        Precision::F32Strict => Arithmetic::Fma,
+        Precision::Bf16 => Arithmetic::Bf16,
+    }
 }
 
 /// Loops with their description, ready for a sink.

@@ -40,7 +40,7 @@ pub fn manifest(
         target: rt::Target { triple: target.triple.clone(), features: target.features.clone() },
         batch: outline.batch,
         accumulate: outline.accumulate,
-        precision: network.training.as_ref().map_or("f32".into(), |t| t.settings.precision.clone()),
+        precision: network.training.as_ref().map_or("f32".into(), |t| t.settings.precision.name().into()),
         input_shape: outline.input_shape,
         task: outline.task,
         softmax: softmax::reads_softmax(network),

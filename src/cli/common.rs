@@ -10,7 +10,7 @@ use crate::codegen::target::Target;
 use crate::diag::{self, render};
 use crate::driver::{self, Front, FrontOptions};
 use crate::hessian::Form;
-use crate::ir::Network;
+use crate::ir::{Network, Precision};
 use crate::numeric::batch::Npy;
 use crate::source::{DiskLoader, Sources};
 
@@ -51,7 +51,7 @@ pub struct Source {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     pub batch: Option<u64>,
     /// Number format of the computation
-    #[arg(long, value_name = "P", value_parser = ["f32", "f32_strict"])]
+    #[arg(long, value_name = "P", value_parser = Precision::NAMES)]
     pub precision: Option<String>,
 }
 
@@ -93,8 +93,9 @@ impl Source {
 
     /// With what the command line says in place of the file's `train` item.
     fn adjusted(&self, mut network: Network) -> Network {
-        if let (Some(training), Some(precision)) = (&mut network.training, &self.precision) {
-            training.settings.precision = precision.clone();
+        let precision = self.precision.as_deref().and_then(Precision::named);
+        if let (Some(training), Some(precision)) = (&mut network.training, precision) {
+            training.settings.precision = precision;
         }
         network
     }

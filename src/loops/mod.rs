@@ -5,6 +5,7 @@
 //! chunks, and each chunk is a task: a sequence of statements that reads and writes only what its chunk owns, or what
 //! earlier levels finished. Chunks do not depend on the number of threads, so results have the same bits for any.
 
+pub mod bf16;
 pub mod build;
 pub mod interpret;
 pub mod print;
@@ -47,11 +48,14 @@ pub enum Elem {
     F32,
     F64,
     I32,
+    /// The upper half of an f32. Loads give the f32; what is stored has been rounded before ([`Unary::Bf16`]).
+    Bf16,
 }
 
 impl Elem {
     pub fn bytes(self) -> usize {
         match self {
+            Elem::Bf16 => 2,
             Elem::F32 | Elem::I32 => 4,
             Elem::F64 => 8,
         }
@@ -148,7 +152,7 @@ pub enum Combine {
     Max,
 }
 
-/// C[m, n] = Σ_k A[m, k] · B[k, n], f32, with an epilogue on each finished entry: [`Inst::Acc`]`(0)` is the entry,
+/// C[m, n] = Σ_k A[m, k] · B[k, n], summed in f32, with an epilogue on each finished entry: [`Inst::Acc`]`(0)` is the entry,
 /// [`LoopVar`]`(0)` its row and `(1)` its column; the stores of the epilogue are the only effect.
 /// The sum runs over `terms` too (batch-reduce): each adds its offsets to the operands. With `outer` loops there is one
 /// such product for each of their positions; in the epilogue they are loops 2, 3, ….
@@ -164,7 +168,21 @@ pub struct Gemm {
     pub b: Operand,
     /// Offsets in entries of (A, B), one per term; at least one.
     pub terms: Vec<(usize, usize)>,
+    pub arithmetic: Arithmetic,
     pub epilogue: Scalars,
+}
+
+/// What a matrix product may do for its products, for the sake of speed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Arithmetic {
+    /// Multiply-adds in f32.
+    Fma,
+    /// Anything that errs no more than multiply-adds in f32.
+    #[default]
+    F32,
+    /// Operands rounded to bf16 ([`Unary::Bf16`]), their exact products added in f32. Subnormal numbers may count as
+    /// zero.
+    Bf16,
 }
 
 /// A loop around a matrix product.
@@ -246,6 +264,8 @@ pub enum Unary {
     Floor,
     /// Nearest integer of an F32 as I32 (the value is known to fit).
     ToInt,
+    /// The bf16 nearest to an F32, ties to even, as an F32: see [`bf16`].
+    Bf16,
     /// Condition.
     Not,
     /// F64 only, by the C library: for scalar expressions outside hot loops.

@@ -69,7 +69,8 @@ fn print_gemm(f: &mut fmt::Formatter, gemm: &Gemm) -> fmt::Result {
     }
     write!(f, " m<{} n<{} k<{}", gemm.m, gemm.n, gemm.k)?;
     write!(f, " A {}{:?} B {}{:?}", gemm.a.buffer, gemm.a.strides, gemm.b.buffer, gemm.b.strides)?;
-    writeln!(f, " terms {:?}", gemm.terms)?;
+    let arithmetic = format!("{:?}", gemm.arithmetic).to_lowercase();
+    writeln!(f, " terms {:?} by {arithmetic}", gemm.terms)?;
     print_scalars(f, &gemm.epilogue, "        ")
 }
 

@@ -3,7 +3,7 @@
 use super::layout::{Layout, Layouts};
 use super::view::{View, view};
 use crate::axes::{Axis, AxisTable};
-use crate::loops::{BufferId, Gemm, Operand, Outer, Range, Scalars};
+use crate::loops::{Arithmetic, BufferId, Gemm, Operand, Outer, Range, Scalars};
 use crate::sym::{Expr, Graph};
 
 /// Smaller sides than these do not fill a register block: a loop nest is as good. Of whole vectors of columns even one
@@ -165,6 +165,7 @@ impl Shape {
             a: Operand { buffer: buffers[0], strides: self.strides[0] },
             b: Operand { buffer: buffers[1], strides: self.strides[1] },
             terms: self.terms.clone(),
+            arithmetic: Arithmetic::default(),
             epilogue,
         }
     }

@@ -18,6 +18,7 @@ mod materialize;
 mod memory;
 mod nest;
 mod power;
+mod precision;
 mod prepare;
 mod random;
 mod routine;
@@ -28,7 +29,7 @@ mod window;
 use std::collections::HashMap;
 
 use crate::hessian::Plan;
-use crate::loops::{Buffer, BufferId, Elem, Program};
+use crate::loops::{Arithmetic, Buffer, BufferId, Elem, Program};
 use crate::sym::graph::Tag;
 use crate::sym::{Expr, Graph, Storage, Symbol};
 
@@ -38,11 +39,13 @@ pub struct Options {
     /// Threads that will likely run the program. Only decides whether levels are shared at all; chunks and results
     /// do not depend on it.
     pub threads_hint: usize,
+    /// Of the products of contractions. With [`Arithmetic::Bf16`] large values of each sample are kept as bf16 too.
+    pub arithmetic: Arithmetic,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { threads_hint: 2 }
+        Options { threads_hint: 2, arithmetic: Arithmetic::F32 }
     }
 }
 

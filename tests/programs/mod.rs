@@ -4,8 +4,8 @@
 
 use blkc::loops::build::ScalarBuilder;
 use blkc::loops::{
-    Accumulate, Affine, Binary, Buffer, BufferId, Combine, Elem, Gemm, Group, Level, LoopVar, Nest, Operand,
-    Pass, Program, Range, Routine, Scalars, Stmt, Ty,
+    Accumulate, Affine, Arithmetic, Binary, Buffer, BufferId, Combine, Elem, Gemm, Group, Level, LoopVar,
+    Nest, Operand, Pass, Program, Range, Routine, Scalars, Stmt, Ty, bf16,
 };
 
 /// 64-byte aligned memory.
@@ -85,6 +85,10 @@ pub fn fill(program: &Program, arena: &mut [u8]) {
                 Elem::F32 => arena[at..at + 4].copy_from_slice(&(number as f32).to_le_bytes()),
                 Elem::F64 => arena[at..at + 8].copy_from_slice(&number.to_le_bytes()),
                 Elem::I32 => arena[at..at + 4].copy_from_slice(&((state >> 60) as i32).to_le_bytes()),
+                Elem::Bf16 => {
+                    let half = bf16::upper_half(bf16::round(number as f32));
+                    arena[at..at + 2].copy_from_slice(&half.to_le_bytes());
+                }
             }
         }
     }
@@ -96,6 +100,9 @@ pub fn floats(program: &Program, arena: &[u8], buffer: BufferId) -> Vec<f64> {
     let one = |entry| match buffer.elem {
         Elem::F32 => f64::from(f32::from_le_bytes(bytes(entry)[..4].try_into().unwrap())),
         Elem::F64 => f64::from_le_bytes(bytes(entry)[..8].try_into().unwrap()),
+        Elem::Bf16 => {
+            f64::from(bf16::from_upper_half(u16::from_le_bytes(bytes(entry)[..2].try_into().unwrap())))
+        }
         Elem::I32 => f64::from(i32::from_le_bytes(bytes(entry)[..4].try_into().unwrap())),
     };
     (0..buffer.len).map(one).collect()
@@ -154,6 +161,7 @@ pub fn gemm(
         a: Operand { buffer: a, strides: a_strides },
         b: Operand { buffer: b, strides: b_strides },
         terms: (0..terms).map(|term| (term * a_len, term * b_len)).collect(),
+        arithmetic: Arithmetic::F32,
         epilogue: epilogue.finish(),
     };
     maker.level(if by_rows { m } else { n }, chunk, vec![Stmt::Gemm(gemm)]);

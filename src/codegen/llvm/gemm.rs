@@ -10,15 +10,16 @@
 
 use inkwell::IntPredicate;
 use inkwell::types::BasicType;
-use inkwell::values::{BasicValue, IntValue, PointerValue};
+use inkwell::values::{BasicValue, FunctionValue, InstructionOpcode, IntValue, PointerValue};
 
 use super::emit::{Emitter, Value, must};
-use super::kernel::{self, Kernel};
+use super::kernel::{self, Product, Tiles, Vectors};
 use super::level::Chunk;
-use super::pack;
+use super::pack::{self, Form, TILE};
 use super::scalars::{Frame, Instance, Site};
+use crate::codegen::family::Family;
 use crate::codegen::target::Target;
-use crate::loops::{BufferId, Gemm, Group, LoopVar, Operand, Outer, Program, Range, Stmt, Ty};
+use crate::loops::{Buffer, BufferId, Elem, Gemm, Group, LoopVar, Operand, Outer, Program, Range, Stmt, Ty};
 
 /// Products per block of k: a panel of B of that length stays in the second-level cache.
 const MAX_K: u64 = 2048;
@@ -53,6 +54,7 @@ enum Order {
 /// How one GEMM of known extents is done.
 #[derive(Clone, Debug, PartialEq)]
 struct Plan {
+    family: Family,
     m: u64,
     n: u64,
     /// Rows of a tile; the last tile may have fewer.
@@ -64,7 +66,7 @@ struct Plan {
     b: Source,
     /// Offsets into A and B, and length along k, of each block, in order.
     blocks: Vec<(u64, u64, u64)>,
-    /// The longest block, rounded up to whole vectors.
+    /// Steps of k in the longest block, rounded up to whole vectors.
     depth: u64,
     order: Order,
 }
@@ -77,17 +79,25 @@ enum Source {
 }
 
 impl Plan {
-    fn new(gemm: &Gemm, [m, n, k]: [u64; 3], target: &Target) -> Plan {
-        let lanes = u64::from(target.lanes());
+    fn new(gemm: &Gemm, [m, n, k]: [u64; 3], buffers: &[Buffer], target: &Target) -> Plan {
+        let family = Family::of(gemm.arithmetic, target, [m, n, k * gemm.terms.len() as u64]);
+        let elem = |operand: Operand| buffers[operand.buffer.index()].elem;
+        let lanes = if family.by_tiles() { TILE } else { u64::from(target.lanes()) };
         let vectors = n.div_ceil(lanes).min(2);
-        let a = a_source(gemm.a, n.div_ceil(vectors * lanes));
-        let rows = tile_rows(gemm.a, a, m, vectors, target);
-        let in_place = m <= FEW_ROWS && gemm.b.strides.1 == 1 && n.is_multiple_of(vectors * lanes);
-        let b = if in_place { Source::InPlace } else { Source::Packed };
-        let blocks = blocks(gemm, k);
-        let depth = blocks.iter().map(|block| block.2).max().unwrap_or(1).next_multiple_of(lanes);
         let columns = vectors * lanes;
-        let mut plan = Plan { m, n, rows, vectors, columns, a, b, blocks, depth, order: Order::Panels };
+        let blocks = blocks(gemm, k, family);
+        let a = match elem(gemm.a) {
+            Elem::Bf16 => halves_source(gemm.a, family, m, &blocks),
+            _ => a_source(gemm.a, family, n.div_ceil(columns)),
+        };
+        let rows = tile_rows(gemm.a, (family, a), m, vectors, target);
+        let wanted = family == Family::Fma && elem(gemm.b) == Elem::F32 && gemm.b.strides.1 == 1;
+        let in_place = wanted && m <= FEW_ROWS && n.is_multiple_of(columns);
+        let b = if in_place { Source::InPlace } else { Source::Packed };
+        let longest = blocks.iter().map(|block| block.2).max().unwrap_or(1);
+        let depth = longest.div_ceil(family.entries_per_step()).next_multiple_of(lanes);
+        let mut plan =
+            Plan { family, m, n, rows, vectors, columns, a, b, blocks, depth, order: Order::Panels };
         plan.order = plan.best_order();
         plan
     }
@@ -96,12 +106,12 @@ impl Plan {
         let blocks = self.blocks.len() as u64;
         let packed = self.b == Source::Packed;
         if blocks == 1 {
-            let kept = self.panels() * self.columns * self.depth <= KEPT_B;
+            let kept = self.panels() * self.b_panel() <= KEPT_B;
             let rows = kept && packed && self.n > self.columns && self.depth <= self.m;
             return if rows { Order::Rows } else { Order::Panels };
         }
         let a = if self.a == Source::Packed { self.a_tile() * self.tiles() * blocks } else { 0 };
-        let b = self.depth * self.columns * blocks;
+        let b = self.b_panel() * blocks;
         if packed && a <= KEPT_C && b <= KEPT_C {
             return Order::Tiles;
         }
@@ -117,13 +127,40 @@ impl Plan {
         self.m.div_ceil(self.rows)
     }
 
-    /// Entries per step of k in a packed tile of A.
+    /// Entries of 32 bits per step of k in a packed tile of A.
     fn a_step(&self) -> u64 {
         self.rows.next_multiple_of(LINE)
     }
 
     fn a_tile(&self) -> u64 {
-        self.a_step() * self.depth
+        self.a_step() * self.depth * self.family.planes()
+    }
+
+    /// Entries of 32 bits in a packed panel of B.
+    fn b_panel(&self) -> u64 {
+        self.columns * self.depth * self.family.planes()
+    }
+
+    /// Entries along k from which the kernel starts over.
+    fn turn(&self) -> u64 {
+        if self.family.by_tiles() { 2 * TILE } else { self.family.entries_per_step() }
+    }
+
+    fn a_form(&self) -> Form {
+        let planes = self.family.planes();
+        if self.family.by_tiles() { Form::Rows { planes } } else { self.vector_form() }
+    }
+
+    fn b_form(&self) -> Form {
+        let planes = self.family.planes();
+        if self.family.by_tiles() { Form::Pairs { planes, tiles: true } } else { self.vector_form() }
+    }
+
+    fn vector_form(&self) -> Form {
+        match self.family {
+            Family::Dot => Form::Pairs { planes: 1, tiles: false },
+            family => Form::Floats { rounded: family == Family::Rounded },
+        }
     }
 
     fn a_entries(&self) -> u64 {
@@ -137,7 +174,7 @@ impl Plan {
             Order::Tiles => self.blocks.len() as u64,
             Order::Panels | Order::Blocks => 1,
         };
-        if self.b == Source::Packed { self.depth * self.columns * panels } else { 0 }
+        if self.b == Source::Packed { self.b_panel() * panels } else { 0 }
     }
 
     fn c_entries(&self) -> u64 {
@@ -159,18 +196,34 @@ impl Plan {
 }
 
 /// A is read in place where its rows run along k (one line then serves many steps), or when it is read just once.
-fn a_source(a: Operand, panels: u64) -> Source {
-    if a.strides.1 == 1 || (a.strides.0 == 1 && panels <= 1) { Source::InPlace } else { Source::Packed }
+fn a_source(a: Operand, family: Family, panels: u64) -> Source {
+    let near = a.strides.1 == 1 || (a.strides.0 == 1 && panels <= 1);
+    if family == Family::Fma && near { Source::InPlace } else { Source::Packed }
 }
 
-fn tile_rows(a: Operand, source: Source, m: u64, vectors: u64, target: &Target) -> u64 {
+/// Rows of bf16 along k are what kernels of bf16 read, where no step reaches beyond a row, and no tile beyond the last.
+fn halves_source(a: Operand, family: Family, m: u64, blocks: &[(u64, u64, u64)]) -> Source {
+    let whole = |step: u64| a.strides.1 == 1 && blocks.iter().all(|block| block.2.is_multiple_of(step));
+    let fits = match family {
+        Family::Dot => whole(2),
+        Family::Tile => whole(2 * TILE) && m.is_multiple_of(TILE),
+        Family::Fma | Family::Rounded | Family::Split => false,
+    };
+    if fits { Source::InPlace } else { Source::Packed }
+}
+
+fn tile_rows(a: Operand, (family, source): (Family, Source), m: u64, vectors: u64, target: &Target) -> u64 {
+    if family.by_tiles() {
+        return if m > TILE { 2 * TILE } else { TILE };
+    }
     let mut most = match (target.vector_registers() >= 32, vectors) {
         (true, 1) => 24,
         (true, _) => 13,
         (false, 1) => 12,
         (false, _) => 6,
     };
-    if source == Source::InPlace && a.strides.1 == 1 && crowded(a.strides.0 as u64, most) {
+    let stride = a.strides.0 as u64 / family.entries_per_step();
+    if source == Source::InPlace && a.strides.1 == 1 && crowded(stride, most) {
         most = most.min(WAYS_FOR_ROWS);
     }
     m.div_ceil(m.div_ceil(most))
@@ -186,9 +239,10 @@ fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-fn blocks(gemm: &Gemm, k: u64) -> Vec<(u64, u64, u64)> {
-    let pieces = k.div_ceil(MAX_K);
-    let length = k.div_ceil(pieces);
+fn blocks(gemm: &Gemm, k: u64, family: Family) -> Vec<(u64, u64, u64)> {
+    let unit = if family.by_tiles() { 2 * TILE } else { family.entries_per_step() };
+    let length = k.div_ceil(k.div_ceil(MAX_K)).next_multiple_of(unit).min(k);
+    let pieces = k.div_ceil(length);
     gemm.terms
         .iter()
         .flat_map(|&(a, b)| (0..pieces).map(move |piece| (a as u64, b as u64, piece * length)))
@@ -203,10 +257,11 @@ fn blocks(gemm: &Gemm, k: u64) -> Vec<(u64, u64, u64)> {
 /// Bytes of scratch memory that any task of the program needs.
 pub fn scratch_bytes(program: &Program, target: &Target) -> usize {
     let groups = program.routines.iter().flat_map(|routine| &routine.levels).flat_map(|level| &level.groups);
-    groups.flat_map(|group| group.body.iter().map(|stmt| stmt_bytes(stmt, group, target))).max().unwrap_or(0)
+    let of = |stmt, group| stmt_bytes(stmt, group, &program.buffers, target);
+    groups.flat_map(|group| group.body.iter().map(move |stmt| of(stmt, group))).max().unwrap_or(0)
 }
 
-fn stmt_bytes(stmt: &Stmt, group: &Group, target: &Target) -> usize {
+fn stmt_bytes(stmt: &Stmt, group: &Group, buffers: &[Buffer], target: &Target) -> usize {
     let gemm = match stmt {
         Stmt::Nest(_) => return 0,
         Stmt::Orthonormalize { rows, cols, .. } => return rows * cols * 4,
@@ -219,7 +274,7 @@ fn stmt_bytes(stmt: &Stmt, group: &Group, target: &Target) -> usize {
             Range::Full(extent) => extent as u64,
             Range::Chunk => *length,
         };
-        Plan::new(gemm, [gemm.m, gemm.n, gemm.k].map(of), target).bytes()
+        Plan::new(gemm, [gemm.m, gemm.n, gemm.k].map(of), buffers, target).bytes()
     };
     lengths.iter().filter(|length| **length > 0).map(bytes).max().unwrap_or(0)
 }
@@ -232,7 +287,9 @@ pub fn emit<'ctx>(
     site: Site<'_, 'ctx>,
     scratch: PointerValue<'ctx>,
 ) {
-    let plan = Plan::new(gemm, [gemm.m, gemm.n, gemm.k].map(|range| chunk.length(range)), &emitter.target);
+    let size = [gemm.m, gemm.n, gemm.k].map(|range| chunk.length(range));
+    let plan = Plan::new(gemm, size, site.buffers, &emitter.target);
+    let by_tiles = plan.family.by_tiles();
     let [m0, n0, k0] = [gemm.m, gemm.n, gemm.k].map(|range| chunk.start_of(emitter, range));
     let at = |entries: u64| emitter.offset(scratch, entries as usize * 4);
     let b_start = plan.a_entries().next_multiple_of(LINE);
@@ -251,7 +308,13 @@ pub fn emit<'ctx>(
         k0,
         outer: vec![],
     };
+    if by_tiles {
+        kernel::configure(emitter);
+    }
     builder.outer_loops(chunk);
+    if by_tiles {
+        kernel::release(emitter);
+    }
 }
 
 struct GemmEmitter<'e, 'ctx> {
@@ -371,7 +434,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
             Order::Tiles => block,
             Order::Panels | Order::Blocks => return self.packed_b,
         };
-        let entries = (self.plan.depth * self.plan.columns) as i64;
+        let entries = self.plan.b_panel() as i64;
         self.entry(self.packed_b, self.emitter.scale(number, entries))
     }
 
@@ -391,11 +454,16 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         at: [(IntValue<'ctx>, usize); 2],
     ) -> PointerValue<'ctx> {
         let buffer: BufferId = operand.buffer;
-        let start = self.emitter.offset(self.site.base, self.site.buffers[buffer.index()].offset);
+        let Buffer { offset: start, elem, .. } = self.site.buffers[buffer.index()];
+        let start = self.emitter.offset(self.site.base, start);
         let index = at.iter().fold(offset, |sum, (position, stride)| {
             self.emitter.add(self.emitter.scale(*position, *stride as i64), sum)
         });
-        self.entry(start, index)
+        self.emitter.element(self.emitter.elem(elem, 1), start, index)
+    }
+
+    fn elem(&self, operand: Operand) -> Elem {
+        self.site.buffers[operand.buffer.index()].elem
     }
 
     /// An offset at the positions of the outer loops.
@@ -453,7 +521,8 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
             let to = self.a_tile(block, tile);
             self.by_rows(tile, &|rows| {
                 let strides = (k_stride as u64, rows_stride as u64);
-                let copy = pack::Copy { width: rows, padded: self.plan.a_step(), strides };
+                let (padded, from, form) = (self.plan.a_step(), self.elem(self.gemm.a), self.plan.a_form());
+                let copy = pack::Copy { width: rows, padded, strides, from, form };
                 copy.call(self.emitter, source, to, k);
             });
         });
@@ -507,9 +576,10 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         };
         let more = self.emitter.builder.build_int_compare(IntPredicate::NE, block, self.i64(0), "");
         let more = must(more);
+        let turns = self.turns(k);
         self.by_rows(tile, &|rows| {
-            let kernel = self.kernel(rows).function(self.emitter);
-            self.emitter.call(kernel, &[a.into(), b.into(), c.into(), k.into(), more.into()]);
+            let kernel = self.kernel(rows);
+            self.emitter.call(kernel, &[a.into(), b.into(), c.into(), turns.into(), more.into()]);
         });
     }
 
@@ -517,16 +587,41 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         self.entry(self.c, self.emitter.scale(tile, (self.plan.rows * self.plan.columns) as i64))
     }
 
-    fn kernel(&self, rows: u64) -> Kernel {
-        let (a_row, a_k) = match self.plan.a {
-            Source::Packed => (1, self.plan.a_step()),
-            Source::InPlace => (self.gemm.a.strides.0 as u64, self.gemm.a.strides.1 as u64),
+    /// How often the kernel turns for `k` entries.
+    fn turns(&self, k: IntValue<'ctx>) -> IntValue<'ctx> {
+        let turn = self.plan.turn();
+        if turn == 1 {
+            return k;
+        }
+        let above = self.emitter.add(k, self.i64(turn - 1));
+        self.emitter.binop(InstructionOpcode::UDiv, above.into(), self.i64(turn).into()).into_int_value()
+    }
+
+    fn kernel(&self, rows: u64) -> FunctionValue<'ctx> {
+        let (plan, strides) = (&self.plan, self.gemm.a.strides);
+        let bytes = self.elem(self.gemm.a).bytes() as u64;
+        if plan.family.by_tiles() {
+            let tiles = [rows, plan.columns].map(|extent| extent.div_ceil(TILE));
+            let planes = plan.family.planes();
+            let (a_row, a_plane, a_block) = match plan.a {
+                Source::Packed => (4 * TILE, 4 * TILE * plan.a_step(), 4 * TILE * plan.a_step() * planes),
+                Source::InPlace => (bytes * strides.0 as u64, 0, 4 * TILE),
+            };
+            let [rows, columns] = tiles;
+            return Tiles { rows, columns, planes, a_row, a_plane, a_block }.function(self.emitter);
+        }
+        let product = if plan.family == Family::Dot { Product::Dot } else { Product::Fma };
+        let (a_row, a_k) = match plan.a {
+            Source::Packed => (4, 4 * plan.a_step()),
+            Source::InPlace => {
+                (bytes * strides.0 as u64, bytes * strides.1 as u64 * plan.family.entries_per_step())
+            }
         };
-        let b_k = match self.plan.b {
-            Source::Packed => self.plan.columns,
-            Source::InPlace => self.gemm.b.strides.0 as u64,
+        let b_k = match plan.b {
+            Source::Packed => 4 * plan.columns,
+            Source::InPlace => 4 * self.gemm.b.strides.0 as u64,
         };
-        kernel::Kernel { rows, vectors: self.plan.vectors, a_row, a_k, b_k }
+        Vectors { product, rows, vectors: plan.vectors, a_row, a_k, b_k }.function(self.emitter)
     }
 
     /// Copies a panel of B; returns where it lies.
@@ -539,7 +634,8 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
     ) -> PointerValue<'ctx> {
         let (source, to) = (self.b(block, self.first_column(panel)), self.b_panel(block, panel));
         let strides = (self.gemm.b.strides.0 as u64, self.gemm.b.strides.1 as u64);
-        let copy = pack::Copy { width: columns, padded: self.plan.columns, strides };
+        let (padded, from, form) = (self.plan.columns, self.elem(self.gemm.b), self.plan.b_form());
+        let copy = pack::Copy { width: columns, padded, strides, from, form };
         copy.call(self.emitter, source, to, k);
         to
     }
@@ -674,9 +770,11 @@ mod tests {
             a: operand(a),
             b: operand(b),
             terms: vec![(0, 0); terms],
+            arithmetic: Default::default(),
             epilogue: Default::default(),
         };
-        Plan::new(&gemm, [m, n, k], &target)
+        let buffer = Buffer { name: "b".into(), elem: Elem::F32, len: 0, offset: 0, persistent: true };
+        Plan::new(&gemm, [m, n, k], &[buffer], &target)
     }
 
     #[test]

@@ -1,0 +1,158 @@
+//! Kernels of vectors: a tile of C in registers, one outer product per step of k. A step is one f32 of each operand,
+//! or a pair of bf16.
+
+use inkwell::IntPredicate;
+use inkwell::values::{FunctionValue, InstructionOpcode, IntValue, PointerValue};
+
+use super::begin;
+use crate::codegen::llvm::emit::{Emitter, Value, must};
+use crate::loops::Ty;
+
+/// Steps of k per turn of the loop.
+const UNROLL: u64 = 4;
+/// Bytes of a step, per row of A and per column of B.
+const STEP: u64 = 4;
+
+/// What a step multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Product {
+    /// One f32 with one.
+    Fma,
+    /// Two bf16 with two.
+    Dot,
+}
+
+/// What a kernel is specialised to. Strides in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vectors {
+    pub product: Product,
+    pub rows: u64,
+    /// Vectors per row; a row of C in memory has exactly as many.
+    pub vectors: u64,
+    pub a_row: u64,
+    /// From one step of k to the next.
+    pub a_k: u64,
+    /// The same in B, whose columns are contiguous.
+    pub b_k: u64,
+}
+
+impl Vectors {
+    /// The kernel's function `(a, b, c, steps, more)`: C = A·B over that many (at least one) steps of k, or C += A·B
+    /// if `more`.
+    pub fn function<'ctx>(&self, emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
+        let Vectors { product, rows, vectors, a_row, a_k, b_k } = self;
+        let name = format!("gemm_{product:?}_{rows}x{vectors}_{a_row}_{a_k}_{b_k}").to_lowercase();
+        begin(emitter, &name, |function| self.body(emitter, function))
+    }
+
+    fn body<'ctx>(&self, emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>) {
+        let param = |number| function.get_nth_param(number).expect("five parameters");
+        let [a, b, c] = [0, 1, 2].map(|number| param(number).into_pointer_value());
+        let (steps, more) = (param(3).into_int_value(), param(4).into_int_value());
+        let lanes = emitter.target.lanes();
+        let vector = emitter.ty(Ty::F32, lanes);
+        let sums: Vec<PointerValue> = (0..self.rows * self.vectors).map(|_| emitter.local(vector)).collect();
+        for &sum in &sums {
+            emitter.store(vector.const_zero(), sum, lanes * 4, None);
+        }
+        let c_entry = |number: usize| emitter.offset(c, number * lanes as usize * 4);
+        emitter.when(more, || {
+            for (number, &sum) in sums.iter().enumerate() {
+                let before = emitter.load(vector, c_entry(number), lanes * 4, None);
+                emitter.store(before, sum, lanes * 4, None);
+            }
+        });
+        self.steps(emitter, [a, b], steps, &sums);
+        for (number, &sum) in sums.iter().enumerate() {
+            let sum = emitter.load(vector, sum, lanes * 4, None);
+            emitter.store(sum, c_entry(number), lanes * 4, None);
+        }
+    }
+
+    /// Turns of [`UNROLL`] steps, then single steps.
+    fn steps<'ctx>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        operands: [PointerValue<'ctx>; 2],
+        steps: IntValue<'ctx>,
+        sums: &[PointerValue<'ctx>],
+    ) {
+        let by = |op| emitter.binop(op, steps.into(), emitter.i64(UNROLL as i64).into()).into_int_value();
+        let (turns, rest) = (by(InstructionOpcode::UDiv), by(InstructionOpcode::URem));
+        let positive =
+            |count| must(emitter.builder.build_int_compare(IntPredicate::NE, count, emitter.i64(0), ""));
+        emitter.when(positive(turns), || {
+            emitter.repeat(turns, |turn| {
+                let first = emitter.scale(turn, UNROLL as i64);
+                (0..UNROLL).for_each(|step| self.step(emitter, operands, first, step, sums));
+            });
+        });
+        let done = emitter.scale(turns, UNROLL as i64);
+        emitter.when(positive(rest), || {
+            emitter.repeat(rest, |step| self.step(emitter, operands, emitter.add(step, done), 0, sums));
+        });
+    }
+
+    /// One outer product, `step` steps behind `first`.
+    fn step<'ctx>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        operands: [PointerValue<'ctx>; 2],
+        first: IntValue<'ctx>,
+        step: u64,
+        sums: &[PointerValue<'ctx>],
+    ) {
+        let lanes = emitter.target.lanes();
+        let byte = emitter.context.i8_type().into();
+        let start = |base, stride: u64| emitter.element(byte, base, emitter.scale(first, stride as i64));
+        let (a, b) = (start(operands[0], self.a_k), start(operands[1], self.b_k));
+        let (entry, vector) = (emitter.ty(self.entry(), 1), emitter.ty(self.entry(), lanes));
+        let row_of_b: Vec<_> = (0..self.vectors)
+            .map(|number| {
+                let from = step * self.b_k + number * u64::from(lanes) * STEP;
+                emitter.load(vector, emitter.offset(b, from as usize), 4, None)
+            })
+            .collect();
+        for row in 0..self.rows {
+            let from = emitter.offset(a, (step * self.a_k + row * self.a_row) as usize);
+            let entry = emitter.splat(emitter.load(entry, from, self.alignment(), None), lanes);
+            for (number, column) in row_of_b.iter().enumerate() {
+                let sum = sums[row as usize * self.vectors as usize + number];
+                let before = emitter.load(emitter.ty(Ty::F32, lanes), sum, lanes * 4, None);
+                emitter.store(self.multiply(emitter, before, entry, *column), sum, lanes * 4, None);
+            }
+        }
+    }
+
+    fn entry(&self) -> Ty {
+        match self.product {
+            Product::Fma => Ty::F32,
+            Product::Dot => Ty::I32,
+        }
+    }
+
+    /// Of A, which a row of bf16 with an odd length may shift by half a step.
+    fn alignment(&self) -> u32 {
+        match self.product {
+            Product::Fma => 4,
+            Product::Dot => 2,
+        }
+    }
+
+    fn multiply<'ctx>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        sum: Value<'ctx>,
+        a: Value<'ctx>,
+        b: Value<'ctx>,
+    ) -> Value<'ctx> {
+        if self.product == Product::Fma {
+            return emitter.mul_add(a, b, sum);
+        }
+        let lanes = emitter.target.lanes();
+        let pairs = emitter.widen(emitter.context.bf16_type().into(), 2 * lanes);
+        let [a, b] = [a, b].map(|pair| emitter.cast(InstructionOpcode::BitCast, pair, pairs));
+        let name = format!("llvm.x86.avx512bf16.dpbf16ps.{}", lanes * 32);
+        emitter.intrinsic(&name, &[], &[sum, a, b])
+    }
+}
