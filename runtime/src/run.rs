@@ -68,6 +68,9 @@ pub struct Description {
     pub target: Target,
     pub batch: usize,
     pub precision: String,
+    /// How the code that was started with multiplied matrices.
+    #[serde(default)]
+    pub kernels: String,
     pub settings: Settings,
     pub steps_per_epoch: u64,
     /// How bytes of the data become numbers; kept with the weights.
@@ -97,6 +100,7 @@ impl Description {
             target: manifest.target.clone(),
             batch: manifest.batch,
             precision: manifest.precision.clone(),
+            kernels: manifest.kernels.clone(),
             settings: settings.clone(),
             steps_per_epoch,
             normalization: None,

@@ -55,7 +55,7 @@ impl Target {
     pub fn native() -> Target {
         let mut features = llvm::host_features();
         // The processor having tile registers is not enough: the system has to grant them.
-        let granted = |feature: &str| !feature.starts_with("amx") || features::detect(feature) == Some(true);
+        let granted = |feature: &str| features::detect(feature) != Some(false);
         features.retain(|feature| USED.contains(&feature.as_str()) && granted(feature));
         features.sort();
         Target { triple: llvm::host_triple(), features }

@@ -59,6 +59,8 @@ pub struct Lowered {
     pub flops: HashMap<Tag, u64>,
     /// What the buffers that a step writes hold.
     pub origins: HashMap<BufferId, Origin>,
+    /// What products were allowed, as the options said.
+    pub arithmetic: Arithmetic,
 }
 
 /// The value in a buffer.
@@ -95,7 +97,8 @@ pub fn lower(plan: &Plan, options: &Options) -> Result<Lowered, String> {
     }
     let arena_bytes = memory::place(&mut buffers, &lives);
     let symbol_offsets = symbols.iter().map(|(&symbol, &id)| (symbol, buffers[id.index()].offset)).collect();
-    Ok(Lowered { program: Program { buffers, arena_bytes, routines }, symbol_offsets, flops, origins })
+    let program = Program { buffers, arena_bytes, routines };
+    Ok(Lowered { program, symbol_offsets, flops, origins, arithmetic: options.arithmetic })
 }
 
 /// One persistent buffer per symbol, in the graph's order.

@@ -131,41 +131,71 @@ pub fn strides(orientation: Orientation, [m, n, k]: [usize; 3]) -> [(usize, usiz
     }
 }
 
-/// `out[m, n] = max(sum + bias[n], 0)`, with `chunk` columns (or rows) per task; A, B, bias, out are buffers 0 to 3.
+/// A matrix product in the making.
+#[derive(Clone, Copy, Debug)]
+pub struct Product {
+    pub orientation: Orientation,
+    /// m, n, k.
+    pub size: [usize; 3],
+    pub terms: usize,
+    pub by_rows: bool,
+    /// Columns (or rows) per task.
+    pub chunk: usize,
+    /// Elements of A and B.
+    pub elems: [Elem; 2],
+    pub arithmetic: Arithmetic,
+}
+
+impl Product {
+    /// Offsets of A and B from term to term.
+    pub fn offsets(&self) -> (usize, usize) {
+        let [m, n, k] = self.size;
+        (2 * m * k, 2 * k * n)
+    }
+
+    /// `out[m, n] = max(sum + bias[n], 0)`; A, B, bias, out are buffers 0 to 3.
+    pub fn program(&self) -> Program {
+        let Product { orientation, size: [m, n, k], terms, by_rows, chunk, elems, arithmetic } = *self;
+        let mut maker = Maker::default();
+        let (a_len, b_len) = self.offsets();
+        let a = maker.buffer(elems[0], a_len * terms);
+        let b = maker.buffer(elems[1], b_len * terms);
+        let bias = maker.buffer(Elem::F32, n);
+        let out = maker.buffer(Elem::F32, m * n);
+        let mut epilogue = ScalarBuilder::new(Ty::F32);
+        let sum = epilogue.acc(0, Ty::F32);
+        let bias = epilogue.load(bias, Elem::F32, at(&[(1, 1)]));
+        let biased = epilogue.add(sum, bias);
+        let zero = epilogue.number(0.0);
+        let relu = epilogue.binary(Binary::Max, biased, zero);
+        epilogue.store(out, at(&[(0, n as i64), (1, 1)]), relu);
+        let [a_strides, b_strides] = strides(orientation, [m, n, k]);
+        let gemm = Gemm {
+            outer: vec![],
+            m: if by_rows { Range::Chunk } else { Range::Full(m) },
+            n: if by_rows { Range::Full(n) } else { Range::Chunk },
+            k: Range::Full(k),
+            a: Operand { buffer: a, strides: a_strides },
+            b: Operand { buffer: b, strides: b_strides },
+            terms: (0..terms).map(|term| (term * a_len, term * b_len)).collect(),
+            arithmetic,
+            epilogue: epilogue.finish(),
+        };
+        maker.level(if by_rows { m } else { n }, chunk, vec![Stmt::Gemm(gemm)]);
+        maker.program()
+    }
+}
+
+/// The like in f32.
 pub fn gemm(
     orientation: Orientation,
-    [m, n, k]: [usize; 3],
+    size: [usize; 3],
     terms: usize,
     by_rows: bool,
     chunk: usize,
 ) -> Program {
-    let mut maker = Maker::default();
-    let (a_len, b_len) = (2 * m * k, 2 * k * n);
-    let a = maker.buffer(Elem::F32, a_len * terms);
-    let b = maker.buffer(Elem::F32, b_len * terms);
-    let bias = maker.buffer(Elem::F32, n);
-    let out = maker.buffer(Elem::F32, m * n);
-    let mut epilogue = ScalarBuilder::new(Ty::F32);
-    let sum = epilogue.acc(0, Ty::F32);
-    let bias = epilogue.load(bias, Elem::F32, at(&[(1, 1)]));
-    let biased = epilogue.add(sum, bias);
-    let zero = epilogue.number(0.0);
-    let relu = epilogue.binary(Binary::Max, biased, zero);
-    epilogue.store(out, at(&[(0, n as i64), (1, 1)]), relu);
-    let [a_strides, b_strides] = strides(orientation, [m, n, k]);
-    let gemm = Gemm {
-        outer: vec![],
-        m: if by_rows { Range::Chunk } else { Range::Full(m) },
-        n: if by_rows { Range::Full(n) } else { Range::Chunk },
-        k: Range::Full(k),
-        a: Operand { buffer: a, strides: a_strides },
-        b: Operand { buffer: b, strides: b_strides },
-        terms: (0..terms).map(|term| (term * a_len, term * b_len)).collect(),
-        arithmetic: Arithmetic::F32,
-        epilogue: epilogue.finish(),
-    };
-    maker.level(if by_rows { m } else { n }, chunk, vec![Stmt::Gemm(gemm)]);
-    maker.program()
+    let (elems, arithmetic) = ([Elem::F32; 2], Arithmetic::F32);
+    Product { orientation, size, terms, by_rows, chunk, elems, arithmetic }.program()
 }
 
 /// y[i, j] = f(x[i, j], s[j], r[i]) with some of every operation, along rows in chunks.

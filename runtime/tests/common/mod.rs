@@ -163,6 +163,7 @@ pub fn manifest() -> Manifest {
         batch: BATCH,
         accumulate: 1,
         precision: "f32".into(),
+        kernels: String::new(),
         input_shape: vec![PIXELS],
         task: Task::Class { classes: CLASSES },
         softmax: true,
