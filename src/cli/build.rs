@@ -42,6 +42,8 @@ enum Emit {
     Obj,
     Asm,
     LlvmIr,
+    /// The loop program as text, before LLVM
+    Loops,
 }
 
 pub fn run(args: &Args) -> Outcome {
@@ -85,6 +87,7 @@ fn write(args: &Args, compiled: &Compiled) -> Result<(), String> {
         Emit::Obj => compile::object(compiled)?,
         Emit::Asm => aot::assembly(program, target)?.into_bytes(),
         Emit::LlvmIr => aot::llvm_ir(program, target)?.into_bytes(),
+        Emit::Loops => program.to_string().into_bytes(),
     };
     save(&args.output, &bytes)
 }

@@ -18,11 +18,14 @@ pub enum Family {
     Split,
 }
 
+/// Sums of fewer entries along k are made by multiply-adds: what is packed for other kernels would be used too little.
+const SHORT: u64 = 16;
+
 /// Sides of a product, and length of its sum, from which tiles are filled well enough.
 const FULL_TILES: [u64; 3] = [16, 16, 32];
 
 impl Family {
-    /// For contractions of this size (rows, columns, length of the sum).
+    /// For contractions of this size: rows, columns, length of a term's sum.
     pub fn of(arithmetic: Arithmetic, target: &Target, size: [u64; 3]) -> Family {
         let full = size.iter().zip(FULL_TILES).all(|(&extent, least)| extent >= least);
         let tiles = target.emulates_tiles() || (target.has_tiles() && full);
@@ -30,6 +33,7 @@ impl Family {
             Arithmetic::F32 if tiles => Family::Split,
             Arithmetic::Fma | Arithmetic::F32 => Family::Fma,
             Arithmetic::Bf16 if tiles => Family::Tile,
+            Arithmetic::Bf16 if size[2] < SHORT => Family::Fma,
             Arithmetic::Bf16 if target.has_bf16() => Family::Dot,
             Arithmetic::Bf16 => Family::Rounded,
         }

@@ -94,11 +94,13 @@ impl Machine<'_> {
         let b_start = at(|outer| outer.strides.1) + col * gemm.b.strides.1;
         let factor =
             |value: f32| if gemm.arithmetic == Arithmetic::Bf16 { bf16::round(value) } else { value };
+        let moved = |start: usize, by: i64| start.checked_add_signed(by as isize).expect("offset inside");
         let mut sum = 0f32;
-        for (a_offset, b_offset) in &gemm.terms {
+        for &(a_offset, b_offset) in gemm.terms.at(&gemm.outer, outer) {
+            let (a_start, b_start) = (moved(a_start, a_offset), moved(b_start, b_offset));
             for depth in span(gemm.k, chunk) {
-                let a = self.f32(gemm.a.buffer, a_start + a_offset + depth * gemm.a.strides.1);
-                let b = self.f32(gemm.b.buffer, b_start + b_offset + depth * gemm.b.strides.0);
+                let a = self.f32(gemm.a.buffer, a_start + depth * gemm.a.strides.1);
+                let b = self.f32(gemm.b.buffer, b_start + depth * gemm.b.strides.0);
                 sum = factor(a).mul_add(factor(b), sum);
             }
         }

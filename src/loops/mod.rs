@@ -154,8 +154,8 @@ pub enum Combine {
 
 /// C[m, n] = Σ_k A[m, k] · B[k, n], summed in f32, with an epilogue on each finished entry: [`Inst::Acc`]`(0)` is the entry,
 /// [`LoopVar`]`(0)` its row and `(1)` its column; the stores of the epilogue are the only effect.
-/// The sum runs over `terms` too (batch-reduce): each adds its offsets to the operands. With `outer` loops there is one
-/// such product for each of their positions; in the epilogue they are loops 2, 3, ….
+/// The sum runs over `terms` too (batch-reduce). With `outer` loops there is one such product for each of their
+/// positions; in the epilogue they are loops 2, 3, ….
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gemm {
     /// Outermost first.
@@ -166,10 +166,36 @@ pub struct Gemm {
     /// Strides of A along (m, k) and of B along (k, n), in entries.
     pub a: Operand,
     pub b: Operand,
-    /// Offsets in entries of (A, B), one per term; at least one.
-    pub terms: Vec<(usize, usize)>,
+    pub terms: Terms,
     pub arithmetic: Arithmetic,
     pub epilogue: Scalars,
+}
+
+/// What a product sums over besides k: offsets in entries of (A, B), one pair per term. Positions of the outer loops
+/// may differ in them, as those at the border of an image do that see fewer taps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Terms {
+    pub lists: Vec<Vec<(i64, i64)>>,
+    /// The list of each position of the outer loops, at Σ position · [`Outer::list`].
+    pub choice: Vec<u32>,
+}
+
+impl Terms {
+    /// The same terms at every position.
+    pub fn alike(list: Vec<(i64, i64)>) -> Terms {
+        Terms { lists: vec![list], choice: vec![0] }
+    }
+
+    /// The terms at a position of the outer loops.
+    pub fn at(&self, outer: &[Outer], position: &[usize]) -> &[(i64, i64)] {
+        let place: usize = outer.iter().zip(position).map(|(outer, position)| outer.list * position).sum();
+        &self.lists[self.choice[place] as usize]
+    }
+
+    /// The most terms that a position has.
+    pub fn longest(&self) -> usize {
+        self.lists.iter().map(Vec::len).max().unwrap_or(0)
+    }
 }
 
 /// What a matrix product may do for its products, for the sake of speed.
@@ -180,8 +206,8 @@ pub enum Arithmetic {
     /// Anything that errs no more than multiply-adds in f32.
     #[default]
     F32,
-    /// Operands rounded to bf16 ([`Unary::Bf16`]), their exact products added in f32. Subnormal numbers may count as
-    /// zero.
+    /// Operands may be rounded to bf16 ([`Unary::Bf16`]), and subnormal ones count as zero; products are exact, and added
+    /// in f32. The interpreter rounds all.
     Bf16,
 }
 
@@ -191,6 +217,8 @@ pub struct Outer {
     pub range: Range,
     /// Strides of A and of B along it, in entries.
     pub strides: (usize, usize),
+    /// Stride along it in [`Terms::choice`]; 0 where its positions have the same terms.
+    pub list: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -12,8 +12,8 @@
 //!   the chunk nor on the task is refused in a group of several tasks.
 
 use super::{
-    Accumulate, Affine, BufferId, Elem, Gemm, Group, Inst, Nest, Operand, Program, Range, Scalars, Stmt, Ty,
-    Unary, bf16,
+    Accumulate, Affine, BufferId, Elem, Gemm, Group, Inst, Nest, Operand, Outer, Program, Range, Scalars,
+    Stmt, Ty, Unary, bf16,
 };
 
 /// All that is wrong with a program, each with the place.
@@ -99,26 +99,53 @@ impl Checker<'_> {
         let mut ranges = vec![gemm.m, gemm.n, gemm.k];
         ranges.extend(gemm.outer.iter().map(|outer| outer.range));
         self.require(!ranges.contains(&Range::Full(0)), || "an empty contraction".into());
-        self.require(!gemm.terms.is_empty(), || "a GEMM without terms".into());
-        let outer_a: usize = gemm.outer.iter().map(|o| self.last(o.range) as usize * o.strides.0).sum();
-        let outer_b: usize = gemm.outer.iter().map(|o| self.last(o.range) as usize * o.strides.1).sum();
-        for &(a, b) in &gemm.terms {
-            self.operand(gemm.a, (a, outer_a), [gemm.m, gemm.k]);
-            self.operand(gemm.b, (b, outer_b), [gemm.k, gemm.n]);
+        if !self.choices(gemm) {
+            return self.report("positions without a list of terms".into());
         }
+        self.positions(gemm, &mut Vec::new());
         let mut loops = vec![gemm.m, gemm.n];
         loops.extend(gemm.outer.iter().map(|outer| outer.range));
         self.scalars(&gemm.epilogue, &loops, &[Ty::F32]);
     }
 
     /// `offset` and how far the outer loops reach beyond it.
-    fn operand(&mut self, operand: Operand, (offset, outer): (usize, usize), ranges: [Range; 2]) {
+    /// Whether every position of the outer loops has its list.
+    fn choices(&self, gemm: &Gemm) -> bool {
+        let last: usize = gemm.outer.iter().map(|outer| self.last(outer.range) as usize * outer.list).sum();
+        let known = |&list: &u32| (list as usize) < gemm.terms.lists.len();
+        last < gemm.terms.choice.len() && gemm.terms.choice.iter().all(known)
+    }
+
+    /// Checks all terms at every position of the outer loops that continues `at`. Where positions have the same terms,
+    /// the first and the last of them tell.
+    fn positions(&mut self, gemm: &Gemm, at: &mut Vec<usize>) {
+        let Some(outer) = gemm.outer.get(at.len()) else { return self.terms(gemm, at) };
+        let last = self.last(outer.range) as usize;
+        let step = if outer.list == 0 { last.max(1) } else { 1 };
+        for position in (0..=last).step_by(step) {
+            at.push(position);
+            self.positions(gemm, at);
+            at.pop();
+        }
+    }
+
+    fn terms(&mut self, gemm: &Gemm, at: &[usize]) {
+        let start = |stride: fn(&Outer) -> usize| -> i64 {
+            gemm.outer.iter().zip(at).map(|(outer, position)| (stride(outer) * position) as i64).sum()
+        };
+        let (a, b) = (start(|outer| outer.strides.0), start(|outer| outer.strides.1));
+        for &(a_offset, b_offset) in gemm.terms.at(&gemm.outer, at) {
+            self.operand(gemm.a, a + a_offset, [gemm.m, gemm.k]);
+            self.operand(gemm.b, b + b_offset, [gemm.k, gemm.n]);
+        }
+    }
+
+    fn operand(&mut self, operand: Operand, first: i64, ranges: [Range; 2]) {
         let [rows, cols] = ranges.map(|range| self.last(range));
-        let last =
-            (offset + outer) as i64 + rows * operand.strides.0 as i64 + cols * operand.strides.1 as i64;
+        let last = first + rows * operand.strides.0 as i64 + cols * operand.strides.1 as i64;
         let float = matches!(self.elem(operand.buffer), Some(Elem::F32 | Elem::Bf16));
         self.require(float, || format!("{} is neither f32 nor bf16", operand.buffer));
-        self.interval(operand.buffer, (offset as i64, last), &"gemm operand");
+        self.interval(operand.buffer, (first, last), &"gemm operand");
     }
 
     fn elem(&self, buffer: BufferId) -> Option<Elem> {

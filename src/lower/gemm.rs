@@ -1,9 +1,10 @@
 //! Contractions as matrix products: which axes are rows, columns and summed, and the statement itself.
 
 use super::layout::{Layout, Layouts};
-use super::view::{View, view};
+use super::terms::{self, OuterAxis, Sum};
+use super::view::{View, operand};
 use crate::axes::{Axis, AxisTable};
-use crate::loops::{Arithmetic, BufferId, Gemm, Operand, Outer, Range, Scalars};
+use crate::loops::{Arithmetic, BufferId, Gemm, Operand, Outer, Range, Scalars, Terms};
 use crate::sym::{Expr, Graph};
 
 /// Smaller sides than these do not fill a register block: a loop nest is as good. Of whole vectors of columns even one
@@ -14,8 +15,6 @@ const WIDE: usize = 16;
 const SHORTEST_SUM: usize = 4;
 /// Below so many multiplications packing does not pay.
 const FEWEST_PRODUCTS: usize = 1 << 11;
-/// A sum over several axes that do not lie in one piece becomes at most so many shorter ones.
-const MOST_TERMS: usize = 1 << 10;
 
 /// A matrix product, or one for every position of some outer axes, whose operands lie as the kernel wants them.
 #[derive(Clone, Debug)]
@@ -25,12 +24,12 @@ pub(super) struct Shape {
     /// Axes that count as rows and as columns, outermost first, in A and B and in the result.
     pub m: Vec<Axis>,
     pub n: Vec<Axis>,
-    /// Axes with a product for each position, and their strides in A and B.
-    pub outer: Vec<(Axis, (usize, usize))>,
+    /// Axes with a product for each position.
+    pub outer: Vec<OuterAxis>,
     k: usize,
     /// Strides of A along (m, k), of B along (k, n), in entries.
     strides: [(usize, usize); 2],
-    terms: Vec<(usize, usize)>,
+    terms: Terms,
 }
 
 /// Whether the contraction may become a matrix product: both sides have every summed axis and one that the other lacks.
@@ -39,6 +38,19 @@ pub(super) fn is_product(graph: &Graph, left: Expr, right: Expr, over: &[Axis]) 
     let own = |one: Expr, other: Expr| graph.axes_of(one).iter().any(|axis| !has(other, axis));
     let sides = own(left, right) && own(right, left);
     sides && over.iter().all(|axis| has(left, axis) && has(right, axis))
+}
+
+/// Whether it has the size for it, whatever the layouts are.
+pub(super) fn is_large(graph: &Graph, (left, right): (Expr, Expr), over: &[Axis]) -> bool {
+    let table = &graph.axes;
+    let longest = |one: Expr, other: Expr| {
+        let own = graph.axes_of(one).iter().filter(|axis| !graph.axes_of(other).contains(axis));
+        own.map(|&axis| table.extent(axis)).max().unwrap_or(1)
+    };
+    let sides = [longest(left, right), longest(right, left)];
+    let filled = sides.iter().all(|&side| side >= FEWEST_COLUMNS) || sides.iter().any(|&side| side >= WIDE);
+    let all = sides.iter().fold(table.size(over), |all, &side| all.saturating_mul(side));
+    filled && table.size(over) >= SHORTEST_SUM && all >= FEWEST_PRODUCTS
 }
 
 /// The contraction as a matrix product, `layout` the result's; `None` where the operands lie too scattered or a kernel
@@ -62,9 +74,9 @@ pub(super) fn shape(
 
 fn pays(shape: &Shape, table: &AxisTable) -> bool {
     let (rows, columns) = (table.size(&shape.m), table.size(&shape.n));
-    let length = shape.k * shape.terms.len();
+    let length = shape.k * shape.terms.longest();
     let filled = columns >= FEWEST_COLUMNS && (rows >= FEWEST_ROWS || columns >= WIDE);
-    let products = shape.outer.iter().map(|outer| table.extent(outer.0)).product::<usize>();
+    let products = shape.outer.iter().map(|outer| table.extent(outer.axis)).product::<usize>();
     let products = [rows, columns, length].iter().fold(products, |all, &one| all.saturating_mul(one));
     filled && length >= SHORTEST_SUM && products >= FEWEST_PRODUCTS
 }
@@ -77,30 +89,30 @@ fn oriented(
     layout: &Layout,
 ) -> Option<Shape> {
     let table = &graph.axes;
-    let (view_a, view_b) = (view(graph, layouts, a)?, view(graph, layouts, b)?);
+    let (view_a, view_b) = (operand(graph, layouts, a)?, operand(graph, layouts, b)?);
     let own = |one: Expr, other: Expr| -> Vec<Axis> {
         let side = |axis: &&Axis| graph.axes_of(one).contains(axis) && !graph.axes_of(other).contains(axis);
         layout.axes.iter().filter(side).copied().collect()
     };
     let m = core(&own(a, b), &view_a, layout, table)?;
     let n = core(&own(b, a), &view_b, layout, table)?;
-    let outer = layout.axes.iter().filter(|axis| !m.contains(axis) && !n.contains(axis));
-    let outer = outer
-        .map(|&axis| Some((axis, pair(view_a.stride(axis), view_b.stride(axis))?)))
-        .collect::<Option<Vec<_>>>()?;
+    let outer: Vec<Axis> =
+        layout.axes.iter().copied().filter(|axis| !m.contains(axis) && !n.contains(axis)).collect();
+    let slides = |axis: Axis| [&view_a, &view_b].iter().any(|view| view.slides_along(axis));
     let mut k = over.to_vec();
-    k.sort_by_key(|&axis| std::cmp::Reverse(view_a.stride(axis).abs()));
+    k.sort_by_key(|&axis| (!slides(axis), std::cmp::Reverse(view_a.stride(axis).abs())));
     let together =
         |from: usize| pair(view_a.collapsed(&k[from..], table)?, view_b.collapsed(&k[from..], table)?);
-    let from = (0..k.len()).find(|&from| together(from).is_some())?;
+    let sliding = k.iter().filter(|&&axis| slides(axis)).count();
+    let from = (sliding..k.len()).find(|&from| together(from).is_some())?;
     let (along_a, along_b) = together(from)?;
-    let terms = terms(table, &view_a, &view_b, &k[..from])?;
     let (rows, columns) = pair(view_a.stride(*m.last()?), view_b.stride(*n.last()?))?;
     let length = table.size(&k[from..]);
+    let Sum { outer, terms } = terms::sum(table, [&view_a, &view_b], &outer, &k[..from])?;
     Some(Shape { a, b, m, n, outer, k: length, strides: [(rows, along_a), (along_b, columns)], terms })
 }
 
-fn pair(a: i64, b: i64) -> Option<(usize, usize)> {
+pub(super) fn pair(a: i64, b: i64) -> Option<(usize, usize)> {
     Some((usize::try_from(a).ok()?, usize::try_from(b).ok()?))
 }
 
@@ -126,23 +138,6 @@ fn core(axes: &[Axis], view: &View, layout: &Layout, table: &AxisTable) -> Optio
     }
 }
 
-/// One offset pair for each position of the axes that are summed term by term.
-fn terms(table: &AxisTable, a: &View, b: &View, axes: &[Axis]) -> Option<Vec<(usize, usize)>> {
-    let mut terms = vec![(a.base, b.base)];
-    for &axis in axes {
-        let extent = table.extent(axis);
-        if terms.len() * extent > MOST_TERMS {
-            return None;
-        }
-        let (along_a, along_b) = (a.stride(axis), b.stride(axis));
-        let step = |&(at_a, at_b): &(i64, i64)| {
-            (0..extent as i64).map(move |index| (at_a + index * along_a, at_b + index * along_b))
-        };
-        terms = terms.iter().flat_map(step).collect();
-    }
-    terms.into_iter().map(|(a, b)| pair(a, b)).collect()
-}
-
 impl Shape {
     /// The statement, with the axis `chunk` cut into the group's chunks: rows, columns, or an outer axis.
     pub fn statement(
@@ -156,7 +151,11 @@ impl Shape {
             ([one], Some(cut)) if *one == cut => Range::Chunk,
             _ => Range::Full(graph.axes.size(axes)),
         };
-        let outer = |&(axis, strides): &(Axis, (usize, usize))| Outer { range: range(&[axis]), strides };
+        let outer = |outer: &OuterAxis| Outer {
+            range: range(&[outer.axis]),
+            strides: outer.strides,
+            list: outer.list,
+        };
         Gemm {
             outer: self.outer.iter().map(outer).collect(),
             m: range(&self.m),
@@ -173,13 +172,16 @@ impl Shape {
     /// Axes along which the product may be cut into tasks.
     pub fn chunkable(&self) -> Vec<Axis> {
         let sides = [&self.m, &self.n].into_iter().filter(|side| side.len() == 1).map(|side| side[0]);
-        sides.chain(self.outer.iter().map(|outer| outer.0)).collect()
+        sides.chain(self.outer.iter().map(|outer| outer.axis)).collect()
     }
 
     /// Multiplications and additions.
     pub fn flops(&self, graph: &Graph) -> u64 {
-        let outer = self.outer.iter().map(|outer| graph.axes.extent(outer.0)).product::<usize>();
-        let entries = graph.axes.size(&self.m) * graph.axes.size(&self.n) * outer;
-        2 * (entries * self.k * self.terms.len()) as u64
+        let alike = self.outer.iter().filter(|outer| outer.list == 0);
+        let alike = alike.map(|outer| graph.axes.extent(outer.axis)).product::<usize>();
+        let terms =
+            self.terms.choice.iter().map(|&list| self.terms.lists[list as usize].len()).sum::<usize>();
+        let entries = graph.axes.size(&self.m) * graph.axes.size(&self.n) * alike;
+        2 * (entries * self.k * terms) as u64
     }
 }

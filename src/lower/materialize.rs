@@ -6,7 +6,7 @@ use super::cost::Costs;
 use super::gemm::{self, Shape};
 use super::layout::{Layout, Layouts};
 use super::prepare::reachable;
-use super::view::{Source, behind, view};
+use super::view::{Source, behind, operand as gemm_operand, view};
 use super::window::Windows;
 use crate::axes::Axis;
 use crate::sym::window::Windowed;
@@ -112,7 +112,7 @@ fn keep_results(graph: &Graph, choice: &mut Choice, (preferred, windows): (&Layo
     }
     let results = matches!(graph.node(expr), Node::Contract { .. } | Node::Reduce(..) | Node::Orthonormal(_));
     let patches = || Windowed::of(graph, graph.node(expr)).is_some();
-    if results && !(patches() && behind(graph, &choice.layouts, expr).is_some()) {
+    if results && !(patches() && (windows.slides(expr) || behind(graph, &choice.layouts, expr).is_some())) {
         let layout = || preferred.get(&expr).cloned().unwrap_or_else(|| windows.layout(graph, expr));
         choice.layouts.entry(expr).or_insert_with(layout);
     }
@@ -138,11 +138,16 @@ fn keep_operands(graph: &Graph, choice: &mut Choice, windows: &Windows, expr: Ex
         return;
     }
     for operand in [*left, *right] {
-        if view(graph, &choice.layouts, operand).is_none() {
+        if gemm_operand(graph, &choice.layouts, operand).is_none() {
             mark(graph, &mut choice.layouts, windows, operand);
         }
     }
     let shape = gemm::shape(graph, &choice.layouts, (*left, *right), over, &layout);
+    for operand in [*left, *right] {
+        if shape.is_none() && view(graph, &choice.layouts, operand).is_none() {
+            mark(graph, &mut choice.layouts, windows, operand);
+        }
+    }
     choice.gemms.extend(shape.map(|shape| (expr, shape)));
 }
 
@@ -218,7 +223,8 @@ fn share(graph: &Graph, choice: &mut Choice, windows: &Windows, order: &[Expr], 
             let free = matches!(
                 graph.node(expr),
                 Node::Number(_) | Node::Index(_) | Node::Rename(..) | Node::Spread(..)
-            ) || view(graph, &choice.layouts, expr).is_some();
+            ) || view(graph, &choice.layouts, expr).is_some()
+                || windows.slides(expr);
             if !free && worth_keeping(graph, choice, &usage, expr, cost[&expr], reason) {
                 mark(graph, &mut choice.layouts, windows, expr);
             }

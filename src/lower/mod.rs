@@ -23,6 +23,7 @@ mod prepare;
 mod random;
 mod routine;
 mod stage;
+mod terms;
 mod view;
 mod window;
 

@@ -92,7 +92,7 @@ impl Nests<'_> {
         // Several axes on one side count as one: the result lies so that they are walked as one.
         let sides = [(shape.m.last(), 0), (shape.n.last(), 1)];
         let sides = sides.into_iter().filter_map(|(axis, place)| Some((*axis?, LoopVar(place))));
-        let outer = (2..).map(LoopVar).zip(&shape.outer).map(|(place, outer)| (outer.0, place));
+        let outer = (2..).map(LoopVar).zip(&shape.outer).map(|(place, outer)| (outer.axis, place));
         let env: Env = sides.chain(outer).collect();
         let mut emitter = self.emitter(lead);
         let mut entry = emitter.builder.acc(0, Ty::F32);
@@ -118,7 +118,7 @@ impl Nests<'_> {
     }
 
     fn operand(&self, expr: Expr) -> Result<crate::loops::BufferId, String> {
-        let view = super::view::view(self.stages.graph, &self.stages.layouts, expr);
+        let view = super::view::operand(self.stages.graph, &self.stages.layouts, expr);
         let view = view.ok_or("an operand that does not lie in memory")?;
         self.stages.buffer(view.source)
     }

@@ -22,7 +22,11 @@ pub(super) fn prepare(graph: &mut Graph, roots: &[Expr]) -> Vec<Expr> {
     let windows = Windows::of(graph, &order);
     for expr in order {
         let renewed = rewrite(graph, expr, &done);
-        let renewed = if windows.is_empty() { renewed } else { arranged(graph, &windows, renewed) };
+        let renewed = if windows.is_empty() {
+            renewed
+        } else {
+            arranged(graph, &windows, renewed, windows.slides(expr))
+        };
         done.insert(expr, renewed);
     }
     graph.current_tag = None;
@@ -129,8 +133,8 @@ fn first_largest(graph: &mut Graph, over: &[Axis], arg: Expr) -> Expr {
 }
 
 /// Copies in front of windows and matrix products where the operand lies as somebody else wants it: parameters and
-/// inputs, what is reshaped, and what needs zeros between its entries.
-fn arranged(graph: &mut Graph, windows: &Windows, expr: Expr) -> Expr {
+/// inputs, what is reshaped, and what needs zeros between its entries. `free` windows need none: matrix products skip them.
+fn arranged(graph: &mut Graph, windows: &Windows, expr: Expr, free: bool) -> Expr {
     match graph.node(expr).clone() {
         // Entries of images do not lie in the order in which they are numbered.
         Node::Reshape { arg, from, to }
@@ -143,7 +147,7 @@ fn arranged(graph: &mut Graph, windows: &Windows, expr: Expr) -> Expr {
         }
         Node::Contract { left, right, over } => {
             let [left, right] =
-                [(left, right), (right, left)].map(|sides| arranged_operand(graph, sides, &over));
+                [(left, right), (right, left)].map(|sides| arranged_operand(graph, sides, &over, free));
             graph.intern(Node::Contract { left, right, over })
         }
         _ => expr,
@@ -151,7 +155,7 @@ fn arranged(graph: &mut Graph, windows: &Windows, expr: Expr) -> Expr {
 }
 
 /// The first of the two operands, copied where it should be.
-fn arranged_operand(graph: &mut Graph, (operand, other): (Expr, Expr), over: &[Axis]) -> Expr {
+fn arranged_operand(graph: &mut Graph, (operand, other): (Expr, Expr), over: &[Axis], free: bool) -> Expr {
     let patches = |graph: &Graph, expr| Windowed::of(graph, graph.node(expr)).is_some();
     let is_window = |graph: &Graph, expr| matches!(graph.node(expr), Node::Window(_));
     if patches(graph, operand) || is_window(graph, operand) {
@@ -160,7 +164,7 @@ fn arranged_operand(graph: &mut Graph, (operand, other): (Expr, Expr), over: &[A
     let node = Node::Contract { left: operand, right: other, over: over.to_vec() };
     let shift = Windowed::of(graph, &node).and_then(|windowed| Shift::of(&windowed));
     let slides = shift.is_some();
-    let spaced = shift.is_some_and(|shift| shift.spacing > 1);
+    let spaced = !free && shift.is_some_and(|shift| shift.spacing > 1);
     let given = !is_computed(graph, operand);
     if spaced || given && (slides || patches(graph, other)) { copy(graph, operand) } else { operand }
 }

@@ -26,6 +26,37 @@ pub(super) struct Dim {
     room: Room,
 }
 
+/// An axis of the source at positions that a window gives. Some of them may lie outside it or between its entries: there
+/// the view is zero.
+#[derive(Clone, Debug)]
+pub(super) struct Slide {
+    shift: Shift,
+    extent: usize,
+    /// In entries of the source.
+    stride: i64,
+}
+
+impl Slide {
+    fn axes(&self) -> impl Iterator<Item = Axis> + '_ {
+        self.shift.steps.iter().map(|step| step.0)
+    }
+
+    /// Offset of the entry at a position, if there is one.
+    fn offset(&self, at: &impl Fn(Axis) -> usize) -> Option<i64> {
+        let steps = self.shift.steps.iter().map(|&(axis, step)| step * at(axis) as i64);
+        let place = self.shift.first + steps.sum::<i64>();
+        let spacing = self.shift.spacing as i64;
+        let index = usize::try_from(place.div_euclid(spacing)).ok()?;
+        (place.rem_euclid(spacing) == 0 && index < self.extent).then(|| index as i64 * self.stride)
+    }
+
+    /// What `axis` adds to the offset at each step, where that is the same everywhere.
+    fn stride(&self, axis: Axis) -> i64 {
+        let step = self.shift.steps.iter().find(|step| step.0 == axis).map_or(0, |step| step.1);
+        if self.shift.spacing == 1 { step * self.stride } else { 0 }
+    }
+}
+
 /// A source with a stride for each axis of the expression that it stands for; axes not listed broadcast.
 #[derive(Clone, Debug)]
 pub(super) struct View {
@@ -33,6 +64,8 @@ pub(super) struct View {
     /// The entry at position 0 of all axes.
     pub base: i64,
     pub dims: Vec<Dim>,
+    /// Windows over axes that have no room for all they see; only [`operand`] gives such views.
+    slides: Vec<Slide>,
 }
 
 impl View {
@@ -43,12 +76,38 @@ impl View {
             Dim { axis, stride, origin: Some(axis), unit, room }
         };
         let dims = layout.axes.iter().zip(&layout.room).zip(&units).map(dim).collect();
-        View { source, base: layout.base(table), dims }
+        View { source, base: layout.base(table), dims, slides: vec![] }
+    }
+
+    fn rename(&mut self, pairs: &[(Axis, Axis)]) {
+        let renew = |axis: &mut Axis| {
+            *axis = pairs.iter().find(|pair| pair.0 == *axis).map_or(*axis, |pair| pair.1);
+        };
+        self.dims.iter_mut().for_each(|dim| renew(&mut dim.axis));
+        let steps = self.slides.iter_mut().flat_map(|slide| &mut slide.shift.steps);
+        steps.for_each(|step| renew(&mut step.0));
     }
 
     /// Entries between neighbours along `axis`; 0 where the view broadcasts.
     pub fn stride(&self, axis: Axis) -> i64 {
         self.dims.iter().find(|dim| dim.axis == axis).map_or(0, |dim| dim.stride)
+    }
+
+    /// Whether a window slides along `axis`.
+    pub fn slides_along(&self, axis: Axis) -> bool {
+        self.slides.iter().any(|slide| slide.axes().any(|own| own == axis))
+    }
+
+    /// Entries from one position along an outer axis to the next, as far as that is the same everywhere.
+    pub fn step(&self, axis: Axis) -> i64 {
+        let slides = self.slides.iter().map(|slide| slide.stride(axis).max(0));
+        self.stride(axis) + slides.sum::<i64>()
+    }
+
+    /// Offset of the entry at a position; `None` where windows see none.
+    pub fn offset(&self, at: &impl Fn(Axis) -> usize) -> Option<i64> {
+        let dims: i64 = self.dims.iter().map(|dim| dim.stride * at(dim.axis) as i64).sum();
+        self.slides.iter().try_fold(self.base + dims, |sum, slide| Some(sum + slide.offset(at)?))
     }
 
     /// The stride of `axes` walked as one row-major axis, where their entries lie like that.
@@ -72,38 +131,81 @@ pub(super) fn row_major(axes: &[Axis], table: &AxisTable) -> Vec<(Axis, i64)> {
 
 /// The expression as a view of memory, unless it has to be computed.
 pub(super) fn view(graph: &Graph, layouts: &Layouts, expr: Expr) -> Option<View> {
-    if let Some(layout) = layouts.get(&expr) {
-        return Some(View::of(Source::Value(expr), layout, &graph.axes));
-    }
-    behind(graph, layouts, expr)
+    Look { graph, layouts, slides: false }.at(expr)
+}
+
+/// The expression as what a matrix product may read: windows may slide beyond what lies in memory.
+pub(super) fn operand(graph: &Graph, layouts: &Layouts, expr: Expr) -> Option<View> {
+    Look { graph, layouts, slides: true }.at(expr)
 }
 
 /// What the expression is a view of, whether or not it has a buffer of its own.
 pub(super) fn behind(graph: &Graph, layouts: &Layouts, expr: Expr) -> Option<View> {
-    match graph.node(expr) {
-        Node::Symbol(symbol) => {
-            let layout = Layout::plain(graph.symbol_info(*symbol).axes.clone());
-            Some(View::of(Source::Symbol(*symbol), &layout, &graph.axes))
+    Look { graph, layouts, slides: false }.behind(expr)
+}
+
+struct Look<'a> {
+    graph: &'a Graph,
+    layouts: &'a Layouts,
+    slides: bool,
+}
+
+impl Look<'_> {
+    fn at(&self, expr: Expr) -> Option<View> {
+        match self.layouts.get(&expr) {
+            Some(layout) => Some(View::of(Source::Value(expr), layout, &self.graph.axes)),
+            None => self.behind(expr),
         }
-        Node::Rename(arg, pairs) => {
-            let mut base = view(graph, layouts, *arg)?;
-            for dim in &mut base.dims {
-                dim.axis = pairs.iter().find(|pair| pair.0 == dim.axis).map_or(dim.axis, |pair| pair.1);
+    }
+
+    fn behind(&self, expr: Expr) -> Option<View> {
+        let table = &self.graph.axes;
+        match self.graph.node(expr) {
+            Node::Symbol(symbol) => {
+                let layout = Layout::plain(self.graph.symbol_info(*symbol).axes.clone());
+                Some(View::of(Source::Symbol(*symbol), &layout, table))
             }
-            Some(base)
+            Node::Rename(arg, pairs) => {
+                let mut base = self.at(*arg)?;
+                base.rename(pairs);
+                Some(base)
+            }
+            Node::Spread(arg, _) => self.at(*arg),
+            Node::Reshape { arg, from, to } => reshaped(self.at(*arg)?, from, to, table),
+            node @ Node::Contract { .. } => {
+                let windowed = Windowed::of(self.graph, node)?;
+                self.moved(self.at(windowed.arg)?, &windowed)
+            }
+            _ => None,
         }
-        Node::Spread(arg, _) => view(graph, layouts, *arg),
-        Node::Reshape { arg, from, to } => reshaped(view(graph, layouts, *arg)?, from, to, &graph.axes),
-        node @ Node::Contract { .. } => {
-            let windowed = Windowed::of(graph, node)?;
-            moved(view(graph, layouts, windowed.arg)?, &windowed, &graph.axes)
+    }
+
+    /// `base` through a window: where there is room for all that the window sees, or it may slide.
+    fn moved(&self, mut base: View, windowed: &Windowed) -> Option<View> {
+        let shift = Shift::of(windowed)?;
+        let place = base.dims.iter().position(|dim| dim.axis == shift.gone)?;
+        let Dim { stride, unit, room, .. } = base.dims.remove(place);
+        let needed = shift.room(&self.graph.axes);
+        let fits = stride == unit * shift.spacing as i64
+            && room.before >= needed.before
+            && room.after >= needed.after;
+        if !fits {
+            let extent = self.graph.axes.extent(shift.gone);
+            base.slides.push(Slide { shift, extent, stride });
+            return self.slides.then_some(base);
         }
-        _ => None,
+        let dim = |&(axis, step): &(Axis, i64)| {
+            let stride = step * unit;
+            Dim { axis, stride, origin: None, unit: stride, room: Room::NONE }
+        };
+        base.dims.extend(shift.steps.iter().map(dim));
+        base.base += shift.first * unit;
+        Some(base)
     }
 }
 
 /// The axes `from` of `base` cut anew into `to`, when they lie row-major one in the other.
-fn reshaped(base: View, from: &[Axis], to: &[Axis], table: &AxisTable) -> Option<View> {
+fn reshaped(mut base: View, from: &[Axis], to: &[Axis], table: &AxisTable) -> Option<View> {
     let mut stride = if from.is_empty() { 1 } else { base.collapsed(from, table)? };
     if stride == 0 && table.size(from) > 1 {
         return None;
@@ -114,13 +216,14 @@ fn reshaped(base: View, from: &[Axis], to: &[Axis], table: &AxisTable) -> Option
         stride *= table.extent(axis) as i64;
     }
     cut.reverse();
-    let rest = base.dims.into_iter().filter(|dim| !from.contains(&dim.axis));
-    Some(View { source: base.source, base: base.base, dims: rest.chain(cut).collect() })
+    base.dims.retain(|dim| !from.contains(&dim.axis));
+    base.dims.extend(cut);
+    Some(base)
 }
 
 /// The axes that a window gives in place of the one it is contracted over, each with the places between neighbours,
 /// and the place of their first positions; in places of the axis that goes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Shift {
     pub gone: Axis,
     pub first: i64,
@@ -158,24 +261,4 @@ impl Shift {
         let beyond = |distance: i64| usize::try_from(distance).unwrap_or(0);
         Room { before: beyond(-low), after: beyond(high - last), step: self.spacing }
     }
-}
-
-/// `base` through a window, where there is room for all that the window sees.
-fn moved(mut base: View, windowed: &Windowed, table: &AxisTable) -> Option<View> {
-    let shift = Shift::of(windowed)?;
-    let place = base.dims.iter().position(|dim| dim.axis == shift.gone)?;
-    let Dim { stride, unit, room, .. } = base.dims.remove(place);
-    let needed = shift.room(table);
-    let fits =
-        stride == unit * shift.spacing as i64 && room.before >= needed.before && room.after >= needed.after;
-    if !fits {
-        return None;
-    }
-    let dim = |&(axis, step): &(Axis, i64)| {
-        let stride = step * unit;
-        Dim { axis, stride, origin: None, unit: stride, room: Room::NONE }
-    };
-    base.dims.extend(shift.steps.iter().map(dim));
-    base.base += shift.first * unit;
-    Some(base)
 }

@@ -1,8 +1,9 @@
 //! What windows ask of the memory behind them: zeros around the values that they slide over, and positions outermost,
 //! so that a window over all samples and channels is one contiguous piece.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use super::gemm;
 use super::layout::{Layout, Room};
 use super::view::Shift;
 use crate::axes::{Axis, BATCH};
@@ -17,6 +18,10 @@ pub(super) struct Windows {
     spatial: HashMap<Axis, Vec<u32>>,
     /// Room along axes of the values behind windows.
     room: HashMap<Expr, Vec<(Axis, Room)>>,
+    /// Values seen through windows, and others so seen, that only matrix products read: these skip what lies outside.
+    sliding: HashSet<Expr>,
+    /// Values behind those.
+    bases: HashSet<Expr>,
 }
 
 impl Windows {
@@ -31,10 +36,45 @@ impl Windows {
         let moves = |expr: &&Expr| matches!(graph.node(**expr), Node::Rename(..) | Node::Reshape { .. });
         let moving: Vec<Expr> = order.iter().filter(moves).copied().collect();
         while moving.iter().any(|&expr| windows.spread(graph, expr)) {}
+        windows.find_sliding(graph, order);
         for &expr in order {
             windows.ask(graph, expr);
         }
         windows
+    }
+
+    /// Goes from results to operands: what a window gives slides if all who read it are matrix products, or slide.
+    fn find_sliding(&mut self, graph: &Graph, order: &[Expr]) {
+        let mut others: HashSet<Expr> = HashSet::new();
+        for &expr in order.iter().rev() {
+            let node = graph.node(expr);
+            let sees = Windowed::of(graph, node).is_some_and(|windowed| Shift::of(&windowed).is_some());
+            let free = !others.contains(&expr);
+            if sees && free {
+                self.sliding.insert(expr);
+            }
+            let passes = match node {
+                Node::Rename(..) | Node::Spread(..) => free,
+                Node::Contract { left, right, over } => {
+                    sees && free || self.likely_product(graph, (*left, *right), over)
+                }
+                _ => false,
+            };
+            if !passes {
+                others.extend(node.args());
+            }
+        }
+    }
+
+    /// Whether the contraction will be a matrix product, as far as its axes tell.
+    fn likely_product(&self, graph: &Graph, (left, right): (Expr, Expr), over: &[Axis]) -> bool {
+        let dense = over.iter().any(|&axis| !self.is_spatial(axis));
+        dense && gemm::is_product(graph, left, right, over) && gemm::is_large(graph, (left, right), over)
+    }
+
+    /// Whether the value, seen through windows, is only read by matrix products.
+    pub fn slides(&self, expr: Expr) -> bool {
+        self.sliding.contains(&expr)
     }
 
     /// Whether renaming or cutting made further axes of positions, or brought parts of one axis together.
@@ -91,6 +131,10 @@ impl Windows {
         let Some(windowed) = Windowed::of(graph, graph.node(expr)) else { return };
         let Some(shift) = Shift::of(&windowed) else { return };
         let (base, axis) = behind(graph, windowed.arg, shift.gone);
+        if self.slides(expr) {
+            self.bases.insert(base);
+            return;
+        }
         let wanted = shift.room(&graph.axes);
         let known = self.room.entry(base).or_default();
         match known.iter_mut().find(|entry| entry.0 == axis) {
@@ -110,7 +154,7 @@ impl Windows {
 
     /// Whether windows slide over this very value.
     pub fn is_base(&self, expr: Expr) -> bool {
-        self.room.contains_key(&expr)
+        self.room.contains_key(&expr) || self.bases.contains(&expr)
     }
 
     pub fn is_spatial(&self, axis: Axis) -> bool {

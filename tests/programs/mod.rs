@@ -5,7 +5,7 @@
 use blkc::loops::build::ScalarBuilder;
 use blkc::loops::{
     Accumulate, Affine, Arithmetic, Binary, Buffer, BufferId, Combine, Elem, Gemm, Group, Level, LoopVar,
-    Nest, Operand, Pass, Program, Range, Routine, Scalars, Stmt, Ty, bf16,
+    Nest, Operand, Pass, Program, Range, Routine, Scalars, Stmt, Terms, Ty, bf16,
 };
 
 /// 64-byte aligned memory.
@@ -177,7 +177,9 @@ impl Product {
             k: Range::Full(k),
             a: Operand { buffer: a, strides: a_strides },
             b: Operand { buffer: b, strides: b_strides },
-            terms: (0..terms).map(|term| (term * a_len, term * b_len)).collect(),
+            terms: Terms::alike(
+                (0..terms).map(|term| ((term * a_len) as i64, (term * b_len) as i64)).collect(),
+            ),
             arithmetic,
             epilogue: epilogue.finish(),
         };

@@ -7,6 +7,7 @@ mod vector;
 
 use inkwell::attributes::AttributeLoc;
 use inkwell::module::Linkage;
+use inkwell::types::BasicTypeEnum;
 use inkwell::values::FunctionValue;
 
 use super::emit::Emitter;
@@ -14,19 +15,26 @@ pub use amx::{configure, release};
 pub use tile::Tiles;
 pub use vector::{Product, Vectors};
 
-/// A kernel's function `(a, b, c, steps, more)` of that name, whose body `body` emits unless it is known already.
-fn begin<'ctx>(
+/// Those of a kernel's function `(a, b, c, steps, more)`.
+fn parameters<'ctx>(emitter: &Emitter<'ctx>) -> [BasicTypeEnum<'ctx>; 5] {
+    let pointer = emitter.pointer_type();
+    let (int, bit) = (emitter.context.i64_type().into(), emitter.context.bool_type().into());
+    [pointer, pointer, pointer, int, bit]
+}
+
+/// The function of the module of that name, which is not inlined; `body` emits it unless it is known already. Emission
+/// goes on where it was.
+fn define<'ctx>(
     emitter: &Emitter<'ctx>,
     name: &str,
+    params: &[BasicTypeEnum<'ctx>],
     body: impl FnOnce(FunctionValue<'ctx>),
 ) -> FunctionValue<'ctx> {
     if let Some(known) = emitter.module.get_function(name) {
         return known;
     }
     let here = emitter.builder.get_insert_block().expect("emission has begun");
-    let pointer = emitter.pointer_type();
-    let (int, bit) = (emitter.context.i64_type().into(), emitter.context.bool_type().into());
-    let function = emitter.function(name, &[pointer, pointer, pointer, int, bit], Linkage::Internal);
+    let function = emitter.function(name, params, Linkage::Internal);
     function.add_attribute(AttributeLoc::Function, emitter.enum_attribute("noinline"));
     function.add_attribute(AttributeLoc::Param(2), emitter.enum_attribute("noalias"));
     emitter.begin(function);

@@ -3,7 +3,7 @@
 use inkwell::values::{FunctionValue, PointerValue};
 
 use super::amx::{ROW, Registers};
-use super::begin;
+use super::{define, parameters};
 use crate::codegen::llvm::emit::Emitter;
 use crate::codegen::llvm::pack::TILE;
 
@@ -31,7 +31,7 @@ impl Tiles {
     pub fn function<'ctx>(&self, emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
         let Tiles { rows, columns, planes, a_row, a_plane, a_block } = self;
         let name = format!("gemm_tile{planes}_{rows}x{columns}_{a_row}_{a_plane}_{a_block}");
-        begin(emitter, &name, |function| self.body(emitter, function))
+        define(emitter, &name, &parameters(emitter), |function| self.body(emitter, function))
     }
 
     fn body<'ctx>(&self, emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>) {

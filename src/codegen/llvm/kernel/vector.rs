@@ -4,7 +4,7 @@
 use inkwell::IntPredicate;
 use inkwell::values::{FunctionValue, InstructionOpcode, IntValue, PointerValue};
 
-use super::begin;
+use super::{define, parameters};
 use crate::codegen::llvm::emit::{Emitter, Value, must};
 use crate::loops::Ty;
 
@@ -42,7 +42,52 @@ impl Vectors {
     pub fn function<'ctx>(&self, emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
         let Vectors { product, rows, vectors, a_row, a_k, b_k } = self;
         let name = format!("gemm_{product:?}_{rows}x{vectors}_{a_row}_{a_k}_{b_k}").to_lowercase();
-        begin(emitter, &name, |function| self.body(emitter, function))
+        define(emitter, &name, &parameters(emitter), |function| self.body(emitter, function))
+    }
+
+    /// The kernel's function `(a, b, c, steps, a_offsets, b_offsets)`: C = A·B over steps ≥ 1, whose operands lie at
+    /// the tables' offsets, in entries of f32.
+    pub fn stepped<'ctx>(&self, emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
+        let Vectors { rows, vectors, a_row, .. } = self;
+        let name = format!("gemm_steps_{rows}x{vectors}_{a_row}");
+        let pointer = emitter.pointer_type();
+        let int = emitter.context.i64_type().into();
+        let params = [pointer, pointer, pointer, int, pointer, pointer];
+        define(emitter, &name, &params, |function| self.stepped_body(emitter, function))
+    }
+
+    fn stepped_body<'ctx>(&self, emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>) {
+        let pointer = |number| function.get_nth_param(number).expect("six parameters").into_pointer_value();
+        let steps = function.get_nth_param(3).expect("six parameters").into_int_value();
+        let int = emitter.context.i64_type().into();
+        let sums = self.sums(emitter);
+        emitter.repeat(steps, |step| {
+            let operands = [(0, 4), (1, 5)].map(|(base, table)| {
+                let offset = emitter.load(int, emitter.element(int, pointer(table), step), 8, None);
+                emitter.element(emitter.ty(Ty::F32, 1), pointer(base), offset.into_int_value())
+            });
+            self.step(emitter, operands, 0, &sums);
+        });
+        self.write(emitter, &sums, pointer(2));
+    }
+
+    /// The tile in registers, zero.
+    fn sums<'ctx>(&self, emitter: &Emitter<'ctx>) -> Vec<PointerValue<'ctx>> {
+        let lanes = emitter.target.lanes();
+        let vector = emitter.ty(Ty::F32, lanes);
+        let sums: Vec<PointerValue> = (0..self.rows * self.vectors).map(|_| emitter.local(vector)).collect();
+        for &sum in &sums {
+            emitter.store(vector.const_zero(), sum, lanes * 4, None);
+        }
+        sums
+    }
+
+    fn write<'ctx>(&self, emitter: &Emitter<'ctx>, sums: &[PointerValue<'ctx>], c: PointerValue<'ctx>) {
+        let lanes = emitter.target.lanes();
+        for (number, &sum) in sums.iter().enumerate() {
+            let sum = emitter.load(emitter.ty(Ty::F32, lanes), sum, lanes * 4, None);
+            emitter.store(sum, emitter.offset(c, number * lanes as usize * 4), lanes * 4, None);
+        }
     }
 
     fn body<'ctx>(&self, emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>) {
@@ -51,22 +96,15 @@ impl Vectors {
         let (steps, more) = (param(3).into_int_value(), param(4).into_int_value());
         let lanes = emitter.target.lanes();
         let vector = emitter.ty(Ty::F32, lanes);
-        let sums: Vec<PointerValue> = (0..self.rows * self.vectors).map(|_| emitter.local(vector)).collect();
-        for &sum in &sums {
-            emitter.store(vector.const_zero(), sum, lanes * 4, None);
-        }
-        let c_entry = |number: usize| emitter.offset(c, number * lanes as usize * 4);
+        let sums = self.sums(emitter);
         emitter.when(more, || {
             for (number, &sum) in sums.iter().enumerate() {
-                let before = emitter.load(vector, c_entry(number), lanes * 4, None);
-                emitter.store(before, sum, lanes * 4, None);
+                let c = emitter.offset(c, number * lanes as usize * 4);
+                emitter.store(emitter.load(vector, c, lanes * 4, None), sum, lanes * 4, None);
             }
         });
         self.steps(emitter, [a, b], steps, &sums);
-        for (number, &sum) in sums.iter().enumerate() {
-            let sum = emitter.load(vector, sum, lanes * 4, None);
-            emitter.store(sum, c_entry(number), lanes * 4, None);
-        }
+        self.write(emitter, &sums, c);
     }
 
     /// Turns of [`UNROLL`] steps, then single steps.
@@ -84,28 +122,40 @@ impl Vectors {
         emitter.when(positive(turns), || {
             emitter.repeat(turns, |turn| {
                 let first = emitter.scale(turn, UNROLL as i64);
-                (0..UNROLL).for_each(|step| self.step(emitter, operands, first, step, sums));
+                let operands = self.at(emitter, operands, first);
+                (0..UNROLL).for_each(|step| self.step(emitter, operands, step, sums));
             });
         });
         let done = emitter.scale(turns, UNROLL as i64);
         emitter.when(positive(rest), || {
-            emitter.repeat(rest, |step| self.step(emitter, operands, emitter.add(step, done), 0, sums));
+            emitter.repeat(rest, |step| {
+                let operands = self.at(emitter, operands, emitter.add(step, done));
+                self.step(emitter, operands, 0, sums);
+            });
         });
     }
 
-    /// One outer product, `step` steps behind `first`.
+    /// The operands from step `first` on.
+    fn at<'ctx>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        [a, b]: [PointerValue<'ctx>; 2],
+        first: IntValue<'ctx>,
+    ) -> [PointerValue<'ctx>; 2] {
+        let byte = emitter.context.i8_type().into();
+        let along = |base, stride: u64| emitter.element(byte, base, emitter.scale(first, stride as i64));
+        [along(a, self.a_k), along(b, self.b_k)]
+    }
+
+    /// One outer product, `step` steps behind the operands.
     fn step<'ctx>(
         &self,
         emitter: &Emitter<'ctx>,
-        operands: [PointerValue<'ctx>; 2],
-        first: IntValue<'ctx>,
+        [a, b]: [PointerValue<'ctx>; 2],
         step: u64,
         sums: &[PointerValue<'ctx>],
     ) {
         let lanes = emitter.target.lanes();
-        let byte = emitter.context.i8_type().into();
-        let start = |base, stride: u64| emitter.element(byte, base, emitter.scale(first, stride as i64));
-        let (a, b) = (start(operands[0], self.a_k), start(operands[1], self.b_k));
         let (entry, vector) = (emitter.ty(self.entry(), 1), emitter.ty(self.entry(), lanes));
         let row_of_b: Vec<_> = (0..self.vectors)
             .map(|number| {

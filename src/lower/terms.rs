@@ -1,0 +1,115 @@
+//! What a matrix product sums term by term, and how that differs between positions: at the border of an image fewer taps of
+//! a window meet an entry, and a window read backwards with a step meets one at some positions only.
+
+use std::collections::HashMap;
+
+use super::gemm::pair;
+use super::view::View;
+use crate::axes::{Axis, AxisTable};
+use crate::loops::Terms;
+
+/// A product has at most so many terms; more are no faster than a loop nest.
+const MOST_TERMS: usize = 1 << 14;
+/// So many terms, over all positions, are looked at.
+const MOST_LOOKS: usize = 1 << 22;
+
+/// An axis with a product for each position.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OuterAxis {
+    pub axis: Axis,
+    /// In A and B, in entries.
+    pub strides: (usize, usize),
+    /// Stride in [`Terms::choice`].
+    pub list: usize,
+}
+
+/// Outer axes with their strides, and the terms at their positions.
+pub(super) struct Sum {
+    pub outer: Vec<OuterAxis>,
+    pub terms: Terms,
+}
+
+/// The terms over `summed` of a product of two views, for each position of `outer`.
+pub(super) fn sum(table: &AxisTable, views: [&View; 2], outer: &[Axis], summed: &[Axis]) -> Option<Sum> {
+    let strides = |&axis: &Axis| pair(views[0].step(axis), views[1].step(axis));
+    let strides = outer.iter().map(strides).collect::<Option<Vec<_>>>()?;
+    let slid = |axis: &Axis| views.iter().any(|view| view.slides_along(*axis));
+    let choosing: Vec<Axis> = outer.iter().copied().filter(slid).collect();
+    let combinations = table.size(summed);
+    if combinations > MOST_TERMS || combinations.saturating_mul(table.size(&choosing)) > MOST_LOOKS {
+        return None;
+    }
+    let mut lists = Lists::default();
+    let mut choice = Vec::with_capacity(table.size(&choosing));
+    for position in positions(table, &choosing) {
+        choice.push(lists.number(list(table, views, (&choosing, &position), summed)));
+    }
+    let alike = lists.all.len() == 1;
+    let along = |axis: Axis| match choosing.iter().position(|&one| one == axis) {
+        Some(place) if !alike => table.size(&choosing[place + 1..]),
+        _ => 0,
+    };
+    let axes = outer.iter().zip(strides);
+    let outer = axes.map(|(&axis, strides)| OuterAxis { axis, strides, list: along(axis) }).collect();
+    choice.truncate(if alike { 1 } else { choice.len() });
+    Some(Sum { outer, terms: Terms { lists: lists.all, choice } })
+}
+
+/// The terms at one position: what is added to that of the outer loops.
+fn list(
+    table: &AxisTable,
+    views: [&View; 2],
+    (outer, position): (&[Axis], &[usize]),
+    summed: &[Axis],
+) -> Vec<(i64, i64)> {
+    let find = |axes: &[Axis], position: &[usize], axis: Axis| {
+        axes.iter().position(|&one| one == axis).map(|place| position[place])
+    };
+    let start = |view: &View| -> i64 {
+        outer.iter().zip(position).map(|(&axis, &at)| view.step(axis) * at as i64).sum()
+    };
+    let starts = views.map(start);
+    let term = |term: Vec<usize>| {
+        let at = |axis| find(outer, position, axis).or_else(|| find(summed, &term, axis)).unwrap_or(0);
+        Some((views[0].offset(&at)? - starts[0], views[1].offset(&at)? - starts[1]))
+    };
+    positions(table, summed).filter_map(term).collect()
+}
+
+/// Different lists, numbered.
+#[derive(Default)]
+struct Lists {
+    all: Vec<Vec<(i64, i64)>>,
+    known: HashMap<Vec<(i64, i64)>, u32>,
+}
+
+impl Lists {
+    fn number(&mut self, list: Vec<(i64, i64)>) -> u32 {
+        if let Some(&known) = self.known.get(&list) {
+            return known;
+        }
+        let number = self.all.len() as u32;
+        self.known.insert(list.clone(), number);
+        self.all.push(list);
+        number
+    }
+}
+
+/// All positions along `axes`, the last one fastest.
+fn positions<'a>(table: &'a AxisTable, axes: &'a [Axis]) -> impl Iterator<Item = Vec<usize>> + 'a {
+    (0..table.size(axes)).map(|number| {
+        let mut left = number;
+        let mut position: Vec<usize> = axes
+            .iter()
+            .rev()
+            .map(|&axis| {
+                let extent = table.extent(axis);
+                let at = left % extent;
+                left /= extent;
+                at
+            })
+            .collect();
+        position.reverse();
+        position
+    })
+}
