@@ -1,5 +1,6 @@
 //! Every family of micro-kernels against products in f64, over a sweep of shapes, each within its stated bound.
 
+use blkc::codegen::aot;
 use blkc::codegen::family::Family;
 use blkc::codegen::jit::Jit;
 use blkc::codegen::llvm;
@@ -22,6 +23,11 @@ fn baseline(changes: &str) -> Target {
 
 /// Runs the product; returns all of its memory.
 fn run(product: &Product, target: &Target) -> Vec<u8> {
+    run_on(product, target, |_| ())
+}
+
+/// The like, after `change` of the memory.
+fn run_on(product: &Product, target: &Target, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let program = product.program();
     verify::verify(&program).expect("a sound program");
     let jit = Jit::new(&program, target).expect("code");
@@ -30,6 +36,7 @@ fn run(product: &Product, target: &Target) -> Vec<u8> {
     // What is not written must not matter.
     scratch.bytes().fill(0xff);
     fill(&program, arena.bytes());
+    change(arena.bytes());
     // SAFETY: both are as large as asked for and aligned.
     unsafe { jit.run(&program, "run", arena.bytes().as_mut_ptr(), scratch.bytes().as_mut_ptr()) };
     arena.bytes().to_vec()
@@ -179,4 +186,97 @@ fn long_sums() {
         assert!(split < plain, "{orientation:?}: {split} by planes, {plain} by multiply-adds");
     }
     assert!(emulated.has(EMULATE_TILES));
+}
+
+/// One entry of A (f32, first of all buffers) is `special`; the results of its row.
+fn row_with(special: f32, arithmetic: Arithmetic, target: &Target) -> Vec<f64> {
+    let (orientation, elems) = (Orientation::Forward, [Elem::F32; 2]);
+    let size @ [m, n, k] = [18, 33, 40];
+    let product = Product { orientation, size, terms: 1, by_rows: false, chunk: n, elems, arithmetic };
+    let (row, depth) = (3, 7);
+    let at = 4 * (row * k + depth);
+    let arena = run_on(&product, target, |bytes| bytes[at..at + 4].copy_from_slice(&special.to_le_bytes()));
+    let out = floats(&product.program(), &arena, BufferId(3));
+    let others = (0..m * n).filter(|entry| entry / n != row);
+    assert!(others.clone().all(|entry| out[entry].is_finite()), "{special} spreads to other rows");
+    out[row * n..(row + 1) * n].to_vec()
+}
+
+/// Every way, with whether it splits operands.
+fn ways() -> Vec<(Target, Arithmetic, bool)> {
+    let (emulated, plain) = (target("+emulate-amx"), target("-amx-tile"));
+    vec![
+        (emulated.clone(), Arithmetic::F32, true),
+        (emulated, Arithmetic::Bf16, false),
+        (plain.clone(), Arithmetic::F32, false),
+        (plain, Arithmetic::Bf16, false),
+        (baseline(""), Arithmetic::Bf16, false),
+    ]
+}
+
+#[test]
+fn what_is_not_finite_does_not_become_finite() {
+    for (target, arithmetic, splits) in ways() {
+        // The epilogue max(sum, 0) makes zeros of -inf and keeps NaN.
+        let infinite = row_with(f32::INFINITY, arithmetic, &target);
+        let fits = |value: &f64| value.is_nan() && splits || *value == f64::INFINITY || *value == 0.0;
+        assert!(infinite.iter().all(fits), "{infinite:?}");
+        assert!(infinite.iter().any(|value| !value.is_finite()), "{infinite:?}");
+        let nan = row_with(f32::NAN, arithmetic, &target);
+        assert!(nan.iter().all(|value| value.is_nan()), "{arithmetic:?} {target:?}: {nan:?}");
+        // NaN whose payload lies in the lower half alone.
+        let low = row_with(f32::from_bits(0x7f80_0001), arithmetic, &target);
+        assert!(low.iter().all(|value| value.is_nan()), "{arithmetic:?} {target:?}: {low:?}");
+    }
+}
+
+#[test]
+fn subnormal_numbers_do_no_harm() {
+    for (target, arithmetic, _) in ways() {
+        let row = row_with(1e-40, arithmetic, &target);
+        let zero = row_with(0.0, arithmetic, &target);
+        assert_eq!(row, zero, "{arithmetic:?} {target:?}");
+    }
+}
+
+/// Assembly for a processor that this machine need not be.
+fn assembly(arithmetic: Arithmetic, elem: Elem, changes: &str) -> String {
+    let mut target = Target::of_triple("x86_64-unknown-linux-gnu");
+    target.features = Target::choose(Some("x86-64-v4"), Some(changes)).expect("known").features;
+    let (orientation, elems) = (Orientation::Forward, [elem, Elem::F32]);
+    let product =
+        Product { orientation, size: [64, 64, 64], terms: 1, by_rows: false, chunk: 64, elems, arithmetic };
+    aot::assembly(&product.program(), &target).expect("assembly")
+}
+
+#[test]
+fn tile_instructions_are_used_where_they_exist() {
+    const TILES: &str = "+amx-tile,+amx-bf16,+avx512bf16";
+    for (arithmetic, elem, products) in [
+        // A kernel of 2×2 tiles; a split one adds six products for each.
+        (Arithmetic::Bf16, Elem::Bf16, 4),
+        (Arithmetic::Bf16, Elem::F32, 4),
+        (Arithmetic::F32, Elem::F32, 24),
+    ] {
+        let code = assembly(arithmetic, elem, TILES);
+        let count = |instruction: &str| code.matches(instruction).count();
+        assert_eq!(count("tdpbf16ps"), products, "{code}");
+        for instruction in ["ldtilecfg", "tilerelease"] {
+            assert_eq!(count(instruction), 1, "{instruction}\n{code}");
+        }
+        assert_eq!(count("tilezero"), 4, "{code}");
+        assert_eq!(count("tilestored"), 4, "{code}");
+        assert!(count("tileloadd") >= 8, "{code}");
+        assert!(!code.contains("vfmadd"), "{code}");
+    }
+    let strict = assembly(Arithmetic::Fma, Elem::F32, TILES);
+    assert!(strict.contains("vfmadd") && !strict.contains("tdpbf16ps"), "{strict}");
+}
+
+#[test]
+fn dot_products_are_used_where_they_exist() {
+    let code = assembly(Arithmetic::Bf16, Elem::Bf16, "+avx512bf16");
+    assert!(code.contains("vdpbf16ps") && !code.contains("vfmadd"), "{code}");
+    let without = assembly(Arithmetic::Bf16, Elem::Bf16, "");
+    assert!(without.contains("vfmadd") && !without.contains("vdpbf16ps"), "{without}");
 }
