@@ -47,6 +47,11 @@ impl Family {
         }
     }
 
+    /// Entries of a sum that the kernel counts as one.
+    pub fn turn(self) -> u64 {
+        if self.by_tiles() { 32 } else { self.entries_per_step() }
+    }
+
     /// Parts of bf16 into which an entry is split.
     pub fn planes(self) -> u64 {
         if self == Family::Split { 3 } else { 1 }

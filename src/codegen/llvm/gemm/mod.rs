@@ -8,6 +8,7 @@
 //!
 //! Which loop is outside which is the plan's [`Order`]: what a task repeats stays in the second-level cache.
 
+mod operand;
 mod plan;
 mod tables;
 
@@ -171,7 +172,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
 
     /// What is summed at the position of the outer loops.
     fn list(&self) -> List<'ctx> {
-        let place = self.at_outer(self.i64(0), |outer| outer.list);
+        let place = self.at_outer(self.i64(0), |outer| outer.list, &[]);
         let start = self.tables.start.get(self.emitter, place);
         let end = self.tables.end.get(self.emitter, place);
         List { start, count: must(self.emitter.builder.build_int_sub(end, start, "")) }
@@ -311,7 +312,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
             self.c_tile(emitter.add(emitter.scale(position, tiles as i64), tile))
         };
         self.clear(self.c, tiles * self.plan.positions);
-        let uses = self.plan.uses(self.gemm);
+        let uses = &self.plan.uses;
         let ends = uses.iter().scan(0, |end, uses| {
             *end += uses.len() as i64;
             Some(*end)
@@ -319,8 +320,8 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         let starts: Vec<i64> = std::iter::once(0).chain(ends).collect();
         let counts = Table::new(emitter, uses.iter().map(|uses| uses.len() as i64));
         let starts = Table::new(emitter, starts);
-        let positions = Table::new(emitter, uses.iter().flatten().map(|one| one.0 as i64));
-        let offsets = Table::new(emitter, uses.iter().flatten().map(|one| one.1));
+        let positions = Table::new(emitter, uses.iter().flatten().map(|one| one.position as i64));
+        let offsets = Table::new(emitter, uses.iter().flatten().map(|one| one.a));
         emitter.repeat(self.i64(uses.len() as u64), |number| {
             let k = self.tables.panel_k.get(emitter, number);
             let b = self.pack_b(self.b_of_panel(number, panel), columns, self.packed_b, k);
@@ -433,24 +434,29 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         self.site.buffers[operand.buffer.index()].elem
     }
 
-    /// An offset at the positions of the outer loops.
-    fn at_outer(&self, offset: IntValue<'ctx>, stride: fn(&Outer) -> usize) -> IntValue<'ctx> {
-        let moving = self.gemm.outer.iter().zip(&self.outer).filter(|(outer, _)| stride(outer) > 0);
-        moving.fold(offset, |sum, (outer, position)| {
+    /// An offset at the positions of the outer loops, without those of which it holds already.
+    fn at_outer(
+        &self,
+        offset: IntValue<'ctx>,
+        stride: fn(&Outer) -> usize,
+        without: &[usize],
+    ) -> IntValue<'ctx> {
+        let numbered = self.gemm.outer.iter().zip(&self.outer).enumerate();
+        let moving = numbered.filter(|(number, (outer, _))| stride(outer) > 0 && !without.contains(number));
+        moving.fold(offset, |sum, (_, (outer, position))| {
             self.emitter.add(self.emitter.scale(position.get(), stride(outer) as i64), sum)
         })
     }
 
+    /// Outer loops that offsets of blocks hold already.
+    fn held(&self) -> &[usize] {
+        if self.plan.order == Order::Scatter { &self.plan.inside } else { &[] }
+    }
+
     /// A from row `row` of this task on, at `offset`.
     fn a_at(&self, offset: IntValue<'ctx>, row: IntValue<'ctx>) -> PointerValue<'ctx> {
-        let inside = self.plan.order == Order::Scatter;
         let row = self.emitter.add(row, self.m0);
-        let moving = |number: &usize| !(inside && self.plan.inside.contains(number));
-        let outer = (0..self.gemm.outer.len()).filter(moving);
-        let offset = outer.fold(offset, |sum, number| {
-            let stride = self.gemm.outer[number].strides.0 as i64;
-            self.emitter.add(self.emitter.scale(self.outer[number].get(), stride), sum)
-        });
+        let offset = self.at_outer(offset, |outer| outer.strides.0, self.held());
         self.operand(self.gemm.a, offset, [(row, self.gemm.a.strides.0), (self.k0, self.gemm.a.strides.1)])
     }
 
@@ -461,7 +467,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
 
     fn b(&self, offset: IntValue<'ctx>, panel: IntValue<'ctx>) -> PointerValue<'ctx> {
         let column = self.emitter.add(self.first_column(panel), self.n0);
-        let offset = self.at_outer(offset, |outer| outer.strides.1);
+        let offset = self.at_outer(offset, |outer| outer.strides.1, self.held());
         self.operand(self.gemm.b, offset, [(self.k0, self.gemm.b.strides.0), (column, self.gemm.b.strides.1)])
     }
 
@@ -599,7 +605,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
 
     /// How often the kernel turns for `k` entries.
     fn turns(&self, k: IntValue<'ctx>) -> IntValue<'ctx> {
-        let turn = self.plan.turn();
+        let turn = self.plan.family.turn();
         if turn == 1 {
             return k;
         }

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+pub use super::operand::Source;
+use super::operand::{a_source, halves_source, tile_rows};
 use crate::codegen::family::Family;
 use crate::codegen::llvm::pack::{Form, TILE};
 use crate::codegen::target::Target;
-use crate::loops::{Buffer, Elem, Gemm, Operand, Range};
+use crate::loops::{Buffer, Elem, Gemm, Operand, Outer, Range};
 
 /// Products per block of k: a panel of B of that length stays in the second-level cache.
 const MAX_K: u64 = 2048;
@@ -13,11 +15,8 @@ const MAX_K: u64 = 2048;
 const FEW_ROWS: u64 = 4;
 /// Entries of B up to which all its panels are kept: a quarter of a second-level cache.
 const KEPT_B: u64 = 1 << 17;
-/// Lines that a set of the first-level cache holds; rows of a tile should leave some of them to B.
-const WAYS_FOR_ROWS: u64 = 8;
-/// Entries of a cache line, and lines of a way.
+/// Entries of a cache line.
 pub const LINE: u64 = 16;
-const SETS: u64 = 64;
 /// Entries up to which several blocks of an operand or of C are kept: half of a second-level cache.
 const KEPT: u64 = 1 << 18;
 /// Terms shorter than this are walked together, by a table of offsets.
@@ -65,11 +64,12 @@ pub struct Plan {
     /// Steps of k in the longest block, rounded up to whole vectors; exact where short terms are walked together.
     pub depth: u64,
     pub order: Order,
-    /// Outer loops whose positions B does not see, outermost first; the product is repeated over them inside of B's
-    /// packing.
+    /// Outer loops inside of B's packing, outermost first.
     pub inside: Vec<usize>,
     /// Positions of those; 0 where that depends on the task.
     pub positions: u64,
+    /// In order [`Order::Scatter`] the products with each different block of B, by block.
+    pub uses: Vec<Vec<Use>>,
     /// Terms are so short that the kernel finds each step's operands in a table.
     pub stepped: bool,
 }
@@ -85,11 +85,11 @@ pub struct Block {
     pub panel: u64,
 }
 
-/// Where the kernel reads an operand.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Source {
-    InPlace,
-    Packed,
+/// A product with a block of B: the inside loops' position, by number, and the offset of A.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Use {
+    pub position: u64,
+    pub a: i64,
 }
 
 impl Plan {
@@ -105,14 +105,11 @@ impl Plan {
             _ => a_source(gemm.a, family, n.div_ceil(columns)),
         };
         let rows = tile_rows(gemm.a, (family, a), m, vectors, target);
-        let direct = family == Family::Fma && elem(gemm.b) == Elem::F32 && gemm.b.strides.1 == 1;
-        let in_place = direct && m <= FEW_ROWS && n.is_multiple_of(columns);
+        let direct = |operand| family == Family::Fma && elem(operand) == Elem::F32;
+        let in_place = direct(gemm.b) && gemm.b.strides.1 == 1 && m <= FEW_ROWS && n.is_multiple_of(columns);
         let b = if in_place { Source::InPlace } else { Source::Packed };
         let longest = blocks.iter().map(|block| block.k).max().unwrap_or(1);
         let depth = longest.div_ceil(family.entries_per_step()).next_multiple_of(lanes);
-        let inside: Vec<usize> =
-            (0..gemm.outer.len()).filter(|&loop_| gemm.outer[loop_].strides.1 == 0).collect();
-        let positions = positions(gemm, &inside);
         let (order, stepped) = (Order::Panels, false);
         let mut plan = Plan {
             family,
@@ -128,44 +125,38 @@ impl Plan {
             panels_of_b,
             depth,
             order,
-            inside,
-            positions,
+            inside: vec![],
+            positions: 1,
+            uses: vec![],
             stepped,
         };
-        plan.order = plan.best_order(gemm);
-        plan.settle(gemm, elem(gemm.a), target);
+        plan.order = if plan.scatters(gemm, direct(gemm.a), target) || plan.shares(gemm) {
+            plan.order
+        } else {
+            plan.best_order()
+        };
+        if direct(gemm.a) {
+            plan.step_through_terms();
+        }
         plan
     }
 
-    /// What follows from the order.
-    fn settle(&mut self, gemm: &Gemm, a: Elem, target: &Target) {
-        let direct = self.family == Family::Fma && a == Elem::F32;
-        if !matches!(self.order, Order::Shared | Order::Scatter) {
-            self.inside.clear();
-        }
-        if self.order == Order::Scatter && direct {
-            self.a = Source::InPlace;
-            self.rows = tile_rows(gemm.a, (self.family, self.a), self.m, self.vectors, target);
-        }
+    /// Short terms of one length are walked in one go.
+    fn step_through_terms(&mut self) {
         let short = |block: &Block| block.k == self.blocks[0].k && block.k < SHORT_TERM;
-        let several = self.starts.windows(2).any(|list| list[1] > list[0] + 1);
-        let in_place = direct && self.a == Source::InPlace;
-        if self.order == Order::Shared && in_place && several && self.blocks.iter().all(short) {
+        let several = self.longest() > 1;
+        if self.order == Order::Shared
+            && self.a == Source::InPlace
+            && several
+            && self.blocks.iter().all(short)
+        {
             self.stepped = true;
             self.depth = self.blocks[0].k;
         }
     }
 
-    fn best_order(&self, gemm: &Gemm) -> Order {
+    fn best_order(&self) -> Order {
         let packed = self.b == Source::Packed;
-        if packed && !self.inside.is_empty() {
-            if self.scatters(gemm) {
-                return Order::Scatter;
-            }
-            if self.shares() {
-                return Order::Shared;
-            }
-        }
         let blocks = self.longest();
         if self.blocks.len() == 1 && !self.some_empty() {
             let kept = self.panels() * self.b_panel() <= KEPT_B;
@@ -181,21 +172,70 @@ impl Plan {
         if c <= KEPT { Order::Blocks } else { Order::Panels }
     }
 
-    /// Whether all blocks of B can be kept while the outer loops run.
-    fn shares(&self) -> bool {
+    /// Shares B among the positions of outer loops that it does not see, where all its blocks can be kept.
+    fn shares(&mut self, gemm: &Gemm) -> bool {
+        let blind = |&number: &usize| gemm.outer[number].strides.1 == 0;
+        let inside: Vec<usize> = (0..gemm.outer.len()).filter(blind).collect();
         let b = self.panels_of_b.len() as u64 * self.b_panel();
         let once = self.a == Source::InPlace || self.panels() == 1;
-        b <= KEPT && once
+        let shares = self.b == Source::Packed && !inside.is_empty() && b <= KEPT && once;
+        if shares {
+            self.order = Order::Shared;
+            self.inside = inside;
+        }
+        shares
     }
 
-    /// Whether C can be kept for all outer loops, and its sum is longer than their number.
-    fn scatters(&self, gemm: &Gemm) -> bool {
-        let around = (0..gemm.outer.len()).filter(|number| !self.inside.contains(number));
+    /// Scatters the products with each block of B to the positions that need them, where C can be kept for all of these
+    /// and the sums are longer than their number. A is read in place where it may be (`direct`).
+    fn scatters(&mut self, gemm: &Gemm, direct: bool, target: &Target) -> bool {
+        let fixed = |outer: &Outer| outer.range != Range::Chunk && (outer.list > 0 || outer.strides.1 == 0);
+        let inside: Vec<usize> = (0..gemm.outer.len()).filter(|&number| fixed(&gemm.outer[number])).collect();
+        let around = (0..gemm.outer.len()).filter(|number| !inside.contains(number));
         let alike = around.into_iter().all(|number| gemm.outer[number].list == 0);
-        let (rows, k) = gemm.a.strides;
-        let c = self.positions * self.tiles() * self.rows * self.columns;
-        let long = self.panels_of_b.len() as u64 > self.positions;
-        alike && self.positions > 1 && long && c <= KEPT && (rows == 1 || k == 1)
+        let positions: u64 = inside.iter().map(|&number| full(gemm.outer[number].range)).product();
+        let (row, k) = gemm.a.strides;
+        if self.b != Source::Packed || !alike || positions < 2 || (row != 1 && k != 1) {
+            return false;
+        }
+        let a = if direct { Source::InPlace } else { self.a };
+        let rows = tile_rows(gemm.a, (self.family, a), self.m, self.vectors, target);
+        let c = positions * self.m.div_ceil(rows) * rows * self.columns;
+        if c > KEPT {
+            return false;
+        }
+        let (uses, panels) = self.uses(gemm, &inside, positions);
+        let scatters = panels.len() as u64 > positions;
+        if scatters {
+            (self.order, self.a, self.rows) = (Order::Scatter, a, rows);
+            (self.inside, self.positions) = (inside, positions);
+            (self.uses, self.panels_of_b) = (uses, panels);
+        }
+        scatters
+    }
+
+    /// The products with each different block of B, and those blocks.
+    fn uses(&self, gemm: &Gemm, inside: &[usize], positions: u64) -> (Vec<Vec<Use>>, Vec<(i64, u64)>) {
+        let mut panels = Panels::default();
+        let mut uses: Vec<Vec<Use>> = Vec::new();
+        let extents: Vec<u64> = inside.iter().map(|&number| full(gemm.outer[number].range)).collect();
+        for position in 0..positions {
+            let (mut left, mut list, mut start) = (position, 0, (0, 0));
+            for (&number, extent) in inside.iter().zip(&extents).rev() {
+                let (outer, at) = (gemm.outer[number], (left % extent) as i64);
+                left /= extent;
+                list += outer.list * at as usize;
+                start.0 += outer.strides.0 as i64 * at;
+                start.1 += outer.strides.1 as i64 * at;
+            }
+            let list = gemm.terms.choice[list] as usize;
+            for block in &self.blocks[self.starts[list] as usize..self.starts[list + 1] as usize] {
+                let panel = panels.number(start.1 + block.b, block.k) as usize;
+                uses.resize(uses.len().max(panel + 1), vec![]);
+                uses[panel].push(Use { position, a: start.0 + block.a });
+            }
+        }
+        (uses, panels.all)
     }
 
     /// The most blocks of a list.
@@ -228,11 +268,6 @@ impl Plan {
     /// Entries of 32 bits in a packed panel of B.
     pub fn b_panel(&self) -> u64 {
         self.columns * self.depth * self.family.planes()
-    }
-
-    /// Entries along k that the kernel counts as one.
-    pub fn turn(&self) -> u64 {
-        if self.family.by_tiles() { 2 * TILE } else { self.family.entries_per_step() }
     }
 
     pub fn a_form(&self) -> Form {
@@ -300,27 +335,6 @@ impl Plan {
             .map(|entries| entries.next_multiple_of(LINE) as usize * 4)
             .sum()
     }
-
-    /// For each different block of B, in order, the positions of the inside loops that use it: number of the position
-    /// and offset into A.
-    pub fn uses(&self, gemm: &Gemm) -> Vec<Vec<(u64, i64)>> {
-        let mut uses = vec![Vec::new(); self.panels_of_b.len()];
-        let extents: Vec<u64> = self.inside.iter().map(|&number| full(gemm.outer[number].range)).collect();
-        for position in 0..self.positions {
-            let (mut left, mut list, mut start) = (position, 0, 0i64);
-            for (&number, extent) in self.inside.iter().zip(&extents).rev() {
-                let (outer, at) = (gemm.outer[number], left % extent);
-                left /= extent;
-                list += outer.list * at as usize;
-                start += (outer.strides.0 as u64 * at) as i64;
-            }
-            let list = gemm.terms.choice[list] as usize;
-            for block in &self.blocks[self.starts[list] as usize..self.starts[list + 1] as usize] {
-                uses[block.panel as usize].push((position, start + block.a));
-            }
-        }
-        uses
-    }
 }
 
 fn full(range: Range) -> u64 {
@@ -330,78 +344,40 @@ fn full(range: Range) -> u64 {
     }
 }
 
-fn positions(gemm: &Gemm, inside: &[usize]) -> u64 {
-    inside.iter().map(|&number| full(gemm.outer[number].range)).product()
+/// Different blocks of B: offset and length along k.
+#[derive(Default)]
+struct Panels {
+    all: Vec<(i64, u64)>,
+    known: HashMap<(i64, u64), u64>,
 }
 
-/// A is read in place where its rows run along k (one line then serves many steps), or when it is read just once.
-fn a_source(a: Operand, family: Family, panels: u64) -> Source {
-    let near = a.strides.1 == 1 || (a.strides.0 == 1 && panels <= 1);
-    if family == Family::Fma && near { Source::InPlace } else { Source::Packed }
-}
-
-/// Rows of bf16 along k are what kernels of bf16 read, where no step reaches beyond a row, and no tile beyond the last.
-fn halves_source(a: Operand, family: Family, m: u64, blocks: &[Block]) -> Source {
-    let whole = |step: u64| a.strides.1 == 1 && blocks.iter().all(|block| block.k.is_multiple_of(step));
-    let fits = match family {
-        Family::Dot => whole(2),
-        Family::Tile => whole(2 * TILE) && m.is_multiple_of(TILE),
-        Family::Fma | Family::Rounded | Family::Split => false,
-    };
-    if fits { Source::InPlace } else { Source::Packed }
-}
-
-fn tile_rows(a: Operand, (family, source): (Family, Source), m: u64, vectors: u64, target: &Target) -> u64 {
-    if family.by_tiles() {
-        return if m > TILE { 2 * TILE } else { TILE };
+impl Panels {
+    fn number(&mut self, offset: i64, k: u64) -> u64 {
+        *self.known.entry((offset, k)).or_insert_with(|| {
+            self.all.push((offset, k));
+            self.all.len() as u64 - 1
+        })
     }
-    let mut most = match (target.vector_registers() >= 32, vectors) {
-        (true, 1) => 24,
-        (true, _) => 13,
-        (false, 1) => 12,
-        (false, _) => 6,
-    };
-    let stride = a.strides.0 as u64 / family.entries_per_step();
-    if source == Source::InPlace && a.strides.1 == 1 && crowded(stride, most) {
-        most = most.min(WAYS_FOR_ROWS);
-    }
-    m.div_ceil(m.div_ceil(most))
-}
-
-/// Whether that many rows at a stride fall on too few sets of the first-level cache.
-fn crowded(stride: u64, rows: u64) -> bool {
-    let sets = if stride.is_multiple_of(LINE) { SETS / gcd(stride / LINE, SETS) } else { SETS };
-    rows.div_ceil(sets) > WAYS_FOR_ROWS
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 type Blocks = (Vec<Block>, Vec<u64>, Vec<(i64, u64)>);
 
 /// The blocks of all lists, where each list starts, and the different blocks of B.
 fn blocks(gemm: &Gemm, k: u64, family: Family) -> Blocks {
-    let unit = if family.by_tiles() { 2 * TILE } else { family.entries_per_step() };
-    let length = k.div_ceil(k.div_ceil(MAX_K)).next_multiple_of(unit).min(k);
+    let length = k.div_ceil(k.div_ceil(MAX_K)).next_multiple_of(family.turn()).min(k);
     let pieces = k.div_ceil(length);
-    let (mut blocks, mut starts, mut panels) = (Vec::new(), vec![0], Vec::new());
-    let mut known: HashMap<(i64, u64), u64> = HashMap::new();
+    let (mut blocks, mut starts, mut panels) = (Vec::new(), vec![0], Panels::default());
     for list in &gemm.terms.lists {
         let pieces = list.iter().flat_map(|&term| (0..pieces).map(move |piece| (term, piece * length)));
         for ((a, b), start) in pieces {
             let a = a + start as i64 * gemm.a.strides.1 as i64;
             let b = b + start as i64 * gemm.b.strides.0 as i64;
             let k = length.min(k - start);
-            let panel = *known.entry((b, k)).or_insert_with(|| {
-                panels.push((b, k));
-                panels.len() as u64 - 1
-            });
-            blocks.push(Block { a, b, k, panel });
+            blocks.push(Block { a, b, k, panel: panels.number(b, k) });
         }
         starts.push(blocks.len() as u64);
     }
-    (blocks, starts, panels)
+    (blocks, starts, panels.all)
 }
 
 #[cfg(test)]
