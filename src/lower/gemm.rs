@@ -1,6 +1,7 @@
 //! Contractions as matrix products: which axes are rows, columns and summed, and the statement itself.
 
 use super::layout::{Layout, Layouts};
+use super::precision;
 use super::terms::{self, OuterAxis, Sum};
 use super::view::{View, operand};
 use crate::axes::{Axis, AxisTable};
@@ -145,6 +146,7 @@ impl Shape {
         graph: &Graph,
         buffers: [BufferId; 2],
         chunk: Option<Axis>,
+        arithmetic: Arithmetic,
         epilogue: Scalars,
     ) -> Gemm {
         let range = |axes: &[Axis]| match (axes, chunk) {
@@ -164,7 +166,7 @@ impl Shape {
             a: Operand { buffer: buffers[0], strides: self.strides[0] },
             b: Operand { buffer: buffers[1], strides: self.strides[1] },
             terms: self.terms.clone(),
-            arithmetic: Arithmetic::default(),
+            arithmetic: precision::arithmetic(graph, [self.a, self.b], arithmetic),
             epilogue,
         }
     }

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use super::border;
 use super::emit::{Emitter, Env};
 use super::fuse::Fused;
-use super::precision;
 use super::stage::{Kind, Stage, Stages};
 use crate::axes::Axis;
 use crate::loops::{Accumulate, Affine, Buffer, Combine, Inst, LoopVar, Nest, Range, Scalars, Stmt, Ty};
@@ -111,9 +110,8 @@ impl Nests<'_> {
         let epilogue = emitter.finish();
         self.conditions.extend(conditions.into_iter().map(|expr| (expr, true)));
         let buffers = [self.operand(shape.a)?, self.operand(shape.b)?];
-        let mut gemm = shape.statement(self.stages.graph, buffers, fused.cut, epilogue);
-        gemm.arithmetic =
-            precision::arithmetic(self.stages.graph, [shape.a, shape.b], self.stages.arithmetic);
+        let arithmetic = self.stages.arithmetic;
+        let gemm = shape.statement(self.stages.graph, buffers, fused.cut, arithmetic, epilogue);
         Ok(Stmt::Gemm(gemm))
     }
 
