@@ -49,7 +49,20 @@ pub(super) fn choose(graph: &Graph, writes: &[(Symbol, Expr)]) -> Choice {
     let parents = parents(graph, &order);
     keep_finished_products(graph, &mut choice, &parents);
     share(graph, &mut choice, &windows, &order, &parents);
+    drop_copies(graph, &mut choice);
     choice
+}
+
+/// A copy of what is kept in the same layout anyway is that.
+fn drop_copies(graph: &Graph, choice: &mut Choice) {
+    let same = |expr: &Expr| match graph.node(*expr) {
+        Node::Spread(arg, along) => along.is_empty() && choice.layouts.get(arg) == choice.layouts.get(expr),
+        _ => false,
+    };
+    let copies: Vec<Expr> = choice.layouts.keys().copied().filter(same).collect();
+    for copy in copies {
+        choice.layouts.remove(&copy);
+    }
 }
 
 /// Values that are assigned lie in the order of their symbol. A symbol's content that goes to another symbol is kept

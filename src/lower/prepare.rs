@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 
+use super::materialize::{pointwise, same_set};
 use super::view::Shift;
 use super::window::Windows;
 use crate::axes::Axis;
 use crate::intrinsics::{Eq, Lt, Where};
 use crate::sym::window::Windowed;
-use crate::sym::{Expr, Graph, Node, Reduction};
+use crate::sym::{Expr, Function, Graph, Node, Reduction};
 
 /// A result with fewer entries than this offers nothing to cut into chunks.
 const FEW_ENTRIES: usize = 16;
@@ -25,7 +26,10 @@ pub(super) fn prepare(graph: &mut Graph, roots: &[Expr]) -> Vec<Expr> {
         let renewed = if windows.is_empty() {
             renewed
         } else {
-            arranged(graph, &windows, renewed, windows.slides(expr))
+            let free = windows.slides(expr);
+            let beside = |node: &Node| node.args().into_iter().any(|arg| windows.slides(arg));
+            let beside = beside(graph.node(expr));
+            arranged(graph, &windows, renewed, Free { slides: free, beside })
         };
         done.insert(expr, renewed);
     }
@@ -46,7 +50,11 @@ pub(super) fn reachable(graph: &Graph, roots: &[Expr]) -> Vec<Expr> {
 }
 
 fn rewrite(graph: &mut Graph, expr: Expr, done: &HashMap<Expr, Expr>) -> Expr {
-    let node = with_children(graph.node(expr).clone(), done);
+    let node = match chosen_sum(graph, graph.node(expr)) {
+        Some((over, entries)) => Node::Reduce(Reduction::Max, over, entries),
+        None => graph.node(expr).clone(),
+    };
+    let node = with_children(node, done);
     graph.current_tag = graph.tag_of(expr);
     let renewed = match node {
         Node::Mul(factors) => grouped_product(graph, factors),
@@ -113,6 +121,21 @@ fn grouped_product(graph: &mut Graph, factors: Vec<Expr>) -> Expr {
 
 /// The first largest entry, by two maxima: of the entries, and of ranks that count down among those not below it.
 fn first_largest(graph: &mut Graph, over: &[Axis], arg: Expr) -> Expr {
+    let rank = rank(graph, over);
+    let [zero, one] = [0.0, 1.0].map(|number| graph.number(number));
+    let largest = graph.reduce(Reduction::Max, over, arg);
+    let below = graph.apply(&Lt, &[arg, largest]);
+    let ranks = graph.apply(&Where, &[below, zero, rank]);
+    let best = graph.reduce(Reduction::Max, over, ranks);
+    // The best rank tells the entry: nobody has to look at the entries again.
+    let chosen = graph.apply(&Eq, &[rank, best]);
+    let chosen = graph.apply(&Where, &[chosen, one, zero]);
+    let axes = graph.axes_of(arg).to_vec();
+    graph.spread(chosen, &axes)
+}
+
+/// Numbers that count down from the first entry along `over` to 1.
+fn rank(graph: &mut Graph, over: &[Axis]) -> Expr {
     let mut rank = graph.number(graph.axes.size(over) as f64);
     let mut step = 1;
     for &axis in over.iter().rev() {
@@ -121,20 +144,46 @@ fn first_largest(graph: &mut Graph, over: &[Axis], arg: Expr) -> Expr {
         rank = graph.add(&[rank, down]);
         step *= graph.axes.extent(axis) as u32;
     }
-    let [zero, one] = [0.0, 1.0].map(|number| graph.number(number));
-    let largest = graph.reduce(Reduction::Max, over, arg);
-    let below = graph.apply(&Lt, &[arg, largest]);
-    let ranks = graph.apply(&Where, &[below, zero, rank]);
-    let best = graph.reduce(Reduction::Max, over, ranks);
-    let chosen = graph.apply(&Eq, &[ranks, best]);
-    let chosen = graph.apply(&Where, &[chosen, one, zero]);
-    let axes = graph.axes_of(arg).to_vec();
-    graph.spread(chosen, &axes)
+    rank
+}
+
+/// Σ x · (x is the first largest) → max x.
+fn chosen_sum(graph: &Graph, node: &Node) -> Option<(Vec<Axis>, Expr)> {
+    let (over, factors) = match node {
+        Node::Reduce(Reduction::Sum, over, arg) => match graph.node(*arg) {
+            Node::Mul(factors) => (over, factors.clone()),
+            _ => return None,
+        },
+        Node::Contract { left, right, over } => (over, vec![*left, *right]),
+        _ => return None,
+    };
+    let &[left, right] = &factors[..] else { return None };
+    [(left, right), (right, left)].into_iter().find_map(|(choice, entries)| {
+        let Node::ArgMax(among, candidates) = graph.node(choice) else { return None };
+        let lowest = |expr: &Expr| graph.as_number(*expr) == Some(f64::NEG_INFINITY);
+        let same = match graph.node(*candidates) {
+            // Entries outside are never chosen.
+            Node::Apply(function, args) if function.0.name() == Function::name(&Where) => {
+                args[1] == entries && lowest(&args[2])
+            }
+            _ => *candidates == entries,
+        };
+        (same && same_set(among, over)).then(|| (among.clone(), *candidates))
+    })
+}
+
+/// What needs no copy because the matrix product that reads it skips what lies outside.
+#[derive(Clone, Copy)]
+struct Free {
+    /// The expression is such a window over its operand.
+    slides: bool,
+    /// Such a window is its other operand.
+    beside: bool,
 }
 
 /// Copies in front of windows and matrix products where the operand lies as somebody else wants it: parameters and
 /// inputs, what is reshaped, and what needs zeros between its entries. `free` windows need none: matrix products skip them.
-fn arranged(graph: &mut Graph, windows: &Windows, expr: Expr, free: bool) -> Expr {
+fn arranged(graph: &mut Graph, windows: &Windows, expr: Expr, free: Free) -> Expr {
     match graph.node(expr).clone() {
         // Entries of images do not lie in the order in which they are numbered.
         Node::Reshape { arg, from, to }
@@ -155,7 +204,7 @@ fn arranged(graph: &mut Graph, windows: &Windows, expr: Expr, free: bool) -> Exp
 }
 
 /// The first of the two operands, copied where it should be.
-fn arranged_operand(graph: &mut Graph, (operand, other): (Expr, Expr), over: &[Axis], free: bool) -> Expr {
+fn arranged_operand(graph: &mut Graph, (operand, other): (Expr, Expr), over: &[Axis], free: Free) -> Expr {
     let patches = |graph: &Graph, expr| Windowed::of(graph, graph.node(expr)).is_some();
     let is_window = |graph: &Graph, expr| matches!(graph.node(expr), Node::Window(_));
     if patches(graph, operand) || is_window(graph, operand) {
@@ -164,9 +213,11 @@ fn arranged_operand(graph: &mut Graph, (operand, other): (Expr, Expr), over: &[A
     let node = Node::Contract { left: operand, right: other, over: over.to_vec() };
     let shift = Windowed::of(graph, &node).and_then(|windowed| Shift::of(&windowed));
     let slides = shift.is_some();
-    let spaced = !free && shift.is_some_and(|shift| shift.spacing > 1);
+    let spaced = !free.slides && shift.is_some_and(|shift| shift.spacing > 1);
     let given = !is_computed(graph, operand);
-    if spaced || given && (slides || patches(graph, other)) { copy(graph, operand) } else { operand }
+    let ordered = slides || !free.beside && patches(graph, other);
+    let remade = slides && is_elementwise(graph, operand);
+    if spaced || remade || given && ordered { copied(graph, operand) } else { operand }
 }
 
 /// Whether the value, under whichever names of its axes, is made by loops of its own.
@@ -178,6 +229,26 @@ fn is_computed(graph: &Graph, mut expr: Expr) -> bool {
         graph.node(expr),
         Node::Symbol(_) | Node::Number(_) | Node::Index(_) | Node::Reshape { .. } | Node::Spread(..)
     )
+}
+
+/// Whether the value, under whichever names of its axes, is computed entry by entry: what windows see of it gets a place
+/// of its own, so that others may compute it anew and the place is free as soon as the windows are done.
+fn is_elementwise(graph: &Graph, mut expr: Expr) -> bool {
+    while let Node::Rename(arg, _) = graph.node(expr) {
+        expr = *arg;
+    }
+    pointwise(graph, expr)
+}
+
+/// A copy, under the same names.
+fn copied(graph: &mut Graph, expr: Expr) -> Expr {
+    match graph.node(expr).clone() {
+        Node::Rename(arg, pairs) => {
+            let arg = copied(graph, arg);
+            graph.intern(Node::Rename(arg, pairs))
+        }
+        _ => copy(graph, expr),
+    }
 }
 
 /// The same value with a place of its own: a repetition along no axis is nothing but a name for it.
