@@ -41,6 +41,9 @@ pub struct Report {
     pub network: String,
     pub batch: usize,
     pub precision: String,
+    /// How matrices were multiplied, in words.
+    #[serde(default)]
+    pub kernels: String,
     pub threads: usize,
     pub compile_ms: f64,
     /// Median over the timed steps.
@@ -190,6 +193,7 @@ fn report(
         network: manifest.network.clone(),
         batch: manifest.batch,
         precision: manifest.precision.clone(),
+        kernels: manifest.kernels.clone(),
         threads: 0,
         compile_ms: known.compile_ms,
         ms_per_step: median,
@@ -218,6 +222,9 @@ impl Report {
         let mut line = |name: &str, value: String| {
             let _ = writeln!(text, "  {name:<12} {value}");
         };
+        if !self.kernels.is_empty() {
+            line("products", self.kernels.clone());
+        }
         line("step", format!("{:.4} ms (min {:.4}, p95 {:.4})", self.ms_per_step, self.ms_min, self.ms_p95));
         line("samples/s", format!("{:.0}", self.samples_per_s));
         line(

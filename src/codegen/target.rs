@@ -1,5 +1,7 @@
 //! The machine for which code is made: chosen by the features that it has, never by the name of a processor.
 
+use blk_runtime::features;
+
 use super::llvm;
 
 /// A target machine. Equal targets get equal code.
@@ -13,9 +15,31 @@ pub struct Target {
 
 /// Features worth asking for: those that the generated code can use.
 const USED: &[&str] = &[
-    "avx", "avx2", "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl", "bmi", "bmi2", "f16c", "fma",
-    "lzcnt", "movbe", "popcnt", "sse3", "sse4.1", "sse4.2", "ssse3",
+    "amx-bf16",
+    "amx-tile",
+    "avx",
+    "avx2",
+    "avx512bf16",
+    "avx512bw",
+    "avx512cd",
+    "avx512dq",
+    "avx512f",
+    "avx512vl",
+    "bmi",
+    "bmi2",
+    "f16c",
+    "fma",
+    "lzcnt",
+    "movbe",
+    "popcnt",
+    "sse3",
+    "sse4.1",
+    "sse4.2",
+    "ssse3",
 ];
+
+/// For tests: kernels for tile registers on every machine, their instructions written out. No feature of processors.
+pub const EMULATE_TILES: &str = "emulate-amx";
 
 /// The levels of the x86-64 psABI.
 const LEVELS: &[(&str, &[&str])] = &[
@@ -30,7 +54,9 @@ impl Target {
     /// This machine, with all its features that code can use.
     pub fn native() -> Target {
         let mut features = llvm::host_features();
-        features.retain(|feature| USED.contains(&feature.as_str()));
+        // The processor having tile registers is not enough: the system has to grant them.
+        let granted = |feature: &str| features::detect(feature) != Some(false);
+        features.retain(|feature| USED.contains(&feature.as_str()) && granted(feature));
         features.sort();
         Target { triple: llvm::host_triple(), features }
     }
@@ -58,7 +84,7 @@ impl Target {
             (_, Some(name)) => (false, name),
             _ => return Err(format!("`{change}`: write +feature or -feature")),
         };
-        if self.is_x86() && !USED.contains(&name) {
+        if self.is_x86() && !USED.contains(&name) && name != EMULATE_TILES {
             return Err(format!("unknown feature `{name}`; known are {}", USED.join(", ")));
         }
         self.features.retain(|known| known != name && (add || !implies(known, name)));
@@ -103,6 +129,21 @@ impl Target {
         !self.is_x86() || self.has("fma")
     }
 
+    /// Whether there are instructions for bf16: conversion, and sums of two products.
+    pub fn has_bf16(&self) -> bool {
+        self.is_x86() && self.has("avx512bf16") && self.vector_bits() == 512
+    }
+
+    /// Whether there are tile registers for products of bf16.
+    pub fn has_tiles(&self) -> bool {
+        self.is_x86() && self.has("amx-tile") && self.has("amx-bf16")
+    }
+
+    /// Whether kernels for tile registers run on memory instead.
+    pub fn emulates_tiles(&self) -> bool {
+        self.has(EMULATE_TILES)
+    }
+
     /// Whether rounding to an integer is one instruction.
     pub fn has_round(&self) -> bool {
         !self.is_x86() || self.has("sse4.1") || self.has("avx")
@@ -110,7 +151,8 @@ impl Target {
 
     /// The features as LLVM reads them: `+avx2,+fma`.
     pub fn feature_string(&self) -> String {
-        self.features.iter().map(|feature| format!("+{feature}")).collect::<Vec<_>>().join(",")
+        let features = self.features.iter().filter(|feature| *feature != EMULATE_TILES);
+        features.map(|feature| format!("+{feature}")).collect::<Vec<_>>().join(",")
     }
 
     /// The name of the baseline processor that LLVM starts from.
@@ -137,6 +179,7 @@ fn implies(feature: &str, base: &str) -> bool {
         "avx2" => feature.starts_with("avx512"),
         "avx" => feature.starts_with("avx") || feature == "fma" || feature == "f16c",
         "fma" => feature.starts_with("avx512"),
+        "amx-tile" => feature == "amx-bf16",
         _ => false,
     }
 }

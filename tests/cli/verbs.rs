@@ -261,6 +261,7 @@ fn bench_reports_as_the_documents_say() {
             "network",
             "batch",
             "precision",
+            "kernels",
             "threads",
             "compile_ms",
             "ms_per_step",

@@ -170,6 +170,7 @@ pub fn manifest() -> Manifest {
         ranks: Ranks::Alone,
         accumulate: 1,
         precision: "f32".into(),
+        kernels: String::new(),
         input_shape: vec![PIXELS],
         task: Task::Class { classes: CLASSES },
         softmax: true,
