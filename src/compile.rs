@@ -9,8 +9,8 @@ use blk_runtime::program::Program;
 
 use crate::codegen::{aot, jit::Jit, llvm, target::Target};
 use crate::hessian::{Plan, program, ranks::Ranks};
-use crate::ir::Network;
-use crate::loops;
+use crate::ir::{Network, Precision};
+use crate::loops::{self, Arithmetic};
 use crate::lower::{self, Lowered};
 use crate::manifest::manifest;
 
@@ -28,8 +28,19 @@ pub fn plan(network: &Network) -> Result<Planned, String> {
 /// The like for ranks that take every step together.
 pub fn plan_for(network: &Network, ranks: Ranks) -> Result<Planned, String> {
     let plan = program::derive_for(network, ranks)?;
-    let lowered = lower::lower(&plan, &lower::Options::default())?;
+    let options = lower::Options { arithmetic: arithmetic(network), ..lower::Options::default() };
+    let lowered = lower::lower(&plan, &options)?;
     Ok(Planned { plan, lowered })
+}
+
+/// What the network's precision allows its products.
+fn arithmetic(network: &Network) -> Arithmetic {
+    let precision = network.training.as_ref().map(|training| training.settings.precision);
+    match precision.unwrap_or_default() {
+        Precision::F32 => Arithmetic::F32,
+        Precision::F32Strict => Arithmetic::Fma,
+        Precision::Bf16 => Arithmetic::Bf16,
+    }
 }
 
 impl Planned {

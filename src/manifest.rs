@@ -10,7 +10,7 @@ mod probes;
 use probes::Probes;
 
 use crate::axes::BATCH;
-use crate::codegen::{llvm, target::Target};
+use crate::codegen::{family, llvm, target::Target};
 use crate::hessian::{Plan, program::FACTOR_RANGE, ranks::Ranks};
 use crate::ir::{Network, Settings, print, softmax};
 use crate::loops;
@@ -42,8 +42,8 @@ pub fn manifest(
         batch: outline.batch,
         ranks: outline.ranks,
         accumulate: outline.accumulate,
-        precision: network.training.as_ref().map_or("f32".into(), |t| t.settings.precision.clone()),
-        arithmetic: target.arithmetic(),
+        precision: network.training.as_ref().map_or("f32".into(), |t| t.settings.precision.name().into()),
+        kernels: family::describe(lowered.arithmetic, target),
         input_shape: outline.input_shape,
         task: outline.task,
         softmax: softmax::reads_softmax(network),

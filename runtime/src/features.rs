@@ -69,7 +69,7 @@ fn present(feature: &str) -> Option<bool> {
         };
     }
     if feature.starts_with("amx") {
-        return Some(kernel_flag(&feature.replace('-', "_")));
+        return Some(kernel_flag(&feature.replace('-', "_")) && tiles_granted());
     }
     features! {
         "sse3" => "sse3", "ssse3" => "ssse3", "sse4.1" => "sse4.1", "sse4.2" => "sse4.2", "popcnt" => "popcnt",
@@ -104,6 +104,28 @@ fn kernel_flag(name: &str) -> bool {
     text.lines()
         .find(|line| line.starts_with("flags"))
         .is_some_and(|line| line.split_whitespace().any(|flag| flag == name))
+}
+
+/// Whether this process may use tile registers. Linux grants their memory to those who ask for it; it is asked once, for
+/// all threads.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn tiles_granted() -> bool {
+    use std::ffi::c_long;
+    const ARCH_PRCTL: c_long = 158;
+    const REQUEST_PERMISSION: c_long = 0x1023;
+    const TILE_DATA: c_long = 18;
+    unsafe extern "C" {
+        fn syscall(number: c_long, ...) -> c_long;
+    }
+    static GRANTED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    // SAFETY: the call touches no memory of the program.
+    *GRANTED.get_or_init(|| unsafe { syscall(ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA) == 0 })
+}
+
+/// Other systems grant them unasked or not at all, and do not say which.
+#[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
+fn tiles_granted() -> bool {
+    false
 }
 
 #[cfg(test)]

@@ -54,9 +54,9 @@ pub struct Manifest {
     pub accumulate: usize,
     /// `f32`, `f32_strict`, `bf16`.
     pub precision: String,
-    /// How large contractions compute, in words.
+    /// How the code multiplies matrices, in words: `bf16 by vdpbf16ps`.
     #[serde(default)]
-    pub arithmetic: String,
+    pub kernels: String,
     /// Extents of one sample.
     pub input_shape: Vec<usize>,
     pub task: Task,
@@ -174,8 +174,17 @@ pub struct Probe {
     pub pass: String,
     /// Bytes from the start of the arena.
     pub offset: usize,
-    /// f32 entries.
+    /// Entries: f32, or bf16.
     pub len: usize,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bf16: bool,
+}
+
+impl Probe {
+    /// Bytes of an entry.
+    pub fn width(&self) -> usize {
+        if self.bf16 { 2 } else { 4 }
+    }
 }
 
 /// A tensor that outlives a step.

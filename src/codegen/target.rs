@@ -38,6 +38,9 @@ const USED: &[&str] = &[
     "ssse3",
 ];
 
+/// For tests: kernels for tile registers on every machine, their instructions written out. No feature of processors.
+pub const EMULATE_TILES: &str = "emulate-amx";
+
 /// The levels of the x86-64 psABI, each with the features of those before it, and a processor with what the generated
 /// code can use beyond them.
 const LEVELS: &[(&str, &[&str])] = &[
@@ -122,7 +125,7 @@ impl Target {
             (_, Some(name)) => (false, name),
             _ => return Err(format!("`{change}`: write +feature or -feature")),
         };
-        if self.is_x86() && !USED.contains(&name) {
+        if self.is_x86() && !USED.contains(&name) && name != EMULATE_TILES {
             return Err(format!("unknown feature `{name}`; known are {}", USED.join(", ")));
         }
         self.features.retain(|known| known != name && (add || !implies(known, name)));
@@ -167,10 +170,19 @@ impl Target {
         !self.is_x86() || self.has("fma")
     }
 
-    /// How contractions compute, for people.
-    pub fn arithmetic(&self) -> String {
-        let how = if self.has_fma() { "multiply-adds" } else { "multiplications and additions" };
-        format!("f32 by {how} of {} bits", self.vector_bits())
+    /// Whether there are instructions for bf16: conversion, and sums of two products.
+    pub fn has_bf16(&self) -> bool {
+        self.is_x86() && self.has("avx512bf16") && self.vector_bits() == 512
+    }
+
+    /// Whether there are tile registers for products of bf16.
+    pub fn has_tiles(&self) -> bool {
+        self.is_x86() && self.has("amx-tile") && self.has("amx-bf16")
+    }
+
+    /// Whether kernels for tile registers run on memory instead.
+    pub fn emulates_tiles(&self) -> bool {
+        self.has(EMULATE_TILES)
     }
 
     /// Whether rounding to an integer is one instruction.
@@ -180,7 +192,8 @@ impl Target {
 
     /// The features as LLVM reads them: `+avx2,+fma`.
     pub fn feature_string(&self) -> String {
-        self.features.iter().map(|feature| format!("+{feature}")).collect::<Vec<_>>().join(",")
+        let features = self.features.iter().filter(|feature| *feature != EMULATE_TILES);
+        features.map(|feature| format!("+{feature}")).collect::<Vec<_>>().join(",")
     }
 
     /// The name of the baseline processor that LLVM starts from.

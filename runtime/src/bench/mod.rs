@@ -220,7 +220,7 @@ fn report(manifest: &Manifest, times: &[f64], peaks: Peaks, profile: Profile) ->
         network: manifest.network.clone(),
         batch: manifest.batch,
         precision: manifest.precision.clone(),
-        arithmetic: manifest.arithmetic.clone(),
+        kernels: manifest.kernels.clone(),
         machine: machine(manifest),
         threads: 0,
         compile_ms: 0.0,

@@ -10,8 +10,8 @@ pub struct Report {
     pub network: String,
     pub batch: usize,
     pub precision: String,
-    /// How large contractions compute.
-    pub arithmetic: String,
+    /// How matrices are multiplied, in words.
+    pub kernels: String,
     pub machine: Machine,
     pub threads: usize,
     pub compile_ms: f64,
@@ -96,7 +96,7 @@ impl Report {
             "GFLOP/s",
             format!("{:.1} of {:.1} ({share:.0} % of this machine's peak)", self.gflops, self.peak_gflops),
         );
-        line("arithmetic", self.arithmetic.clone());
+        line("products", self.kernels.clone());
         line("moved", self.moved());
         let megabytes = |bytes: usize| format!("{:.2} MB", bytes as f64 / 1e6);
         let used = self.used_bytes.map_or(String::new(), |used| format!(" (used {})", megabytes(used)));

@@ -177,7 +177,7 @@ pub fn manifest() -> Manifest {
         ranks: Ranks::Alone,
         accumulate: 1,
         precision: "f32".into(),
-        arithmetic: "f32 by hand".into(),
+        kernels: "f32 by hand".into(),
         input_shape: vec![PIXELS],
         task: Task::Class { classes: CLASSES },
         softmax: true,

@@ -1,6 +1,7 @@
 //! LLVM: the only user of inkwell. One function per level of each routine, explicit vector instructions, no
 //! fast-math, so that the same bits come out however the code is run and on however many threads.
 
+mod bf16;
 mod emit;
 mod gemm;
 mod kernel;
