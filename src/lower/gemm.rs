@@ -41,11 +41,17 @@ pub(super) fn is_product(graph: &Graph, left: Expr, right: Expr, over: &[Axis]) 
     sides && over.iter().all(|axis| has(left, axis) && has(right, axis))
 }
 
-/// Whether it has the size for it, whatever the layouts are.
-pub(super) fn is_large(graph: &Graph, (left, right): (Expr, Expr), over: &[Axis]) -> bool {
+/// Whether it has the size for it, whatever the layouts are. Rows and columns cannot run along axes that `slide`.
+pub(super) fn is_large(
+    graph: &Graph,
+    (left, right): (Expr, Expr),
+    over: &[Axis],
+    slides: impl Fn(Axis) -> bool,
+) -> bool {
     let table = &graph.axes;
     let longest = |one: Expr, other: Expr| {
         let own = graph.axes_of(one).iter().filter(|axis| !graph.axes_of(other).contains(axis));
+        let own = own.filter(|axis| !slides(**axis));
         own.map(|&axis| table.extent(axis)).max().unwrap_or(1)
     };
     let sides = [longest(left, right), longest(right, left)];

@@ -69,7 +69,9 @@ impl Windows {
     /// Whether the contraction will be a matrix product, as far as its axes tell.
     fn likely_product(&self, graph: &Graph, (left, right): (Expr, Expr), over: &[Axis]) -> bool {
         let dense = over.iter().any(|&axis| !self.is_spatial(axis));
-        dense && gemm::is_product(graph, left, right, over) && gemm::is_large(graph, (left, right), over)
+        dense
+            && gemm::is_product(graph, left, right, over)
+            && gemm::is_large(graph, (left, right), over, |axis| self.is_spatial(axis))
     }
 
     /// Whether the value, seen through windows, is only read by matrix products.
