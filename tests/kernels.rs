@@ -246,7 +246,8 @@ fn assembly(arithmetic: Arithmetic, elem: Elem, changes: &str) -> String {
     let (orientation, elems) = (Orientation::Forward, [elem, Elem::F32]);
     let product =
         Product { orientation, size: [64, 64, 64], terms: 1, by_rows: false, chunk: 64, elems, arithmetic };
-    aot::assembly(&product.program(), &target).expect("assembly")
+    let path = aot::Path { program: &product.program(), target: &target, manifest: b"" };
+    aot::assembly(&[path]).expect("assembly")
 }
 
 #[test]
