@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Times one training step of the example networks here, in PyTorch and in JAX, alternating, on this machine.
+"""Every figure of docs/performance.md that compares: one training step here, in PyTorch and in JAX, on this machine.
 
-usage: compare.py [--blkc PATH] [--threads N] [--rounds N] [NETWORK]...     (networks: digits, mlp)
-Each round times every program once; the table shows the median over the rounds of each program's fastest step, and its
-ratio to the fastest peer. All train with momentum and weight decay on synthetic data. A missing peer is left out.
+usage: compare.py [--blkc PATH] [--threads N] [--rounds N] [--precision P]... [--features ±F,…]... [--json FILE] [NETWORK]...
+
+Each round times every program once, one after the other; the table shows the median over the rounds of each program's
+fastest step, and ours relative to the fastest peer. For bf16 the fastest peer in either precision counts. --features
+(repeatable) adds rows for our code with `blkc bench --target-features`; --plain adds those without AMX and AVX-512.
+What a peer or this compiler cannot run is left out and said below the table. Run it on an idle machine.
 Needs: pip install torch "jax[cpu]" numpy
 """
 import argparse
@@ -15,91 +18,100 @@ import subprocess
 import sys
 import time
 
+import peers
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-NETWORKS = {  # widths, batch, timed steps
-    "digits": ([64, 128, 128, 10], 64, 400),
-    "mlp": ([784, 1024, 1024, 1024, 10], 128, 60),
-}
-RATE, MOMENTUM, DECAY = 0.1, 0.9, 5e-4
+WARM_UP = 3
+PLAIN = ["-amx-bf16,-amx-tile", "-avx512f"]
 
 
 def fastest(step, count):
-    """Milliseconds of the fastest of `count` steps after three to warm up."""
+    """Milliseconds of the fastest of `count` steps after some to warm up."""
     times = []
-    for _ in range(count + 3):
+    for _ in range(count + WARM_UP):
         start = time.perf_counter()
         step()
         times.append(time.perf_counter() - start)
-    return min(times[3:]) * 1e3
+    return min(times[WARM_UP:]) * 1e3
 
 
-def time_blkc(blkc, name, threads):
-    command = [blkc, "bench", str(ROOT / "examples" / f"{name}.blk"), "--threads", str(threads), "--format", "json"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["ms_min"]
+def run_ours(args, name, precision, features):
+    """The report of `blkc bench`, or the reason why there is none."""
+    command = [args.blkc, "bench", str(ROOT / "examples" / f"{name}.blk"), "--threads", str(args.threads),
+               "--precision", precision, "--format", "json"]
+    command += [f"--target-features={features}"] if features else []
+    result = subprocess.run(command, capture_output=True, text=True)
+    return json.loads(result.stdout) if result.returncode == 0 else result.stderr.strip().splitlines()[0]
 
 
-def time_torch(name, threads):
-    import torch
-    from torch import nn
-
-    torch.set_num_threads(threads)
-    widths, batch, count = NETWORKS[name]
-    layers = []
-    for a, b in zip(widths[:-2], widths[1:-1]):
-        layers += [nn.Linear(a, b, bias=False), nn.BatchNorm1d(b), nn.ReLU()]
-    net = nn.Sequential(*layers, nn.Linear(*widths[-2:]))
-    x, y = torch.randn(batch, widths[0]), torch.randint(0, widths[-1], (batch,))
-    optimizer = torch.optim.SGD(net.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=DECAY, foreach=True)
-
-    def step():
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(net(x), y).backward()
-        optimizer.step()
-
-    return fastest(step, count)
+def run_peer(args, name, variant):
+    """Milliseconds, or the reason. A fresh process for each, so that their thread pools do not disturb each other."""
+    command = [sys.executable, __file__, "--only", variant, "--threads", str(args.threads), name]
+    result = subprocess.run(command, capture_output=True, text=True)
+    return float(result.stdout) if result.returncode == 0 else result.stderr.strip().splitlines()[-1]
 
 
-def time_jax(name, _threads):
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
+class Network:
+    """The times of one network, round by round."""
 
-    widths, batch, count = NETWORKS[name]
-    rng = np.random.default_rng(0)
-    hidden = [(jnp.asarray(rng.normal(size=(a, b)) / a**0.5, jnp.float32), jnp.ones(b), jnp.zeros(b))
-              for a, b in zip(widths[:-2], widths[1:-1])]
-    params = (hidden, (jnp.zeros(widths[-2:]), jnp.zeros(widths[-1])))
-    x = jnp.asarray(rng.normal(size=(batch, widths[0])), jnp.float32)
-    y = jnp.asarray(rng.integers(0, widths[-1], batch))
+    def __init__(self, args, name):
+        self.args, self.name, self.problems = args, name, []
+        self.peers = {variant: [] for variant in peers.variants() if peers.makes_sense(variant, name)}
+        self.ours = {(precision, features): [] for precision in args.precision for features in args.features}
+        self.reports = {}
 
-    def loss(params):
-        hidden, (w, b) = params
-        z = x
-        for weight, gamma, beta in hidden:
-            a = z @ weight
-            z = jax.nn.relu((a - a.mean(0)) * jax.lax.rsqrt(a.var(0) + 1e-5) * gamma + beta)
-        return -jnp.take_along_axis(jax.nn.log_softmax(z @ w + b), y[:, None], 1).mean()
+    def round(self):
+        for way in list(self.ours):
+            report = run_ours(self.args, self.name, *way)
+            if isinstance(report, str):
+                self.give_up(self.ours, way, report)
+            else:
+                self.ours[way].append(report["ms_min"])
+                self.reports[way] = report
+        for variant in list(self.peers):
+            found = run_peer(self.args, self.name, variant)
+            if isinstance(found, str):
+                self.give_up(self.peers, variant, found)
+            else:
+                self.peers[variant].append(found)
 
-    @jax.jit
-    def update(params, velocity):
-        value, gradient = jax.value_and_grad(loss)(params)
-        velocity = jax.tree.map(lambda v, g, p: MOMENTUM * v + g + DECAY * p, velocity, gradient, params)
-        return jax.tree.map(lambda p, v: p - RATE * v, params, velocity), velocity, value
+    def give_up(self, times, way, why):
+        del times[way]
+        self.problems.append(f"{self.name}, {' '.join(way) if isinstance(way, tuple) else way}: {why}")
 
-    state = [params, jax.tree.map(jnp.zeros_like, params)]
+    def rows(self):
+        found = {variant: statistics.median(times) for variant, times in self.peers.items()}
+        for (precision, features), times in self.ours.items():
+            rivals = {variant: ms for variant, ms in found.items() if precision == "bf16" or " f32" in variant}
+            best = min(rivals, key=rivals.get, default=None)
+            ms = statistics.median(times)
+            yield {"network": self.name, "batch": peers.NETWORKS[self.name][2], "precision": precision,
+                   "features": features, "ms": ms, "peers": found, "fastest_peer": best,
+                   "ratio": ms / rivals[best] if best else None, "report": self.reports[precision, features]}
 
-    def step():
-        *state[:], value = update(*state)
-        value.block_until_ready()
 
-    return fastest(step, count)
+def cell(ms):
+    return "–" if ms is None else f"{ms:.3f} ms" if ms < 10 else f"{ms:.1f} ms"
 
 
-def in_own_process(peer, name, threads):
-    """Peers get a fresh process, so that their thread pools do not disturb each other; none when it fails."""
-    result = subprocess.run([sys.executable, __file__, "--only", peer, "--threads", str(threads), name],
-                            capture_output=True, text=True)
-    return float(result.stdout) if result.returncode == 0 else None
+def table(rows):
+    variants = list(peers.variants())
+    head = ["network", "batch", "precision", "blkc", *variants, "ratio to the fastest"]
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
+    for row in rows:
+        precision = f"{row['precision']} {row['features']}".strip()
+        ratio = "–" if row["ratio"] is None else f"{row['ratio']:.2f}"
+        cells = [row["network"], str(row["batch"]), precision, cell(row["ms"]),
+                 *(cell(row["peers"].get(variant)) for variant in variants), ratio]
+        print(f"| {' | '.join(cells)} |")
+
+
+def where_behind(rows):
+    behind = [row for row in rows if row["ratio"] is not None and row["ratio"] > 1]
+    print("\nWhere a peer is ahead:" if behind else "\nNo peer is ahead in these rows.")
+    for row in sorted(behind, key=lambda row: -row["ratio"]):
+        what = f"{row['network']} {row['precision']} {row['features']}".strip()
+        print(f"- {what}: {row['fastest_peer']} is {row['ratio']:.2f} times as fast")
 
 
 def main():
@@ -107,24 +119,38 @@ def main():
     parser.add_argument("--blkc", default=str(ROOT / "target" / "release" / "blkc"))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=["torch", "jax"], help=argparse.SUPPRESS)
-    parser.add_argument("networks", nargs="*", default=list(NETWORKS))
+    parser.add_argument("--precision", action="append", choices=["f32", "f32_strict", "bf16"])
+    parser.add_argument("--features", action="append", default=[""])
+    parser.add_argument("--plain", action="store_true", help="also without AMX and without AVX-512")
+    parser.add_argument("--json", help="write all times and our last reports to this file")
+    parser.add_argument("--only", choices=list(peers.variants()), help=argparse.SUPPRESS)
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", help=", ".join(peers.NETWORKS))
     args = parser.parse_args()
+    unknown = [name for name in args.networks if name not in peers.NETWORKS]
+    if unknown:
+        parser.error(f"unknown network {unknown[0]}; known are {', '.join(peers.NETWORKS)}")
     if args.only:
-        print({"torch": time_torch, "jax": time_jax}[args.only](args.networks[0], args.threads))
+        name = args.networks[0]
+        print(fastest(peers.variants()[args.only](name, args.threads), peers.NETWORKS[name][3]))
         return
-    print("| network | batch | blkc | PyTorch | JAX | ratio to the fastest peer |\n|---|---|---|---|---|---|")
-    for name in args.networks:
-        times = {"blkc": [], "torch": [], "jax": []}
-        for _ in range(args.rounds):
-            times["blkc"].append(time_blkc(args.blkc, name, args.threads))
-            for peer in ("torch", "jax"):
-                times[peer].append(in_own_process(peer, name, args.threads))
-        medians = {who: statistics.median(found) for who, found in times.items() if None not in found}
-        peers = [value for who, value in medians.items() if who != "blkc"]
-        cells = [f"{medians[who]:.3f} ms" if who in medians else "–" for who in times]
-        ratio = f"{medians['blkc'] / min(peers):.2f}" if peers else "–"
-        print(f"| {name} | {NETWORKS[name][1]} | {' | '.join(cells)} | {ratio} |", flush=True)
+    args.precision = args.precision or ["f32", "bf16"]
+    args.features += PLAIN if args.plain else []
+    rows, problems = [], []
+    for name in args.networks or peers.NETWORKS:
+        network = Network(args, name)
+        for number in range(args.rounds):
+            print(f"{name}: round {number + 1} of {args.rounds}", file=sys.stderr)
+            network.round()
+        rows += network.rows()
+        problems += network.problems
+    table(rows)
+    where_behind(rows)
+    for problem in problems:
+        print(f"\nLeft out: {problem}")
+    for warning in sorted({warning for row in rows for warning in row["report"].get("warnings", [])}):
+        print(f"\nWarning: {warning}")
+    if args.json:
+        pathlib.Path(args.json).write_text(json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":

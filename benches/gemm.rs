@@ -1,4 +1,5 @@
-//! Speed of contractions on one thread: `cargo bench --bench gemm`.
+//! Speed of contractions on one thread: `cargo bench --bench gemm`; BLK_TARGET names another processor than this one,
+//! BLK_FEATURES changes its features.
 //!
 //! Prints GFLOP/s of the best of many runs per orientation and chunk, and the time to compile.
 
@@ -7,13 +8,18 @@ mod programs;
 
 use std::time::Instant;
 
+use blkc::codegen::family;
 use blkc::codegen::jit::Jit;
 use blkc::codegen::llvm;
 use blkc::codegen::target::Target;
-use programs::{Memory, Orientation, fill, gemm};
+use blkc::loops::{Arithmetic, Elem};
+use programs::{Memory, Orientation, Product, fill};
 
 fn main() {
-    let target = Target::choose(std::env::var("BLK_TARGET").ok().as_deref(), None).expect("a known target");
+    let target = {
+        let [cpu, features] = ["BLK_TARGET", "BLK_FEATURES"].map(|name| std::env::var(name).ok());
+        Target::choose(cpu.as_deref(), features.as_deref()).expect("a known target")
+    };
     println!("{} bits, {}", target.vector_bits(), target.feature_string());
     for (orientation, size, by_rows) in [
         (Orientation::Forward, [128, 1024, 1024], false),
@@ -26,18 +32,23 @@ fn main() {
         (Orientation::Weight, [128, 128, 64], true),
         (Orientation::Forward, [128, 10, 1024], false),
     ] {
-        for chunk in [32, 64, 128, 256] {
-            if chunk < if by_rows { size[0] } else { size[1] } {
-                measure(&target, orientation, size, by_rows, chunk);
+        let all = if by_rows { size[0] } else { size[1] };
+        for chunk in [32, 64, 128, 256].into_iter().filter(|&chunk| chunk < all).chain([all]) {
+            for (arithmetic, elems) in [
+                (Arithmetic::F32, [Elem::F32; 2]),
+                (Arithmetic::Bf16, [Elem::Bf16, Elem::F32]),
+                (Arithmetic::Bf16, [Elem::Bf16; 2]),
+            ] {
+                let product = Product { orientation, size, terms: 1, by_rows, chunk, elems, arithmetic };
+                measure(&target, &product);
             }
         }
-        let all = if by_rows { size[0] } else { size[1] };
-        measure(&target, orientation, size, by_rows, all);
     }
 }
 
-fn measure(target: &Target, orientation: Orientation, size: [usize; 3], by_rows: bool, chunk: usize) {
-    let program = gemm(orientation, size, 1, by_rows, chunk);
+fn measure(target: &Target, product: &Product) {
+    let Product { orientation, size, by_rows, chunk, elems, arithmetic, .. } = *product;
+    let program = product.program();
     let begin = Instant::now();
     let jit = Jit::new(&program, target).expect("code");
     let level = jit.level(&llvm::symbol("run", 0));
@@ -60,7 +71,8 @@ fn measure(target: &Target, orientation: Orientation, size: [usize; 3], by_rows:
     let flops = 2.0 * size.iter().map(|&extent| extent as f64).product::<f64>();
     let by = if by_rows { "rows" } else { "columns" };
     println!(
-        "{orientation:?} {size:?} {chunk:4} {by:7} {:7.1} GFLOP/s {:8.1} us, compiled in {compile:.0} ms",
+        "{orientation:?} {size:?} {chunk:4} {by:7} {elems:?} {}: {:7.1} GFLOP/s {:8.1} us, compiled in {compile:.0} ms",
+        family::describe(arithmetic, target),
         flops / best / 1e9,
         best * 1e6
     );

@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use blk_runtime::features;
 use blk_runtime::manifest::Manifest;
 use blk_runtime::pool::Pool;
 use blk_runtime::program::Program;
 
 use crate::codegen::{aot, jit::Jit, llvm, target::Target};
 use crate::hessian::{Plan, program, ranks::Ranks};
-use crate::ir::Network;
-use crate::loops;
+use crate::ir::{Network, Precision};
+use crate::loops::{self, Arithmetic};
 use crate::lower::{self, Lowered};
 use crate::manifest::manifest;
 
@@ -27,8 +28,19 @@ pub fn plan(network: &Network) -> Result<Planned, String> {
 /// The like for ranks that take every step together.
 pub fn plan_for(network: &Network, ranks: Ranks) -> Result<Planned, String> {
     let plan = program::derive_for(network, ranks)?;
-    let lowered = lower::lower(&plan, &lower::Options::default())?;
+    let options = lower::Options { arithmetic: arithmetic(network), ..lower::Options::default() };
+    let lowered = lower::lower(&plan, &options)?;
     Ok(Planned { plan, lowered })
+}
+
+/// What the network's precision allows its products.
+fn arithmetic(network: &Network) -> Arithmetic {
+    let precision = network.training.as_ref().map(|training| training.settings.precision);
+    match precision.unwrap_or_default() {
+        Precision::F32 => Arithmetic::F32,
+        Precision::F32Strict => Arithmetic::Fma,
+        Precision::Bf16 => Arithmetic::Bf16,
+    }
 }
 
 impl Planned {
@@ -70,6 +82,7 @@ pub struct Loaded {
 
 /// Compiles just in time.
 pub fn load(compiled: &Compiled) -> Result<Loaded, String> {
+    features::check(&compiled.manifest.target).map_err(|error| error.to_string())?;
     let start = Instant::now();
     let code = Jit::new(&compiled.program, &compiled.target)?;
     let compile_time = start.elapsed();
@@ -79,8 +92,18 @@ pub fn load(compiled: &Compiled) -> Result<Loaded, String> {
     Ok(Loaded { program, compile_time, _code: code })
 }
 
-/// The object file of a native trainer, with its manifest inside.
-pub fn object(compiled: &Compiled) -> Result<Vec<u8>, String> {
-    let manifest = serde_json::to_vec(&compiled.manifest).map_err(|error| error.to_string())?;
-    aot::object(&compiled.program, &compiled.target, &manifest)
+/// Calls `write` with the program's paths, as [`aot`] takes them: the same network compiled for one or several machines,
+/// the widest first.
+pub fn with_paths<T>(
+    paths: &[Compiled],
+    write: impl FnOnce(&[aot::Path]) -> Result<T, String>,
+) -> Result<T, String> {
+    let manifest = |path: &Compiled| serde_json::to_vec(&path.manifest).map_err(|error| error.to_string());
+    let manifests = paths.iter().map(manifest).collect::<Result<Vec<_>, _>>()?;
+    let parts: Vec<aot::Path> = paths
+        .iter()
+        .zip(&manifests)
+        .map(|(path, manifest)| aot::Path { program: &path.program, target: &path.target, manifest })
+        .collect();
+    write(&parts)
 }

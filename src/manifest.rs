@@ -10,7 +10,7 @@ mod probes;
 use probes::Probes;
 
 use crate::axes::BATCH;
-use crate::codegen::{llvm, target::Target};
+use crate::codegen::{family, llvm, target::Target};
 use crate::hessian::{Plan, program::FACTOR_RANGE, ranks::Ranks};
 use crate::ir::{Network, Settings, print, softmax};
 use crate::loops;
@@ -38,11 +38,12 @@ pub fn manifest(
         network: network.name.clone(),
         spec_hash: outline.spec_hash,
         spec: outline.spec,
-        target: rt::Target { triple: target.triple.clone(), features: target.features.clone() },
+        target: target.described(),
         batch: outline.batch,
         ranks: outline.ranks,
         accumulate: outline.accumulate,
-        precision: network.training.as_ref().map_or("f32".into(), |t| t.settings.precision.clone()),
+        precision: network.training.as_ref().map_or("f32".into(), |t| t.settings.precision.name().into()),
+        kernels: family::describe(lowered.arithmetic, target),
         input_shape: outline.input_shape,
         task: outline.task,
         softmax: softmax::reads_softmax(network),
@@ -198,7 +199,7 @@ impl Describe<'_> {
         let level = |(index, level): (usize, &loops::Level)| rt::Level {
             symbol: llvm::symbol(&routine.name, index),
             serial: level.serial,
-            groups: level.groups.iter().map(group).collect(),
+            groups: level.groups.iter().map(|of| group(of, &self.lowered.program.buffers)).collect(),
             exchanges: level.exchanges.iter().map(|exchange| self.exchange(exchange)).collect(),
             probes: probes.as_ref().map_or(vec![], |probes| probes.of(level)),
         };
@@ -211,7 +212,8 @@ fn flops(table: &HashMap<Tag, u64>, block: usize, pass: Pass) -> u64 {
     table.get(&Tag { block: block as u32, pass }).copied().unwrap_or(0)
 }
 
-fn group(group: &loops::Group) -> rt::Group {
+fn group(group: &loops::Group, buffers: &[loops::Buffer]) -> rt::Group {
+    let loops::traffic::Traffic { read, written } = loops::traffic::traffic(buffers, group);
     let pass = match group.pass {
         loops::Pass::Forward => Pass::Forward,
         loops::Pass::Backward => Pass::Backward,
@@ -222,6 +224,8 @@ fn group(group: &loops::Group) -> rt::Group {
         tasks: group.tasks(),
         block: group.block,
         pass: pass_name(pass).into(),
+        bytes_read: read,
+        bytes_written: written,
     }
 }
 

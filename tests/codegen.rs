@@ -46,10 +46,10 @@ fn check(program: &Program, target: &Target, ulps: f64, scale: f64) {
 /// Targets that this machine can run, from plain vectors to the widest.
 fn targets() -> Vec<Target> {
     let native = Target::native();
-    let levels = ["portable", "x86-64-v3", "x86-64-v4"];
+    let levels = ["x86-64", "x86-64-v3", "x86-64-v4"];
     let mut targets = vec![native.clone()];
     for level in levels.iter().filter(|_| native.is_x86()) {
-        let target = Target::choose(Some(level), None).expect("a known level");
+        let target = Target::paths(Some(level), None).expect("a known level").remove(0);
         if target.features.iter().all(|feature| native.has(feature)) {
             targets.push(target);
         }
@@ -168,7 +168,7 @@ mod native {
     use std::ffi::{CString, c_char, c_int, c_void};
     use std::os::unix::ffi::OsStrExt;
 
-    use blk_runtime::manifest::{ENTRIES_SYMBOL, LevelFn, MANIFEST_LEN_SYMBOL, MANIFEST_SYMBOL};
+    use blk_runtime::manifest::{PATHS_LEN_SYMBOL, PATHS_SYMBOL, Path};
     use blkc::codegen::{aot, link};
 
     use super::*;
@@ -202,43 +202,152 @@ mod native {
     #[test]
     fn linked_code_gives_the_bits_of_the_jit() {
         let (program, target) = (chained(), Target::native());
-        let object = aot::object(&program, &target, b"{}").expect("object");
+        let narrow = Target::paths(Some("x86-64"), None).expect("known").remove(0);
+        let path_of = |target| aot::Path { program: &program, target, manifest: b"{}" };
+        let paths = [path_of(&target), path_of(&narrow)];
+        let object = aot::object(&paths[..if target.is_x86() { 2 } else { 1 }]).expect("object");
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("libchained.so");
-        link::link(&object, b"", link::Output::Shared(&[]), &path).expect("linked");
+        let tools = link::Tools::of(&target);
+        link::link(&object, b"", link::Output::Shared(&[]), &tools, &path).expect("linked");
         let library = load(&path);
-        let mut arena = Memory::new(program.arena_bytes);
-        let mut scratch = Memory::new(llvm::scratch_bytes(&program, &target));
-        fill(&program, arena.bytes());
-        let levels = &program.routines[0].levels;
         // SAFETY: the symbols have the types of the runtime's manifest module.
-        unsafe {
-            assert_eq!(*find(library, MANIFEST_LEN_SYMBOL).cast::<u64>(), 2);
-            assert_eq!(std::slice::from_raw_parts(find(library, MANIFEST_SYMBOL).cast::<u8>(), 2), b"{}");
-            let entries =
-                std::slice::from_raw_parts(find(library, ENTRIES_SYMBOL).cast::<LevelFn>(), levels.len());
-            for (function, level) in entries.iter().zip(levels) {
-                for task in 0..level.groups[0].tasks() {
+        let paths: Vec<&Path> = unsafe {
+            let count = *find(library, PATHS_LEN_SYMBOL).cast::<u64>();
+            let paths =
+                std::slice::from_raw_parts(find(library, PATHS_SYMBOL).cast::<*const Path>(), count as usize);
+            paths.iter().map(|path| &**path).collect()
+        };
+        for (path, target) in paths.iter().zip([&target, &narrow]) {
+            // SAFETY: as above.
+            let (features, manifest) = unsafe {
+                (
+                    std::slice::from_raw_parts(path.features, path.features_len as usize),
+                    std::slice::from_raw_parts(path.manifest, path.manifest_len as usize),
+                )
+            };
+            assert_eq!((features, manifest), (target.features.join(",").as_bytes(), &b"{}"[..]));
+            assert_eq!(by_entries(path, &program, target), by_jit(&program, target), "{target:?}");
+        }
+    }
+
+    /// The arena after one run of the path's levels.
+    fn by_entries(path: &Path, program: &Program, target: &Target) -> Vec<u8> {
+        let mut arena = Memory::new(program.arena_bytes);
+        let mut scratch = Memory::new(llvm::scratch_bytes(program, target));
+        fill(program, arena.bytes());
+        for (number, level) in program.routines[0].levels.iter().enumerate() {
+            for task in 0..level.groups[0].tasks() {
+                // SAFETY: the table has a function for every level; memory is as large as the program asks for.
+                unsafe {
+                    let function = *path.entries.add(number);
                     function(arena.bytes().as_mut_ptr(), task as u32, scratch.bytes().as_mut_ptr());
                 }
             }
         }
-        assert_eq!(arena.bytes(), by_jit(&program, &target));
+        arena.bytes().to_vec()
     }
 
     #[test]
     fn a_missing_symbol_is_the_linkers_complaint() {
         let folder = tempfile::tempdir().expect("a folder");
         let target = folder.path().join("trainer");
-        let error = link::link(b"not an object", b"", link::Output::Executable, &target).unwrap_err();
+        let error = link::link(
+            b"not an object",
+            b"",
+            link::Output::Executable,
+            &link::Tools::of(&Target::native()),
+            &target,
+        )
+        .unwrap_err();
         assert!(error.contains("the linker failed"), "{error}");
     }
 }
 
 #[test]
+fn statements_that_differ_in_places_and_numbers_share_code() {
+    let target = Target::native();
+    check(&repeated(12), &target, 100.0, 10.0);
+    let pieces = |blocks| {
+        let path = blkc::codegen::aot::Path { program: &repeated(blocks), target: &target, manifest: b"{}" };
+        let ir = blkc::codegen::aot::llvm_ir(&[path]).expect("IR");
+        ir.lines().filter(|line| line.starts_with("define") && line.contains("@blk_piece_")).count()
+    };
+    assert_eq!((pieces(12), pieces(24)), (4, 4), "two nests and two products");
+}
+
+#[test]
+fn threads_of_the_compiler_do_not_change_a_bit() {
+    let (program, target) = (repeated(12), Target::native());
+    let bits = |threads| {
+        let engine = llvm::load(&program, &target, threads).expect("code");
+        let (mut arena, mut scratch) =
+            (Memory::new(program.arena_bytes), Memory::new(llvm::scratch_bytes(&program, &target)));
+        fill(&program, arena.bytes());
+        for number in 0..program.routines[0].levels.len() {
+            let address = engine.address(&llvm::symbol("run", number)).expect("a level");
+            // SAFETY: a level of one task, on memory that is as large as the program asks for.
+            unsafe {
+                let function: blk_runtime::manifest::LevelFn = std::mem::transmute(address);
+                function(arena.bytes().as_mut_ptr(), 0, scratch.bytes().as_mut_ptr());
+            }
+        }
+        arena.bytes().to_vec()
+    };
+    assert_eq!(bits(1), bits(3));
+}
+
+/// Products and elementwise nests that do the same to other memory with other numbers; every fourth is wider.
+fn repeated(blocks: usize) -> Program {
+    let mut parts = Vec::new();
+    for block in 0..blocks {
+        let cols = if block % 4 == 3 { 21 } else { 14 };
+        for mut part in
+            [gemm(Orientation::Forward, [9, cols, 17], 1, false, cols), elementwise(9, cols, 9, Some(1))]
+        {
+            for stmt in &mut part.routines[0].levels[0].groups[0].body {
+                stmt.for_scalars(&mut |scalars| {
+                    for inst in &mut scalars.insts {
+                        if let Inst::Float(number, _) = inst {
+                            *number = block as f64 / 64.0;
+                        }
+                    }
+                });
+            }
+            parts.push(part);
+        }
+    }
+    joined(parts)
+}
+
+/// The programs' levels one after the other, each on memory of its own.
+fn joined(parts: Vec<Program>) -> Program {
+    let mut parts = parts.into_iter();
+    let mut whole = parts.next().expect("a program");
+    for mut part in parts {
+        let (shift, bytes) = (whole.buffers.len() as u32, whole.arena_bytes);
+        for stmt in part.routines[0]
+            .levels
+            .iter_mut()
+            .flat_map(|level| &mut level.groups)
+            .flat_map(|group| &mut group.body)
+        {
+            stmt.for_buffers(&mut |buffer| buffer.0 += shift);
+        }
+        whole
+            .buffers
+            .extend(part.buffers.into_iter().map(|b| blkc::loops::Buffer { offset: b.offset + bytes, ..b }));
+        whole.arena_bytes += part.arena_bytes;
+        whole.routines[0].levels.append(&mut part.routines[0].levels);
+    }
+    whole
+}
+
+#[test]
 fn objects_for_another_architecture_are_emitted() {
     let arm = Target::of_triple("aarch64-unknown-linux-gnu");
-    let object = blkc::codegen::aot::object(&chained(), &arm, b"{}").expect("object");
+    let path = blkc::codegen::aot::Path { program: &chained(), target: &arm, manifest: b"{}" };
+    let object = blkc::codegen::aot::object(&[path]).expect("object");
     // ELF header: class 64, little-endian, machine 183.
     assert_eq!((&object[..4], object[18]), (&b"\x7fELF"[..], 183));
 }
@@ -247,9 +356,9 @@ fn objects_for_another_architecture_are_emitted() {
 fn wide_vectors_are_used_where_they_exist() {
     let program = gemm(Orientation::Data, [26, 64, 64], 1, false, 64);
     for (level, register) in [("x86-64-v3", "%ymm"), ("x86-64-v4", "%zmm")] {
-        let mut target = Target::of_triple("x86_64-unknown-linux-gnu");
-        target.features = Target::choose(Some(level), None).expect("known").features;
-        let assembly = blkc::codegen::aot::assembly(&program, &target).expect("assembly");
+        let target = Target::paths(Some(level), None).expect("known").remove(0);
+        let path = blkc::codegen::aot::Path { program: &program, target: &target, manifest: b"{}" };
+        let assembly = blkc::codegen::aot::assembly(&[path]).expect("assembly");
         assert!(assembly.contains("vfmadd") && assembly.contains(register), "{level}:\n{assembly}");
     }
 }

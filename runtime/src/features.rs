@@ -1,17 +1,14 @@
 //! Does this machine have what the code was compiled for?
 
+use std::sync::OnceLock;
+
 use crate::Error;
 use crate::manifest::Target;
 
 /// Refuses a program made for another kind of processor, naming the features that are missing.
 pub fn check(target: &Target) -> Result<(), Error> {
     check_architecture(&target.triple)?;
-    let missing: Vec<&str> = target
-        .features
-        .iter()
-        .map(|feature| feature.trim_start_matches('+'))
-        .filter(|feature| !feature.starts_with('-') && detect(feature) == Some(false))
-        .collect();
+    let missing = missing(target.features.iter().map(String::as_str));
     if missing.is_empty() {
         return Ok(());
     }
@@ -20,8 +17,35 @@ pub fn check(target: &Target) -> Result<(), Error> {
         missing.join(", ")
     ))
     .with_help(
-        "build it again for this machine, or for every machine of its kind with --target-cpu x86-64-v3",
+        "build it again for this machine, or for every machine of its kind with --target-cpu portable",
     ))
+}
+
+/// Features that count as missing, as in `-avx512f,-avx2`: for tests of what happens without them, and to get the bits
+/// of a machine that has less.
+pub const MASK_VARIABLE: &str = "BLK_FEATURES";
+
+fn masked(feature: &str) -> bool {
+    static MASKED: OnceLock<Vec<String>> = OnceLock::new();
+    let read = || {
+        let text = std::env::var(MASK_VARIABLE).unwrap_or_default();
+        text.split(',').map(|name| name.trim().trim_start_matches('-').to_string()).collect()
+    };
+    MASKED.get_or_init(read).iter().any(|name| name == feature)
+}
+
+/// Whether this machine has the feature with this name of LLVM's, and it is not masked; `None` for names that stand for
+/// no instruction set that generated code could use unasked.
+pub fn detect(feature: &str) -> Option<bool> {
+    if masked(feature) { Some(false) } else { present(feature) }
+}
+
+/// Those of the features that this machine lacks.
+pub fn missing<'a>(features: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    features
+        .map(|feature| feature.trim_start_matches('+'))
+        .filter(|feature| !feature.starts_with('-') && detect(feature) == Some(false))
+        .collect()
 }
 
 fn check_architecture(triple: &str) -> Result<(), Error> {
@@ -34,10 +58,8 @@ fn check_architecture(triple: &str) -> Result<(), Error> {
     Err(Error::new(format!("this program was compiled for {wanted}; this machine is {here}")))
 }
 
-/// Whether this machine has the feature with this name of LLVM's; `None` for names that stand for no instruction set
-/// that generated code could use unasked.
 #[cfg(target_arch = "x86_64")]
-pub fn detect(feature: &str) -> Option<bool> {
+fn present(feature: &str) -> Option<bool> {
     macro_rules! features {
         ($($llvm:literal => $name:tt),* $(,)?) => {
             match feature {
@@ -47,7 +69,7 @@ pub fn detect(feature: &str) -> Option<bool> {
         };
     }
     if feature.starts_with("amx") {
-        return Some(kernel_flag(&feature.replace('-', "_")));
+        return Some(kernel_flag(&feature.replace('-', "_")) && tiles_granted());
     }
     features! {
         "sse3" => "sse3", "ssse3" => "ssse3", "sse4.1" => "sse4.1", "sse4.2" => "sse4.2", "popcnt" => "popcnt",
@@ -61,7 +83,7 @@ pub fn detect(feature: &str) -> Option<bool> {
 }
 
 #[cfg(target_arch = "aarch64")]
-pub fn detect(feature: &str) -> Option<bool> {
+fn present(feature: &str) -> Option<bool> {
     match feature {
         "neon" => Some(std::arch::is_aarch64_feature_detected!("neon")),
         "sve" => Some(std::arch::is_aarch64_feature_detected!("sve")),
@@ -71,7 +93,7 @@ pub fn detect(feature: &str) -> Option<bool> {
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub fn detect(_feature: &str) -> Option<bool> {
+fn present(_feature: &str) -> Option<bool> {
     None
 }
 
@@ -82,6 +104,28 @@ fn kernel_flag(name: &str) -> bool {
     text.lines()
         .find(|line| line.starts_with("flags"))
         .is_some_and(|line| line.split_whitespace().any(|flag| flag == name))
+}
+
+/// Whether this process may use tile registers. Linux grants their memory to those who ask for it; it is asked once, for
+/// all threads.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn tiles_granted() -> bool {
+    use std::ffi::c_long;
+    const ARCH_PRCTL: c_long = 158;
+    const REQUEST_PERMISSION: c_long = 0x1023;
+    const TILE_DATA: c_long = 18;
+    unsafe extern "C" {
+        fn syscall(number: c_long, ...) -> c_long;
+    }
+    static GRANTED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    // SAFETY: the call touches no memory of the program.
+    *GRANTED.get_or_init(|| unsafe { syscall(ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA) == 0 })
+}
+
+/// Other systems grant them unasked or not at all, and do not say which.
+#[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
+fn tiles_granted() -> bool {
+    false
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! [`program::Program`] joins compiled level functions with their manifest and memory; [`train::train`] runs it on data
 //! and tells a [`report::Reporter`].
 
+mod bandwidth;
 pub mod batch;
 pub mod bench;
 mod busy;

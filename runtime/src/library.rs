@@ -10,7 +10,8 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use crate::clock::Clock;
-use crate::manifest::{Manifest, Outline, Task, Tensor};
+use crate::features;
+use crate::manifest::{Manifest, Outline, Path, Task, Tensor};
 use crate::pool::Pool;
 use crate::program::{EVAL, Program, RoutineId, TRAIN, UPDATE};
 use crate::settings::Settings;
@@ -235,21 +236,40 @@ unsafe fn targets<'a>(task: Task, start: *const c_void, count: usize) -> Result<
 }
 
 unsafe extern "C" {
-    static blk_manifest: u8;
-    static blk_manifest_len: u64;
-    static blk_entries: crate::manifest::LevelFn;
+    static blk_paths: *const Path;
+    static blk_paths_len: u64;
+}
+
+/// Of the codes that the compiler has written the first that this machine can run; the last where it can run none,
+/// which then says what is missing.
+fn path() -> &'static Path {
+    static CHOSEN: OnceLock<usize> = OnceLock::new();
+    // SAFETY: the compiler writes these symbols together: so many pointers (at least one) to what lives for ever.
+    let paths = unsafe { std::slice::from_raw_parts(&raw const blk_paths, blk_paths_len as usize) };
+    // SAFETY: as above.
+    let at = |index: usize| -> &'static Path { unsafe { &*paths[index] } };
+    let runs = |index: &usize| features::missing(needed_by(at(*index))).is_empty();
+    at(*CHOSEN.get_or_init(|| (0..paths.len()).find(runs).unwrap_or(paths.len() - 1)))
+}
+
+/// The names of features.
+fn needed_by(path: &'static Path) -> impl Iterator<Item = &'static str> {
+    // SAFETY: the compiler writes the text with its length.
+    let bytes = unsafe { std::slice::from_raw_parts(path.features, path.features_len as usize) };
+    std::str::from_utf8(bytes).unwrap_or_default().split(',').filter(|name| !name.is_empty())
 }
 
 pub(crate) fn manifest_bytes() -> &'static [u8] {
-    // SAFETY: the compiler writes these symbols together, the manifest with this length.
-    unsafe { std::slice::from_raw_parts(&raw const blk_manifest, blk_manifest_len as usize) }
+    let path = path();
+    // SAFETY: the compiler writes the manifest with its length.
+    unsafe { std::slice::from_raw_parts(path.manifest, path.manifest_len as usize) }
 }
 
 /// The program that this library was linked with.
 pub(crate) fn linked(manifest: Manifest) -> Result<Program, Error> {
     let count = manifest.routines.iter().map(|routine| routine.levels.len()).sum();
     // SAFETY: one entry for every level of the manifest, compiled with it.
-    unsafe { Program::from_entries(manifest, std::slice::from_raw_parts(&raw const blk_entries, count)) }
+    unsafe { Program::from_entries(manifest, std::slice::from_raw_parts(path().entries, count)) }
 }
 
 #[unsafe(no_mangle)]

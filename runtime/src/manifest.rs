@@ -18,11 +18,22 @@ pub const FORMAT: u32 = 3;
 /// aligned, of [`Manifest::scratch_bytes`] bytes.
 pub type LevelFn = unsafe extern "C" fn(base: *mut u8, task: u32, scratch: *mut u8);
 
-/// Name of the symbol with the table of level functions in a native trainer: `[LevelFn; n]`, routine by routine in
-/// manifest order. Beside it stand `blk_manifest` (bytes) and `blk_manifest_len` (u64).
-pub const ENTRIES_SYMBOL: &str = "blk_entries";
-pub const MANIFEST_SYMBOL: &str = "blk_manifest";
-pub const MANIFEST_LEN_SYMBOL: &str = "blk_manifest_len";
+/// Symbols of a native trainer's code: `[*const Path; n]`, the widest vectors first, and n as u64.
+pub const PATHS_SYMBOL: &str = "blk_paths";
+pub const PATHS_LEN_SYMBOL: &str = "blk_paths_len";
+
+/// A program compiled for one kind of machine. Those of one trainer do the same, in code for different machines.
+#[repr(C)]
+pub struct Path {
+    /// The features that it needs, in the names of LLVM, with commas between.
+    pub features: *const u8,
+    pub features_len: u64,
+    /// Its [`Manifest`] as JSON.
+    pub manifest: *const u8,
+    pub manifest_len: u64,
+    /// Level functions, routine by routine in the manifest's order.
+    pub entries: *const LevelFn,
+}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -43,6 +54,9 @@ pub struct Manifest {
     pub accumulate: usize,
     /// `f32`, `f32_strict`, `bf16`.
     pub precision: String,
+    /// How the code multiplies matrices, in words: `bf16 by vdpbf16ps`.
+    #[serde(default)]
+    pub kernels: String,
     /// Extents of one sample.
     pub input_shape: Vec<usize>,
     pub task: Task,
@@ -142,6 +156,11 @@ pub struct Group {
     pub block: Option<u32>,
     /// `forward`, `backward`, `update`.
     pub pass: String,
+    /// Bytes that its tasks read from memory and write to it, counted in the program.
+    #[serde(default)]
+    pub bytes_read: u64,
+    #[serde(default)]
+    pub bytes_written: u64,
 }
 
 /// A value of a training step, valid at the end of its level: where a number that is not finite is looked for.
@@ -155,8 +174,17 @@ pub struct Probe {
     pub pass: String,
     /// Bytes from the start of the arena.
     pub offset: usize,
-    /// f32 entries.
+    /// Entries: f32, or bf16.
     pub len: usize,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bf16: bool,
+}
+
+impl Probe {
+    /// Bytes of an entry.
+    pub fn width(&self) -> usize {
+        if self.bf16 { 2 } else { 4 }
+    }
 }
 
 /// A tensor that outlives a step.

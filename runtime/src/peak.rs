@@ -11,8 +11,17 @@ const CHAINS: u64 = 12;
 
 /// Billions of single-precision operations per second (a multiply-add is two) on `threads` threads.
 pub fn measure_gflops(threads: usize) -> f64 {
-    let kernel = Kernel::best();
-    let flops = (2 * CHAINS * kernel.lanes() * ITERATIONS) as f64 * threads as f64;
+    measure(threads, Kernel::best())
+}
+
+/// The same for products of bf16 summed in f32, where the processor has vector instructions for them. Matrix tiles (AMX)
+/// are not measured yet; a share of this peak may then exceed 1.
+pub fn measure_bf16_gflops(threads: usize) -> Option<f64> {
+    Kernel::bf16().map(|kernel| measure(threads, kernel))
+}
+
+fn measure(threads: usize, kernel: Kernel) -> f64 {
+    let flops = (2 * CHAINS * kernel.products() * ITERATIONS) as f64 * threads as f64;
     (0..ROUNDS).map(|_| flops / round(threads, kernel) / 1e9).fold(0.0, f64::max)
 }
 
@@ -38,26 +47,29 @@ enum Kernel {
     Wide512,
     #[cfg(target_arch = "x86_64")]
     Wide256,
+    /// Two products of bf16 per lane.
+    #[cfg(target_arch = "x86_64")]
+    Pairs512,
     Portable,
 }
 
 #[cfg(target_arch = "x86_64")]
 macro_rules! fma_loop {
-    ($width:literal, $iterations:expr) => {
+    ($instruction:literal, $width:literal, $iterations:expr) => {
         std::arch::asm!(
             "2:",
-            concat!("vfmadd231ps ", $width, "mm0, ", $width, "mm12, ", $width, "mm13"),
-            concat!("vfmadd231ps ", $width, "mm1, ", $width, "mm12, ", $width, "mm13"),
-            concat!("vfmadd231ps ", $width, "mm2, ", $width, "mm12, ", $width, "mm13"),
-            concat!("vfmadd231ps ", $width, "mm3, ", $width, "mm12, ", $width, "mm13"),
-            concat!("vfmadd231ps ", $width, "mm4, ", $width, "mm12, ", $width, "mm13"),
-            concat!("vfmadd231ps ", $width, "mm5, ", $width, "mm12, ", $width, "mm13"),
-            concat!("vfmadd231ps ", $width, "mm6, ", $width, "mm12, ", $width, "mm13"),
-            concat!("vfmadd231ps ", $width, "mm7, ", $width, "mm12, ", $width, "mm13"),
-            concat!("vfmadd231ps ", $width, "mm8, ", $width, "mm12, ", $width, "mm13"),
-            concat!("vfmadd231ps ", $width, "mm9, ", $width, "mm12, ", $width, "mm13"),
-            concat!("vfmadd231ps ", $width, "mm10, ", $width, "mm12, ", $width, "mm13"),
-            concat!("vfmadd231ps ", $width, "mm11, ", $width, "mm12, ", $width, "mm13"),
+            concat!($instruction, " ", $width, "mm0, ", $width, "mm12, ", $width, "mm13"),
+            concat!($instruction, " ", $width, "mm1, ", $width, "mm12, ", $width, "mm13"),
+            concat!($instruction, " ", $width, "mm2, ", $width, "mm12, ", $width, "mm13"),
+            concat!($instruction, " ", $width, "mm3, ", $width, "mm12, ", $width, "mm13"),
+            concat!($instruction, " ", $width, "mm4, ", $width, "mm12, ", $width, "mm13"),
+            concat!($instruction, " ", $width, "mm5, ", $width, "mm12, ", $width, "mm13"),
+            concat!($instruction, " ", $width, "mm6, ", $width, "mm12, ", $width, "mm13"),
+            concat!($instruction, " ", $width, "mm7, ", $width, "mm12, ", $width, "mm13"),
+            concat!($instruction, " ", $width, "mm8, ", $width, "mm12, ", $width, "mm13"),
+            concat!($instruction, " ", $width, "mm9, ", $width, "mm12, ", $width, "mm13"),
+            concat!($instruction, " ", $width, "mm10, ", $width, "mm12, ", $width, "mm13"),
+            concat!($instruction, " ", $width, "mm11, ", $width, "mm12, ", $width, "mm13"),
             "dec {n}",
             "jnz 2b",
             "vzeroupper",
@@ -89,11 +101,23 @@ impl Kernel {
         Kernel::Portable
     }
 
-    /// Numbers in a vector.
-    fn lanes(self) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    fn bf16() -> Option<Self> {
+        (crate::features::detect("avx512bf16") == Some(true)).then_some(Kernel::Pairs512)
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn bf16() -> Option<Self> {
+        None
+    }
+
+    /// Products of one instruction.
+    fn products(self) -> u64 {
         match self {
             #[cfg(target_arch = "x86_64")]
             Kernel::Wide512 => 16,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Pairs512 => 32,
             #[cfg(target_arch = "x86_64")]
             Kernel::Wide256 => 8,
             Kernel::Portable => PORTABLE_LANES as u64,
@@ -104,9 +128,12 @@ impl Kernel {
         match self {
             // SAFETY: the features were detected, and the loop touches no memory and declares its registers.
             #[cfg(target_arch = "x86_64")]
-            Kernel::Wide512 => unsafe { fma_loop!("z", iterations) },
+            Kernel::Wide512 => unsafe { fma_loop!("vfmadd231ps", "z", iterations) },
             #[cfg(target_arch = "x86_64")]
-            Kernel::Wide256 => unsafe { fma_loop!("y", iterations) },
+            Kernel::Pairs512 => unsafe { fma_loop!("vdpbf16ps", "z", iterations) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Wide256 => unsafe { fma_loop!("vfmadd231ps", "y", iterations) },
             Kernel::Portable => portable(iterations),
         }
     }

@@ -167,15 +167,21 @@ impl Program {
 
     /// What holds a number that is not finite, on the first rank where something does.
     fn first_bad(&self, probes: &[Probe]) -> Option<(Probe, f32)> {
-        let bad = |probe: &Probe| {
-            let values = self.floats(probe.offset, probe.len);
-            values.iter().copied().find(|value| !value.is_finite())
-        };
+        let bad = |probe: &Probe| self.probed(probe).find(|value| !value.is_finite());
         let found = probes.iter().enumerate().find_map(|(index, probe)| Some((index, bad(probe)?)));
         let (index, value) = found.map_or((-1.0, 0.0), |(index, value)| (index as f64, f64::from(value)));
         // NaN is added up with zeros: it arrives as what it is.
         let [index, value] = ranks::gather([index, value]).into_iter().find(|found| found[0] >= 0.0)?;
         Some((probes[index as usize].clone(), value as f32))
+    }
+
+    fn probed(&self, probe: &Probe) -> impl Iterator<Item = f32> {
+        let bytes = &self.arena.bytes()[probe.offset..probe.offset + probe.width() * probe.len];
+        let entry = |bytes: &[u8]| match *bytes {
+            [low, high] => f32::from_bits(u32::from(u16::from_ne_bytes([low, high])) << 16),
+            _ => f32::from_ne_bytes(bytes.try_into().unwrap_or_default()),
+        };
+        bytes.chunks_exact(probe.width()).map(entry)
     }
 
     /// Everything that the runtime reads or writes, as it is; what a step computes on the way is left out.
@@ -310,8 +316,9 @@ fn check_layout(manifest: &Manifest) -> Result<(), Error> {
 fn probed(manifest: &Manifest) -> impl Iterator<Item = Place> {
     let probes = manifest.routines.iter().flat_map(|routine| &routine.levels).flat_map(|level| &level.probes);
     probes.map(|probe| {
-        let bytes = probe.offset..probe.offset.saturating_add(probe.len.saturating_mul(4));
-        (probe.name.clone(), bytes, 4)
+        let width = probe.width();
+        let bytes = probe.offset..probe.offset.saturating_add(probe.len.saturating_mul(width));
+        (probe.name.clone(), bytes, width)
     })
 }
 

@@ -76,6 +76,9 @@ pub struct Description {
     #[serde(default)]
     pub synchronized: bool,
     pub precision: String,
+    /// How the code that was started with multiplied matrices.
+    #[serde(default)]
+    pub kernels: String,
     pub settings: Settings,
     pub steps_per_epoch: u64,
     /// How bytes of the data become numbers; kept with the weights.
@@ -107,6 +110,7 @@ impl Description {
             ranks: ranks::count(),
             synchronized: matches!(manifest.ranks, Ranks::Synchronized(_)),
             precision: manifest.precision.clone(),
+            kernels: manifest.kernels.clone(),
             settings: settings.clone(),
             steps_per_epoch,
             normalization: None,

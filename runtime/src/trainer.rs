@@ -6,7 +6,7 @@ use std::io::Write;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::Error;
-use crate::bench::{BenchOptions, Known, bench};
+use crate::bench::{BenchOptions, bench};
 use crate::manifest::{Manifest, Outline};
 use crate::options::TrainOptions;
 use crate::predict::{Meaning, PredictOptions, predict};
@@ -205,16 +205,13 @@ pub fn predict_and_print(program: &mut Program, options: &PredictOptions) -> Res
 }
 
 fn bench_and_print(program: &mut Program, options: &BenchOptions, format: Format) -> Result<u8, Error> {
-    let report = bench(program, options, Known::default())?;
-    for warning in &report.warnings {
+    let outcome = bench(program, options, 0.0)?;
+    for warning in &outcome.report.warnings {
         let _ = writeln!(std::io::stderr(), "warning: {warning}");
     }
     match format {
-        Format::Text => print(&report.text()),
-        Format::Json => {
-            let json = serde_json::to_string_pretty(&report);
-            print(&(json.map_err(|cause| Error::new(format!("cannot write the report: {cause}")))? + "\n"));
-        }
+        Format::Text => print(&outcome.text()),
+        Format::Json => print(&(outcome.json()? + "\n")),
     }
     Ok(0)
 }

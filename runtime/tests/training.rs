@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use blk_runtime::bench::{BenchOptions, Known, bench};
+use blk_runtime::bench::{BenchOptions, bench};
 use blk_runtime::data::augment::Augmentation;
 use blk_runtime::manifest::{Defaults, FORMAT, Manifest};
 use blk_runtime::metrics::{Kind, Record};
@@ -160,15 +160,23 @@ fn damaged_programs_are_refused() {
 
 #[test]
 fn bench_reports_its_keys() {
-    let options = BenchOptions { steps: Some(30), threads: Some(2) };
-    let known = Known { compile_ms: 12.5, peak_gflops: Some(100.0) };
-    let report = bench(&mut program(), &options, known).unwrap();
+    let options = BenchOptions { steps: Some(30), threads: Some(2), compare: None };
+    let outcome = bench(&mut program(), &options, 12.5).unwrap();
+    let report = &outcome.report;
     assert!(
         report.ms_min > 0.0 && report.ms_min <= report.ms_per_step && report.ms_per_step <= report.ms_p95
     );
-    assert!((report.share_of_peak * 100.0 - report.gflops).abs() < 1e-9);
+    assert!((report.share_of_peak * report.peaks.f32_gflops - report.gflops).abs() < 1e-9);
+    let groups = manifest()
+        .routines
+        .iter()
+        .filter(|routine| routine.name == "train")
+        .flat_map(|routine| routine.levels.clone())
+        .map(|level| level.groups.len() as u64)
+        .sum::<u64>();
+    assert_eq!(report.bytes_moved, 48 * groups, "what the manifest says of each group");
     assert!(report.blocks[0].forward_ms > 0.0 && report.blocks[0].update_ms > 0.0);
-    let json = serde_json::to_value(&report).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&outcome.json().unwrap()).unwrap();
     for key in ["network", "batch", "precision", "threads", "compile_ms", "samples_per_s", "peak_bytes"] {
         assert!(!json[key].is_null(), "{key}");
     }

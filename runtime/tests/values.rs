@@ -30,7 +30,14 @@ unsafe extern "C" fn eval(base: *mut u8, task: u32, _: *mut u8) {
 }
 
 fn routine(name: &str, tasks: usize) -> Routine {
-    let group = Group { label: name.into(), tasks, block: None, pass: "forward".into() };
+    let group = Group {
+        label: name.into(),
+        tasks,
+        block: None,
+        pass: "forward".into(),
+        bytes_read: 0,
+        bytes_written: 0,
+    };
     Routine {
         name: name.into(),
         levels: vec![Level {

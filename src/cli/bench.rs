@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use blk_runtime::bench::{self, BenchOptions, Known};
+use blk_runtime::bench::{self, BenchOptions};
 use blk_runtime::ranks;
 
 use super::common::{Format, Machine, SHARED, Source};
@@ -30,16 +30,13 @@ pub fn run(args: &Args) -> Outcome {
     let network = trainable(&args.source)?;
     let compiled = compile::compile_for(&network, &args.machine.target()?, SHARED)?;
     let mut loaded = compile::load(&compiled)?;
-    let known = Known { compile_ms: start.elapsed().as_secs_f64() * 1e3, peak_gflops: None };
-    let report = bench::bench(&mut loaded.program, &args.options, known)?;
-    for warning in &report.warnings {
+    let compile_ms = start.elapsed().as_secs_f64() * 1e3;
+    let outcome = bench::bench(&mut loaded.program, &args.options, compile_ms)?;
+    for warning in &outcome.report.warnings {
         output::note(format_args!("warning: {warning}"));
     }
     match args.format {
-        Format::Text => output::result(report.text()),
-        Format::Json => {
-            let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
-            output::result(json + "\n")
-        }
+        Format::Text => output::result(outcome.text()),
+        Format::Json => output::result(outcome.json()? + "\n"),
     }
 }

@@ -11,7 +11,7 @@ use super::train::check_trainable;
 use super::{Failure, Outcome, output};
 use crate::codegen::{
     aot,
-    link::{self, Output},
+    link::{self, Output, Tools},
 };
 use crate::compile::{self, Compiled};
 use crate::hessian::ranks::Ranks;
@@ -57,17 +57,18 @@ enum Emit {
 pub fn run(args: &Args) -> Outcome {
     let (network, ranks) = shared(args)?;
     check_trainable(&args.source, &network)?;
-    let target = args.machine.target()?;
+    let targets = args.machine.targets()?;
     check_place(&args.output)?;
     if args.emit == Emit::Lib && args.output.extension().is_some_and(|end| end == "h") {
         return Err(Failure::Usage("-o names the library; its header gets the same name with .h".into()));
     }
-    let compiled = compile::compile_for(&network, &target, ranks)?;
-    write(args, &compiled)?;
+    let compiled = |target| compile::compile_for(&network, target, ranks);
+    let paths = targets.iter().map(compiled).collect::<Result<Vec<_>, String>>()?;
+    write(args, &paths)?;
     output::note(format_args!("wrote {}", args.output.display()));
     if args.emit == Emit::Lib {
         let header = args.output.with_extension("h");
-        save(&header, header::header(&compiled.manifest).as_bytes())?;
+        save(&header, header::header(&paths[0].manifest).as_bytes())?;
         output::note(format_args!("wrote {}", header.display()));
     }
     Ok(())
@@ -100,24 +101,26 @@ fn check_place(output: &Path) -> Result<(), String> {
     }
 }
 
-fn write(args: &Args, compiled: &Compiled) -> Result<(), String> {
-    let (program, target) = (&compiled.program, &compiled.target);
+fn write(args: &Args, paths: &[Compiled]) -> Result<(), String> {
     let bytes = match args.emit {
-        Emit::Exe => return linked(args, compiled, Output::Executable),
+        Emit::Exe => return linked(args, paths, Output::Executable),
         Emit::Lib if args.output.extension().is_some_and(|end| end == "a") => {
-            return linked(args, compiled, Output::Archive(&header::EXPORTS));
+            return linked(args, paths, Output::Archive(&header::EXPORTS));
         }
-        Emit::Lib => return linked(args, compiled, Output::Shared(&header::EXPORTS)),
-        Emit::Obj => compile::object(compiled)?,
-        Emit::Asm => aot::assembly(program, target)?.into_bytes(),
-        Emit::LlvmIr => aot::llvm_ir(program, target)?.into_bytes(),
-        Emit::Loops => program.to_string().into_bytes(),
+        Emit::Lib => return linked(args, paths, Output::Shared(&header::EXPORTS)),
+        Emit::Obj => compile::with_paths(paths, aot::object)?,
+        Emit::Asm => compile::with_paths(paths, aot::assembly)?.into_bytes(),
+        Emit::LlvmIr => compile::with_paths(paths, aot::llvm_ir)?.into_bytes(),
+        Emit::Loops => paths[0].program.to_string().into_bytes(),
     };
     save(&args.output, &bytes)
 }
 
-fn linked(args: &Args, compiled: &Compiled, output: Output) -> Result<(), String> {
-    link::link(&compile::object(compiled)?, &trainer::library()?, output, &args.output)
+fn linked(args: &Args, paths: &[Compiled], output: Output) -> Result<(), String> {
+    let target = &paths[0].target;
+    let runtime = trainer::library(target.architecture())?;
+    let object = compile::with_paths(paths, aot::object)?;
+    link::link(&object, &runtime, output, &Tools::of(target), &args.output)
 }
 
 fn save(path: &Path, bytes: &[u8]) -> Result<(), String> {

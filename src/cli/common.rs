@@ -12,7 +12,7 @@ use crate::codegen::target::Target;
 use crate::diag::{self, render};
 use crate::driver::{self, Front, FrontOptions};
 use crate::hessian::{Form, ranks::Ranks};
-use crate::ir::Network;
+use crate::ir::{Network, Precision};
 use crate::numeric::batch::Npy;
 use crate::source::{DiskLoader, Sources};
 
@@ -53,7 +53,7 @@ pub struct Source {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     pub batch: Option<u64>,
     /// Number format of the computation
-    #[arg(long, value_name = "P", value_parser = ["f32", "f32_strict"])]
+    #[arg(long, value_name = "P", value_parser = Precision::NAMES)]
     pub precision: Option<String>,
 }
 
@@ -114,8 +114,9 @@ impl Source {
 
     /// With what the command line says in place of the file's `train` item.
     fn adjusted(&self, mut network: Network) -> Network {
-        if let (Some(training), Some(precision)) = (&mut network.training, &self.precision) {
-            training.settings.precision = precision.clone();
+        let precision = self.precision.as_deref().and_then(Precision::named);
+        if let (Some(training), Some(precision)) = (&mut network.training, precision) {
+            training.settings.precision = precision;
         }
         network
     }
@@ -222,7 +223,8 @@ impl Samples {
 /// The machine to compile for.
 #[derive(clap::Args)]
 pub struct Machine {
-    /// native, portable, or a level of x86-64: x86-64-v2, x86-64-v3, x86-64-v4
+    /// native; portable, which chooses its code when it starts; x86-64, x86-64-v2, x86-64-v3, x86-64-v4; sapphirerapids;
+    /// aarch64
     #[arg(long, value_name = "CPU", default_value = "native")]
     pub target_cpu: String,
     /// Features to add or remove, such as -avx512f,+fma
@@ -231,6 +233,12 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// What an executable carries code for.
+    pub fn targets(&self) -> Result<Vec<Target>, Failure> {
+        Target::paths(Some(&self.target_cpu), self.target_features.as_deref()).map_err(Failure::Usage)
+    }
+
+    /// What code in this process is made for.
     pub fn target(&self) -> Result<Target, Failure> {
         Target::choose(Some(&self.target_cpu), self.target_features.as_deref()).map_err(Failure::Usage)
     }

@@ -14,7 +14,8 @@ pub struct Jit {
 impl Jit {
     /// Compiles a verified program. An error says why the target has no code.
     pub fn new(program: &Program, target: &Target) -> Result<Jit, String> {
-        Ok(Jit { engine: llvm::compile(program, target)?.engine()? })
+        let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+        Ok(Jit { engine: llvm::load(program, target, threads)? })
     }
 
     /// The level function of that name (see [`llvm::symbol`]).

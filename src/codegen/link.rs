@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::target::Target;
+
 /// What the linker makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
@@ -15,15 +17,53 @@ pub enum Output {
     Archive(&'static [&'static str]),
 }
 
+/// The programs that link for an architecture.
+pub struct Tools {
+    /// `aarch64-linux-gnu-` for another architecture than this one, as Debian and most cross toolchains name them.
+    prefix: String,
+    cure: String,
+}
+
+impl Tools {
+    pub fn of(target: &Target) -> Tools {
+        let architecture = target.architecture();
+        if target.is_own_architecture() {
+            return Tools { prefix: String::new(), cure: "install gcc or clang, or set CC".into() };
+        }
+        let cure =
+            format!("install a cross compiler (gcc-{}-linux-gnu), or set CC", architecture.replace('_', "-"));
+        Tools { prefix: format!("{architecture}-linux-gnu-"), cure }
+    }
+
+    fn compiler(&self) -> Command {
+        let name = if self.prefix.is_empty() { "cc" } else { "gcc" };
+        Command::new(self.name("CC", name))
+    }
+
+    /// A trainer whose runtime calls MPI is linked by MPI's own compiler, which knows where its libraries lie.
+    fn linker(&self, output: Output) -> Command {
+        match output {
+            Output::Executable if cfg!(feature = "mpi") => Command::new(self.name("MPICC", "mpicc")),
+            _ => self.compiler(),
+        }
+    }
+
+    /// What the variable says, else the usual name.
+    fn name(&self, variable: &str, name: &str) -> OsString {
+        let set = std::env::var_os(variable).filter(|name| !name.is_empty());
+        set.unwrap_or_else(|| format!("{}{name}", self.prefix).into())
+    }
+}
+
 /// Writes `object` and the static library `runtime` (its bytes; may be empty for a library) into a folder of their
 /// own and links them into the file `to`. An error says what is missing on the system, or repeats the linker's words.
-pub fn link(object: &[u8], runtime: &[u8], output: Output, to: &Path) -> Result<(), String> {
+pub fn link(object: &[u8], runtime: &[u8], output: Output, tools: &Tools, to: &Path) -> Result<(), String> {
     let folder = Folder::new()?;
     let object = folder.write("code.o", object)?;
     if let Output::Archive(exports) = output {
-        return archive(&folder, &object, runtime, exports, to);
+        return archive(&folder, &object, runtime, exports, tools, to);
     }
-    let mut command = Command::new(compiler(output));
+    let mut command = tools.linker(output);
     command.arg(&object);
     if !runtime.is_empty() {
         command.arg(folder.write("libblk_runtime.a", runtime)?);
@@ -34,7 +74,7 @@ pub fn link(object: &[u8], runtime: &[u8], output: Output, to: &Path) -> Result<
         Output::Archive(_) => &mut command,
     };
     command.args(["-lm", "-lpthread", "-ldl"]).arg("-o").arg(to);
-    run(command, "C compiler driver", COMPILER_CURE)
+    run(command, "C compiler driver", &tools.cure)
 }
 
 /// The runtime's start gets the name that the C start-up code calls.
@@ -61,14 +101,15 @@ fn archive(
     object: &Path,
     runtime: &[u8],
     exports: &[&str],
+    tools: &Tools,
     to: &Path,
 ) -> Result<(), String> {
     let (joined, named) = (folder.0.join("joined.o"), folder.0.join("network.o"));
-    let mut join = Command::new(tool("CC", "cc"));
+    let mut join = tools.compiler();
     join.args(["-r", "-nostdlib", "-Wl,--gc-sections"]).args(wanted(exports)).arg(object);
     join.arg(folder.write("libblk_runtime.a", runtime)?).arg("-o").arg(&joined);
-    run(join, "C compiler driver", COMPILER_CURE)?;
-    let mut hide = Command::new(tool("OBJCOPY", "objcopy"));
+    run(join, "C compiler driver", &tools.cure)?;
+    let mut hide = Command::new(tools.name("OBJCOPY", "objcopy"));
     hide.args(exports.iter().map(|name| format!("--keep-global-symbol={name}")));
     // The standard library's members carry their bitcode along.
     hide.args(["--remove-section=.llvmbc", "--remove-section=.llvmcmd", "--strip-debug"])
@@ -76,7 +117,7 @@ fn archive(
         .arg(&named);
     run(hide, "program", "install binutils, or set OBJCOPY")?;
     let packed = folder.0.join("network.a");
-    let mut pack = Command::new(tool("AR", "ar"));
+    let mut pack = Command::new(tools.name("AR", "ar"));
     pack.arg("rcs").arg(&packed).arg(&named);
     run(pack, "archiver", "install binutils, or set AR")?;
     std::fs::copy(&packed, to).map_err(|error| format!("cannot write {}: {error}", to.display()))?;
@@ -86,20 +127,6 @@ fn archive(
 /// Flags that make the linker take these names out of an archive.
 fn wanted<'a>(exports: &'a [&str]) -> impl Iterator<Item = OsString> + 'a {
     exports.iter().map(|name| format!("-Wl,-u,{name}").into())
-}
-
-/// A trainer whose runtime calls MPI is linked by MPI's own compiler, which knows where its libraries lie.
-fn compiler(output: Output) -> OsString {
-    match output {
-        Output::Executable if cfg!(feature = "mpi") => tool("MPICC", "mpicc"),
-        _ => tool("CC", "cc"),
-    }
-}
-
-const COMPILER_CURE: &str = "install gcc or clang, or set CC";
-
-fn tool(variable: &str, name: &str) -> OsString {
-    std::env::var_os(variable).filter(|name| !name.is_empty()).unwrap_or_else(|| name.into())
 }
 
 fn run(mut command: Command, what: &str, cure: &str) -> Result<(), String> {

@@ -246,6 +246,31 @@ impl ScaleMode {
     }
 }
 
+/// Number format of a training.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Precision {
+    /// At least the accuracy of f32, in the fastest way that the machine has.
+    #[default]
+    F32,
+    /// f32 by multiply-adds only.
+    F32Strict,
+    /// Activations and their gradients in bf16, products of bf16 added in f32; all else in f32.
+    Bf16,
+}
+
+impl Precision {
+    /// The names in programs and options, the default first.
+    pub const NAMES: [&str; 3] = ["f32", "f32_strict", "bf16"];
+
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+
+    pub fn named(name: &str) -> Option<Precision> {
+        [Precision::F32, Precision::F32Strict, Precision::Bf16].into_iter().find(|known| known.name() == name)
+    }
+}
+
 /// What the `train` item says beside the optimizer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -254,8 +279,7 @@ pub struct Settings {
     pub batch: usize,
     pub epochs: u32,
     pub seed: u64,
-    /// `f32`, `f32_strict` or `bf16`.
-    pub precision: String,
+    pub precision: Precision,
     /// Normalize bytes per channel; `normalize = none` switches it off.
     pub normalize: bool,
     /// Changes of training images, one after the other.

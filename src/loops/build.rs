@@ -43,14 +43,9 @@ impl ScalarBuilder {
         self.push(Inst::Int(value), Ty::I32)
     }
 
-    /// An entry of a buffer, in the buffer's own type.
+    /// An entry of a buffer, in the type that its elements are loaded as.
     pub fn load(&mut self, buffer: BufferId, elem: Elem, index: Affine) -> Reg {
-        let ty = match elem {
-            Elem::F32 => Ty::F32,
-            Elem::F64 => Ty::F64,
-            Elem::I32 => Ty::I32,
-        };
-        self.push(Inst::Load(buffer, index), ty)
+        self.push(Inst::Load(buffer, index), elem.into())
     }
 
     pub fn position(&mut self, loop_var: LoopVar) -> Reg {
@@ -120,6 +115,14 @@ impl ScalarBuilder {
             sum = self.mul_add(sum, x, next);
         }
         sum
+    }
+
+    /// The value as a buffer of such elements keeps it.
+    pub fn stored(&mut self, elem: Elem, value: Reg) -> Reg {
+        match elem {
+            Elem::Bf16 => self.unary(Unary::Bf16, value),
+            _ => value,
+        }
     }
 
     pub fn store(&mut self, buffer: BufferId, index: Affine, value: Reg) {

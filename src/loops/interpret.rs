@@ -2,8 +2,8 @@
 //! for generated code: the same operations in the same types; only the order of summation differs.
 
 use super::{
-    Accumulate, Affine, Binary, BufferId, Combine, Elem, Exchange, Gemm, Group, Inst, Nest, Outer, Program,
-    Range, Reg, Scalars, Stmt, Ty, Unary,
+    Accumulate, Affine, Arithmetic, Binary, BufferId, Combine, Elem, Exchange, Gemm, Group, Inst, Nest,
+    Outer, Program, Range, Reg, Scalars, Stmt, Ty, Unary, bf16,
 };
 
 /// Runs a routine on an arena of at least `program.arena_bytes` bytes. The program is one that `verify` accepts.
@@ -114,6 +114,8 @@ impl Machine<'_> {
         };
         let a_start = at(|outer| outer.strides.0) + row * gemm.a.strides.0;
         let b_start = at(|outer| outer.strides.1) + col * gemm.b.strides.1;
+        let factor =
+            |value: f32| if gemm.arithmetic == Arithmetic::Bf16 { bf16::round(value) } else { value };
         let moved = |start: usize, by: i64| start.checked_add_signed(by as isize).expect("offset inside");
         let mut sum = 0f32;
         for &(a_offset, b_offset) in gemm.terms.at(&gemm.outer, outer) {
@@ -121,7 +123,7 @@ impl Machine<'_> {
             for depth in span(gemm.k, chunk) {
                 let a = self.f32(gemm.a.buffer, a_start + depth * gemm.a.strides.1);
                 let b = self.f32(gemm.b.buffer, b_start + depth * gemm.b.strides.0);
-                sum = a.mul_add(b, sum);
+                sum = factor(a).mul_add(factor(b), sum);
             }
         }
         sum
@@ -172,8 +174,12 @@ impl Machine<'_> {
         self.arena[at..at + N].try_into().expect("N bytes")
     }
 
+    /// An entry of a buffer of f32 or bf16.
     fn f32(&self, buffer: BufferId, index: usize) -> f32 {
-        f32::from_le_bytes(self.bytes(buffer, index))
+        match self.program.buffers[buffer.index()].elem {
+            Elem::Bf16 => bf16::from_upper_half(u16::from_le_bytes(self.bytes(buffer, index))),
+            _ => f32::from_le_bytes(self.bytes(buffer, index)),
+        }
     }
 
     fn set_f32(&mut self, buffer: BufferId, index: usize, value: f32) {
@@ -190,7 +196,11 @@ impl Machine<'_> {
         }
         for store in &scalars.stores {
             let at = self.address(store.buffer, index(&store.index, point));
+            let half = self.program.buffers[store.buffer.index()].elem == Elem::Bf16;
             match regs[store.value.index()] {
+                Value::F32(value) if half => {
+                    self.arena[at..at + 2].copy_from_slice(&bf16::upper_half(value).to_le_bytes());
+                }
                 Value::F32(value) => self.arena[at..at + 4].copy_from_slice(&value.to_le_bytes()),
                 Value::F64(value) => self.arena[at..at + 8].copy_from_slice(&value.to_le_bytes()),
                 Value::I32(value) => self.arena[at..at + 4].copy_from_slice(&value.to_le_bytes()),
@@ -226,7 +236,7 @@ impl Machine<'_> {
 
     fn load(&self, buffer: BufferId, index: usize) -> Value {
         match self.program.buffers[buffer.index()].elem {
-            Elem::F32 => Value::F32(self.f32(buffer, index)),
+            Elem::F32 | Elem::Bf16 => Value::F32(self.f32(buffer, index)),
             Elem::F64 => Value::F64(f64::from_le_bytes(self.bytes(buffer, index))),
             Elem::I32 => Value::I32(i32::from_le_bytes(self.bytes(buffer, index))),
         }
@@ -279,6 +289,7 @@ fn unary(op: Unary, a: Value) -> Value {
             Unary::Sqrt => a.sqrt(),
             Unary::Round => a.round_ties_even(),
             Unary::Floor => a.floor(),
+            Unary::Bf16 => bf16::round(a),
             _ => ill_typed(),
         }),
         (_, Value::F64(a)) => Value::F64(match op {

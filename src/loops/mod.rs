@@ -6,11 +6,14 @@
 //! earlier levels finished. Chunks do not depend on the number of threads, so results have the same bits for any.
 //! After a level, ranks (processes that run the same program on other samples) may exchange buffers.
 
+pub mod bf16;
 pub mod build;
 pub mod interpret;
 pub mod print;
+pub mod traffic;
 mod types;
 pub mod verify;
+mod visit;
 
 use crate::ids::ids;
 
@@ -48,11 +51,14 @@ pub enum Elem {
     F32,
     F64,
     I32,
+    /// The upper half of an f32. Loads give the f32; what is stored has been rounded before ([`Unary::Bf16`]).
+    Bf16,
 }
 
 impl Elem {
     pub fn bytes(self) -> usize {
         match self {
+            Elem::Bf16 => 2,
             Elem::F32 | Elem::I32 => 4,
             Elem::F64 => 8,
         }
@@ -158,7 +164,7 @@ pub enum Combine {
     Max,
 }
 
-/// C[m, n] = Σ_k A[m, k] · B[k, n], f32, with an epilogue on each finished entry: [`Inst::Acc`]`(0)` is the entry,
+/// C[m, n] = Σ_k A[m, k] · B[k, n], summed in f32, with an epilogue on each finished entry: [`Inst::Acc`]`(0)` is the entry,
 /// [`LoopVar`]`(0)` its row and `(1)` its column; the stores of the epilogue are the only effect.
 /// The sum runs over `terms` too (batch-reduce). With `outer` loops there is one such product for each of their
 /// positions; in the epilogue they are loops 2, 3, ….
@@ -173,6 +179,7 @@ pub struct Gemm {
     pub a: Operand,
     pub b: Operand,
     pub terms: Terms,
+    pub arithmetic: Arithmetic,
     pub epilogue: Scalars,
 }
 
@@ -201,6 +208,19 @@ impl Terms {
     pub fn longest(&self) -> usize {
         self.lists.iter().map(Vec::len).max().unwrap_or(0)
     }
+}
+
+/// What a matrix product may do for its products, for the sake of speed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Arithmetic {
+    /// Multiply-adds in f32.
+    Fma,
+    /// Anything that errs no more than multiply-adds in f32.
+    #[default]
+    F32,
+    /// Operands may be rounded to bf16 ([`Unary::Bf16`]), and subnormal ones count as zero; products are exact, and added
+    /// in f32. The interpreter rounds all.
+    Bf16,
 }
 
 /// A loop around a matrix product.
@@ -284,6 +304,8 @@ pub enum Unary {
     Floor,
     /// Nearest integer of an F32 as I32 (the value is known to fit).
     ToInt,
+    /// The bf16 nearest to an F32, ties to even, as an F32: see [`bf16`].
+    Bf16,
     /// Condition.
     Not,
     /// F64 only, by the C library: for scalar expressions outside hot loops.

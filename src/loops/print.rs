@@ -75,13 +75,14 @@ fn print_gemm(f: &mut fmt::Formatter, gemm: &Gemm) -> fmt::Result {
     }
     write!(f, " m<{} n<{} k<{}", gemm.m, gemm.n, gemm.k)?;
     write!(f, " A {}{:?} B {}{:?}", gemm.a.buffer, gemm.a.strides, gemm.b.buffer, gemm.b.strides)?;
+    let arithmetic = format!("{:?}", gemm.arithmetic).to_lowercase();
     for list in &gemm.terms.lists {
         write!(f, " terms {list:?}")?;
     }
     if gemm.terms.lists.len() > 1 {
         write!(f, " choice {:?}", gemm.terms.choice)?;
     }
-    writeln!(f)?;
+    writeln!(f, " by {arithmetic}")?;
     print_scalars(f, &gemm.epilogue, "        ")
 }
 

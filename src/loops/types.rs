@@ -5,7 +5,7 @@ use super::{Binary, Buffer, Elem, Inst, Scalars, Ty, Unary};
 impl From<Elem> for Ty {
     fn from(elem: Elem) -> Ty {
         match elem {
-            Elem::F32 => Ty::F32,
+            Elem::F32 | Elem::Bf16 => Ty::F32,
             Elem::F64 => Ty::F64,
             Elem::I32 => Ty::I32,
         }
@@ -67,6 +67,7 @@ fn unary(op: Unary, a: Ty) -> Result<Ty, String> {
     match op {
         Unary::Neg | Unary::Abs | Unary::Sqrt | Unary::Round | Unary::Floor => one_of(a, FLOATS),
         Unary::ToInt => one_of(a, &[Ty::F32]).map(|_| Ty::I32),
+        Unary::Bf16 => one_of(a, &[Ty::F32]),
         Unary::Not => one_of(a, &[Ty::Bool]),
         Unary::Exp | Unary::Log | Unary::Sin | Unary::Cos => one_of(a, &[Ty::F64]),
     }

@@ -4,6 +4,7 @@
 //! - every group has work and a chunk of at least one position;
 //! - no loop is empty;
 //! - registers are defined before use and operands have the types that the operation asks for;
+//! - what is stored as bf16 has been rounded to it;
 //! - loops, accumulators and buffers that are named exist; `vector` names a loop; accumulators are floats;
 //! - a body with accumulators, and only that, has a `finish`; the body of a reduction stores nothing;
 //! - every access stays inside its buffer, by the interval of its affine index over all tasks and loops;
@@ -13,7 +14,7 @@
 
 use super::{
     Accumulate, Affine, BufferId, Elem, Gemm, Group, Inst, Nest, Operand, Outer, Program, Range, Scalars,
-    Stmt, Ty,
+    Stmt, Ty, Unary, bf16,
 };
 
 /// All that is wrong with a program, each with the place.
@@ -73,6 +74,7 @@ impl Checker<'_> {
                 Stmt::Gemm(gemm) => self.gemm(gemm),
                 Stmt::Orthonormalize { buffer, rows, cols } => {
                     self.require(self.group.tasks() == 1, || "orthonormalize in several tasks".into());
+                    self.require(self.elem(*buffer) == Some(Elem::F32), || format!("{buffer} is not f32"));
                     let last = (rows * cols) as i64 - 1;
                     self.interval(*buffer, (0, last), &"orthonormalize");
                 }
@@ -151,9 +153,13 @@ impl Checker<'_> {
     fn operand(&mut self, operand: Operand, first: i64, ranges: [Range; 2]) {
         let [rows, cols] = ranges.map(|range| self.last(range));
         let last = first + rows * operand.strides.0 as i64 + cols * operand.strides.1 as i64;
-        let elem = self.program.buffers.get(operand.buffer.index()).map(|buffer| buffer.elem);
-        self.require(elem == Some(super::Elem::F32), || format!("{} is not f32", operand.buffer));
+        let float = matches!(self.elem(operand.buffer), Some(Elem::F32 | Elem::Bf16));
+        self.require(float, || format!("{} is neither f32 nor bf16", operand.buffer));
         self.interval(operand.buffer, (first, last), &"gemm operand");
+    }
+
+    fn elem(&self, buffer: BufferId) -> Option<Elem> {
+        self.program.buffers.get(buffer.index()).map(|buffer| buffer.elem)
     }
 
     /// Last position of a range over all tasks.
@@ -183,10 +189,15 @@ impl Checker<'_> {
         }
         for store in &scalars.stores {
             self.access(store.buffer, &store.index, loops);
-            let elem = self.program.buffers.get(store.buffer.index()).map(|buffer| Ty::from(buffer.elem));
+            let elem = self.elem(store.buffer);
             let value = types.get(store.value.index()).copied();
-            self.require(elem.is_some() && elem == value, || {
+            self.require(elem.is_some() && elem.map(Ty::from) == value, || {
                 format!("stores {value:?} into {} of {elem:?}", store.buffer)
+            });
+            let exact =
+                elem != Some(Elem::Bf16) || scalars.insts.get(store.value.index()).is_some_and(is_bf16);
+            self.require(exact, || {
+                format!("stores {} into {} without rounding it to bf16", store.value, store.buffer)
             });
             self.require(!self.races(&store.index, loops), || {
                 format!("every task stores to {}[{}]", store.buffer, store.index)
@@ -223,10 +234,19 @@ impl Checker<'_> {
     }
 }
 
+/// Whether the result is certainly a bf16.
+fn is_bf16(inst: &Inst) -> bool {
+    match *inst {
+        Inst::Unary(Unary::Bf16, _) => true,
+        Inst::Float(value, _) => bf16::round(value as f32).to_bits() == (value as f32).to_bits(),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::build::ScalarBuilder;
-    use super::super::{Buffer, Elem, Level, LoopVar, Pass, Routine};
+    use super::super::{Buffer, Level, LoopVar, Pass, Routine};
     use super::*;
 
     /// `b[coefficient·i + base] = 0` for i in the chunk, 10 in all, 4 per task.
@@ -276,6 +296,16 @@ mod tests {
     #[test]
     fn stored_values_have_the_type_of_the_buffer() {
         assert!(complaint(&store(0, 1, Ty::F64)).contains("stores Some(F64)"));
+    }
+
+    #[test]
+    fn what_is_stored_as_bf16_has_been_rounded() {
+        let mut program = store(0, 1, Ty::F32);
+        program.buffers[0].elem = Elem::Bf16;
+        assert_eq!(verify(&program), Ok(()));
+        let Stmt::Nest(nest) = &mut program.routines[0].levels[0].groups[0].body[0] else { panic!("a nest") };
+        nest.body.insts[0] = Inst::Float(0.1, Ty::F32);
+        assert!(complaint(&program).contains("without rounding it"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::layout::{Layout, Room};
 use super::stage::Stage;
 use crate::axes::{Axis, AxisTable};
 use crate::loops::build::ScalarBuilder;
-use crate::loops::{Affine, BufferId, Elem, LoopVar, Nest, Range, Scalars, Stmt, Ty};
+use crate::loops::{Affine, BufferId, Elem, LoopVar, Nest, Range, Scalars, Stmt};
 
 /// The places along one axis that a nest of zeros covers.
 #[derive(Clone, Copy)]
@@ -64,7 +64,7 @@ impl Along {
 }
 
 fn nest(layout: &Layout, places: &[Places], buffer: BufferId, elem: Elem, cut: Option<Axis>) -> Nest {
-    let mut body = ScalarBuilder::new(if elem == Elem::F64 { Ty::F64 } else { Ty::F32 });
+    let mut body = ScalarBuilder::new(elem.into());
     let zero = body.number(0.0);
     let terms = places.iter().enumerate().map(|(i, along)| (LoopVar(i as u32), along.unit as i64));
     let base = places.iter().map(|along| (along.first * along.unit) as i64).sum();

@@ -62,7 +62,7 @@ impl Costs {
     }
 
     /// Whether the value is a condition.
-    fn condition(&self, graph: &Graph, expr: Expr) -> bool {
+    pub fn condition(&self, graph: &Graph, expr: Expr) -> bool {
         match graph.node(expr) {
             Node::Apply(..) => self.function(graph, expr).1,
             Node::Rename(arg, _) | Node::Spread(arg, _) => self.condition(graph, *arg),

@@ -286,19 +286,21 @@ impl<'a> Emitter<'a> {
         Ok(position)
     }
 
-    /// Stores `value` as the stage's entry.
-    pub fn store(&mut self, stage: &Stage, env: &Env, value: Reg) -> Result<(), String> {
-        let value = self.as_float(value);
-        let value = match stage.elem {
-            Elem::F32 => self.builder.convert(value, Ty::F32),
-            Elem::F64 => self.builder.convert(value, Ty::F64),
-            Elem::I32 => value,
+    /// Stores `value` as the stage's entry, and returns it as whoever reads the entry will find it: a value is the same
+    /// number wherever it is used.
+    pub fn store(&mut self, stage: &Stage, env: &Env, value: Reg) -> Result<Reg, String> {
+        let condition = self.builder.type_of(value) == Ty::Bool;
+        let float = self.as_float(value);
+        let entry = match stage.elem {
+            Elem::I32 => float,
+            elem => self.builder.convert(float, elem.into()),
         };
+        let entry = self.builder.stored(stage.elem, entry);
         let table = &self.stages.graph.axes;
         let index = address(stage.layout.base(table), &stage.layout.strides(table), env)?;
         let buffer = stage.buffer.ok_or("a stored value without a buffer")?;
-        self.builder.store(buffer, index, value);
-        Ok(())
+        self.builder.store(buffer, index, entry);
+        Ok(if stage.elem == Elem::Bf16 && !condition { entry } else { value })
     }
 }
 

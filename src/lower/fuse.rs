@@ -6,6 +6,7 @@ use super::group::Group;
 use super::materialize::same_set;
 use super::stage::{Kind, StageId, Stages};
 use crate::axes::Axis;
+use crate::loops::Ty;
 
 /// Stages computed by one statement.
 #[derive(Clone, Debug)]
@@ -88,15 +89,16 @@ fn position(
 fn takes(stages: &Stages, statement: &Fused, stage: StageId) -> bool {
     let (lead, own) = (&stages.list[statement.lead], &stages.list[stage]);
     let alike = same_set(&lead.axes, &own.axes);
+    let computed_alike = Ty::from(lead.elem) == Ty::from(own.elem);
     match (&lead.kind, &own.kind) {
         (Kind::Orthonormal, _) | (_, Kind::Orthonormal | Kind::Gemm(_)) => false,
         (Kind::Gemm(shape), Kind::Pointwise) => {
-            alike && shape.m.len() == 1 && shape.n.len() == 1 && lead.elem == own.elem
+            alike && shape.m.len() == 1 && shape.n.len() == 1 && computed_alike
         }
         (Kind::Gemm(_), _) => false,
-        (Kind::Pointwise, Kind::Pointwise) => alike && lead.elem == own.elem,
+        (Kind::Pointwise, Kind::Pointwise) => alike && computed_alike,
         (Kind::Pointwise, _) => false,
-        (_, Kind::Pointwise) => alike && lead.elem == own.elem,
+        (_, Kind::Pointwise) => alike && computed_alike,
         (_, _) => alike && same_set(&lead.reduced, &own.reduced),
     }
 }

@@ -1,10 +1,11 @@
 //! Contractions as matrix products: which axes are rows, columns and summed, and the statement itself.
 
 use super::layout::{Layout, Layouts};
+use super::precision;
 use super::terms::{self, OuterAxis, Sum};
 use super::view::{View, operand};
 use crate::axes::{Axis, AxisTable};
-use crate::loops::{BufferId, Gemm, Operand, Outer, Range, Scalars, Terms};
+use crate::loops::{Arithmetic, BufferId, Gemm, Operand, Outer, Range, Scalars, Terms};
 use crate::sym::{Expr, Graph};
 
 /// Smaller sides than these do not fill a register block: a loop nest is as good. Of whole vectors of columns even one
@@ -151,6 +152,7 @@ impl Shape {
         graph: &Graph,
         buffers: [BufferId; 2],
         chunk: Option<Axis>,
+        arithmetic: Arithmetic,
         epilogue: Scalars,
     ) -> Gemm {
         let range = |axes: &[Axis]| match (axes, chunk) {
@@ -170,6 +172,7 @@ impl Shape {
             a: Operand { buffer: buffers[0], strides: self.strides[0] },
             b: Operand { buffer: buffers[1], strides: self.strides[1] },
             terms: self.terms.clone(),
+            arithmetic: precision::arithmetic(graph, [self.a, self.b], arithmetic),
             epilogue,
         }
     }

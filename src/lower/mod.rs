@@ -20,6 +20,7 @@ mod materialize;
 mod memory;
 mod nest;
 mod power;
+mod precision;
 mod prepare;
 mod random;
 mod routine;
@@ -31,7 +32,7 @@ mod window;
 use std::collections::HashMap;
 
 use crate::hessian::Plan;
-use crate::loops::{Buffer, BufferId, Elem, Program};
+use crate::loops::{Arithmetic, Buffer, BufferId, Elem, Program};
 use crate::sym::graph::Tag;
 use crate::sym::{Expr, Graph, Storage, Symbol};
 
@@ -41,11 +42,13 @@ pub struct Options {
     /// Threads that will likely run the program. Only decides whether levels are shared at all; chunks and results
     /// do not depend on it.
     pub threads_hint: usize,
+    /// Of the products of contractions. With [`Arithmetic::Bf16`] large values of each sample are kept as bf16 too.
+    pub arithmetic: Arithmetic,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { threads_hint: 2 }
+        Options { threads_hint: 2, arithmetic: Arithmetic::F32 }
     }
 }
 
@@ -59,6 +62,8 @@ pub struct Lowered {
     pub flops: HashMap<Tag, u64>,
     /// What the buffers that a step writes hold.
     pub origins: HashMap<BufferId, Origin>,
+    /// What products were allowed, as the options said.
+    pub arithmetic: Arithmetic,
 }
 
 /// The value in a buffer.
@@ -95,7 +100,8 @@ pub fn lower(plan: &Plan, options: &Options) -> Result<Lowered, String> {
     }
     let arena_bytes = memory::place(&mut buffers, &lives);
     let symbol_offsets = symbols.iter().map(|(&symbol, &id)| (symbol, buffers[id.index()].offset)).collect();
-    Ok(Lowered { program: Program { buffers, arena_bytes, routines }, symbol_offsets, flops, origins })
+    let program = Program { buffers, arena_bytes, routines };
+    Ok(Lowered { program, symbol_offsets, flops, origins, arithmetic: options.arithmetic })
 }
 
 /// One persistent buffer per symbol, in the graph's order.

@@ -7,9 +7,7 @@ use super::emit::{Emitter, Env};
 use super::fuse::Fused;
 use super::stage::{Kind, Stage, Stages};
 use crate::axes::Axis;
-use crate::loops::{
-    Accumulate, Affine, Buffer, Combine, Elem, Inst, LoopVar, Nest, Range, Scalars, Stmt, Ty,
-};
+use crate::loops::{Accumulate, Affine, Buffer, Combine, Inst, LoopVar, Nest, Range, Scalars, Stmt, Ty};
 use crate::sym::{Expr, Node, Reduction};
 
 /// Turns the statements of one group into loops.
@@ -65,8 +63,7 @@ impl Nests<'_> {
     }
 
     fn emitter<'b>(&'b self, stage: &Stage) -> Emitter<'b> {
-        let float = if stage.elem == Elem::F64 { Ty::F64 } else { Ty::F32 };
-        Emitter::new(self.stages, self.buffers, self.conditions, float)
+        Emitter::new(self.stages, self.buffers, self.conditions, stage.elem.into())
     }
 
     /// Emits the elementwise stages of a statement at the position of `env`; returns which are conditions.
@@ -74,15 +71,15 @@ impl Nests<'_> {
         let mut conditions = Vec::new();
         for &id in &fused.finish {
             let stage = &self.stages.list[id];
-            let value = emitter.root(stage, env)?;
+            let mut value = emitter.root(stage, env)?;
+            if stage.buffer.is_some() {
+                value = emitter.store(stage, env, value)?;
+            }
             if !stage.copy {
                 emitter.define(stage.expr, env, value);
                 if emitter.builder.type_of(value) == Ty::Bool {
                     conditions.push(stage.expr);
                 }
-            }
-            if self.stages.list[id].buffer.is_some() {
-                emitter.store(stage, env, value)?;
             }
         }
         Ok(conditions)
@@ -97,8 +94,7 @@ impl Nests<'_> {
         let outer = (2..).map(LoopVar).zip(&shape.outer).map(|(place, outer)| (outer.axis, place));
         let env: Env = sides.chain(outer).collect();
         let mut emitter = self.emitter(lead);
-        let entry = emitter.builder.acc(0, Ty::F32);
-        emitter.define(lead.expr, &env, entry);
+        let mut entry = emitter.builder.acc(0, Ty::F32);
         if let Some(buffer) = lead.buffer {
             let table = &self.stages.graph.axes;
             let strides = lead.layout.strides(table);
@@ -106,13 +102,17 @@ impl Nests<'_> {
             let mut terms: Vec<(LoopVar, i64)> =
                 env.iter().map(|&(axis, along)| (along, stride(axis))).filter(|term| term.1 != 0).collect();
             terms.sort_by_key(|term| term.0);
+            entry = emitter.builder.stored(lead.elem, entry);
             emitter.builder.store(buffer, Affine { base: lead.layout.base(table), terms, task: 0 }, entry);
         }
+        emitter.define(lead.expr, &env, entry);
         let conditions = self.finish(&mut emitter, fused, &env)?;
         let epilogue = emitter.finish();
         self.conditions.extend(conditions.into_iter().map(|expr| (expr, true)));
         let buffers = [self.operand(shape.a)?, self.operand(shape.b)?];
-        Ok(Stmt::Gemm(shape.statement(self.stages.graph, buffers, fused.cut, epilogue)))
+        let arithmetic = self.stages.arithmetic;
+        let gemm = shape.statement(self.stages.graph, buffers, fused.cut, arithmetic, epilogue);
+        Ok(Stmt::Gemm(gemm))
     }
 
     fn operand(&self, expr: Expr) -> Result<crate::loops::BufferId, String> {
@@ -191,10 +191,10 @@ impl Nests<'_> {
                 let factor = emitter.builder.number(factor);
                 value = emitter.builder.mul(value, factor);
             }
-            emitter.define(stage.expr, env, value);
-            if self.stages.list[id].buffer.is_some() {
-                emitter.store(stage, env, value)?;
+            if stage.buffer.is_some() {
+                value = emitter.store(stage, env, value)?;
             }
+            emitter.define(stage.expr, env, value);
         }
         Ok(())
     }

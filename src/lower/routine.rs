@@ -39,7 +39,7 @@ pub(super) fn lower(
     let assigned = routine.writes.iter().map(|write| write.symbol);
     let writes: Vec<(Symbol, Expr)> = assigned.zip(values).collect();
     let choice = materialize::choose(&graph, &writes);
-    let mut stages = Stages::build(&graph, symbols, &writes, choice, buffers);
+    let mut stages = Stages::build(&graph, symbols, &writes, choice, buffers, options.arithmetic);
     let groups = group::groups(&stages);
     let statements: Vec<Vec<Fused>> = groups.iter().map(|group| fuse::fuse(&stages, group)).collect();
     for fused in statements.iter().flatten() {

@@ -7,10 +7,11 @@ use super::depend::{self, Dependences};
 use super::gemm::Shape;
 use super::layout::{Layout, Layouts};
 use super::materialize::Choice;
+use super::precision;
 use super::prepare::reachable;
 use super::view::Source;
 use crate::axes::Axis;
-use crate::loops::{Buffer, BufferId, Combine, Elem};
+use crate::loops::{Arithmetic, Buffer, BufferId, Combine, Elem, Ty};
 use crate::sym::graph::Tag;
 use crate::sym::{Expr, Graph, Node, Reduction, Symbol};
 
@@ -52,6 +53,8 @@ pub(super) struct Stages<'a> {
     pub graph: &'a Graph,
     pub layouts: Layouts,
     pub symbols: &'a HashMap<Symbol, BufferId>,
+    /// Of products.
+    pub arithmetic: Arithmetic,
     pub list: Vec<Stage>,
     /// The stage that computes a kept expression.
     pub of: HashMap<Expr, StageId>,
@@ -69,17 +72,19 @@ impl<'a> Stages<'a> {
         writes: &[(Symbol, Expr)],
         mut choice: Choice,
         buffers: &[Buffer],
+        arithmetic: Arithmetic,
     ) -> Self {
         let layouts = std::mem::take(&mut choice.layouts);
         let dependences = Dependences::default();
         let mut stages =
-            Stages { graph, layouts, symbols, list: Vec::new(), of: HashMap::new(), dependences };
+            Stages { graph, layouts, symbols, arithmetic, list: vec![], of: HashMap::new(), dependences };
         let roots: Vec<Expr> = writes.iter().map(|write| write.1).collect();
         let order = reachable(graph, &roots);
-        let costs = Costs::default().inlined(graph, &stages.layouts, &order);
+        let functions = Costs::default();
+        let costs = functions.inlined(graph, &stages.layouts, &order);
         for expr in order {
             if stages.layouts.contains_key(&expr) {
-                let stage = stages.stage(expr, &choice, costs[&expr]);
+                let stage = stages.stage(expr, &choice, &functions, costs[&expr]);
                 stages.of.insert(expr, stages.list.len());
                 stages.list.push(stage);
             }
@@ -91,7 +96,7 @@ impl<'a> Stages<'a> {
         stages
     }
 
-    fn stage(&self, expr: Expr, choice: &Choice, cost: u32) -> Stage {
+    fn stage(&self, expr: Expr, choice: &Choice, functions: &Costs, cost: u32) -> Stage {
         let graph = self.graph;
         let layout = self.layouts[&expr].clone();
         let axes = layout.axes.clone();
@@ -104,7 +109,11 @@ impl<'a> Stages<'a> {
             Node::Orthonormal(_) => (Kind::Orthonormal, vec![]),
             _ => (Kind::Pointwise, vec![]),
         };
-        let elem = if choice.doubles.contains(&expr) { Elem::F64 } else { Elem::F32 };
+        let elem = if choice.doubles.contains(&expr) {
+            Elem::F64
+        } else {
+            precision::elem(graph, &self.layouts, functions, expr, self.arithmetic)
+        };
         let points = (graph.axes.size(&axes) as u64).saturating_mul(graph.axes.size(&reduced) as u64);
         let work = match &kind {
             Kind::Gemm(shape) => shape.flops(graph) / GEMM_ADVANTAGE,
@@ -122,6 +131,7 @@ impl<'a> Stages<'a> {
         let own = self.of.get(&value).copied().filter(fitting);
         if let Some(stage) = own.filter(|&stage| self.dependences.overwrite(stage, symbol)) {
             self.list[stage].buffer = Some(target);
+            self.list[stage].elem = buffers[target.index()].elem;
             return;
         }
         let axes = self.graph.symbol_info(symbol).axes.clone();
@@ -147,7 +157,7 @@ impl<'a> Stages<'a> {
         stage.buffer.is_none()
             && stage.axes == self.graph.symbol_info(symbol).axes
             && stage.layout.is_plain()
-            && stage.elem == target.elem
+            && Ty::from(stage.elem) == Ty::from(target.elem)
     }
 
     /// Gives the stage a buffer of its own if it has none.

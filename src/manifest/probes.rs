@@ -41,12 +41,14 @@ impl<'a> Probes<'a> {
         let Origin { expr, tag } = *self.lowered.origins.get(&id)?;
         let lasting = self.lasting.contains(buffer.name.as_str());
         let Tag { block, pass } = tag?;
-        if buffer.elem != Elem::F32 || (pass == Pass::Update && !lasting) {
+        let float = matches!(buffer.elem, Elem::F32 | Elem::Bf16);
+        if !float || (pass == Pass::Update && !lasting) {
             return None;
         }
         let name = if buffer.persistent { format!("`{}`", buffer.name) } else { self.name(expr, pass) };
         let pass = pass_name(pass).into();
-        Some(rt::Probe { name, block: Some(block), pass, offset: buffer.offset, len: buffer.len })
+        let (block, bf16) = (Some(block), buffer.elem == Elem::Bf16);
+        Some(rt::Probe { name, block, pass, offset: buffer.offset, len: buffer.len, bf16 })
     }
 
     fn name(&self, expr: Expr, pass: Pass) -> String {

@@ -9,16 +9,10 @@ use super::frame::Frame;
 use super::value::Value;
 use super::{DEFAULT_EPOCHS, limits};
 use crate::axes::BATCH;
-use crate::ir::{NodeId, Settings};
+use crate::ir::{NodeId, Precision, Settings};
 use crate::resolve::hir::{Expr, Operation, Setting, SettingValue, Train};
 use crate::source::Span;
 use crate::syntax::ast::Name;
-
-/// Number formats of training; the first is the default.
-const PRECISIONS: [&str; 3] = ["f32", "f32_strict", "bf16"];
-
-/// The one of them for which no code is made yet.
-const LATER: &str = PRECISIONS[2];
 
 impl Elaborator<'_> {
     /// Everything that the item says beside optimizer and schedule. Values that do not fit are reported.
@@ -105,17 +99,9 @@ impl Elaborator<'_> {
         }
     }
 
-    fn precision(&mut self, train: &Train) -> String {
-        let word = self.word(train, "precision", &PRECISIONS).unwrap_or_else(|| PRECISIONS[0].into());
-        if word == LATER {
-            let span =
-                self.setting(train, "precision").map_or(train.network.span, |(_, setting)| setting.span);
-            let diagnostic = self
-                .error("N008", span, format!("`precision = {LATER}` is not supported yet"))
-                .help(format!("{} and {} are", PRECISIONS[0], PRECISIONS[1]));
-            self.fail(diagnostic);
-        }
-        word
+    fn precision(&mut self, train: &Train) -> Precision {
+        let word = self.word(train, "precision", &Precision::NAMES);
+        word.and_then(|word| Precision::named(&word)).unwrap_or_default()
     }
 
     /// `normalize = none` (or false) switches normalization off.

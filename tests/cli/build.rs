@@ -10,7 +10,7 @@ fn built(user: &User, options: &str) -> Result {
 fn a_native_trainer_gives_the_bits_of_train() {
     let user = User::new();
     for (name, options) in
-        [("native", ""), ("v3", "--target-cpu x86-64-v3"), ("least", "--target-cpu portable")]
+        [("native", ""), ("v3", "--target-cpu x86-64-v3"), ("any", "--target-cpu portable")]
     {
         let told = built(&user, &format!("-o {name} {options}")).stderr;
         assert_eq!(told, format!("wrote {name}\n"));
@@ -56,8 +56,111 @@ fn a_machine_without_the_features_is_told_so_or_runs() {
     let result = user.run("v4", "--data csv:points.csv --steps 2");
     match std::is_x86_feature_detected!("avx512f") {
         true => drop(result.good()),
-        false => result.refused(1, &["compiled for a processor with", "avx512f", "--target-cpu x86-64-v3"]),
+        false => result.refused(1, &["compiled for a processor with", "avx512f", "--target-cpu portable"]),
     }
+}
+
+/// A run of `name` with processor features masked; what `run.json` says of the code that ran.
+#[cfg(target_arch = "x86_64")]
+fn masked(user: &User, name: &str, features: &str, run: &str) -> Result {
+    let options = ["--data", "csv:points.csv", "--epochs", "2", "--out", run];
+    finish(user.command(user.path(name)).args(options).env("BLK_FEATURES", features))
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_portable_trainer_takes_the_widest_code_that_the_machine_can_run() {
+    let user = User::new();
+    built(&user, "-o net --target-cpu portable");
+    let needed = |run: &str| -> Vec<String> {
+        let run: serde_json::Value =
+            serde_json::from_str(&user.text(&format!("{run}/run.json"))).expect("JSON");
+        let features = run["target"]["features"].as_array().expect("features");
+        features.iter().map(|feature| feature.as_str().expect("a name").to_string()).collect()
+    };
+    for (mask, run, level) in [("-avx512f", "v3", "x86-64-v3"), ("-avx512f,-avx2", "least", "x86-64")] {
+        if level == "x86-64-v3" && !std::is_x86_feature_detected!("avx2") {
+            continue;
+        }
+        masked(&user, "net", mask, run).good();
+        assert_eq!(needed(run).iter().any(|feature| feature == "avx2"), level == "x86-64-v3");
+        assert!(!needed(run).iter().any(|feature| feature.starts_with("avx512")));
+        // The same bits as code made for that machine alone.
+        user.blkc(&format!(
+            "train net.blk --data csv:points.csv --epochs 2 --out jit.{run} --target-cpu {level}"
+        ))
+        .good();
+        let read = |folder: &str| user.read(&format!("{folder}/last.safetensors"));
+        assert!(read(run) == read(&format!("jit.{run}")), "{level}");
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_trainer_for_another_processor_says_what_is_missing() {
+    let user = User::new();
+    built(&user, "-o net --target-cpu x86-64-v3");
+    let told = masked(&user, "net", "-avx2,-fma", "run");
+    told.refused(
+        1,
+        &["compiled for a processor with avx2, fma, which this one lacks", "--target-cpu portable"],
+    );
+}
+
+/// Where qemu is installed, machines that this one is not.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn older_processors_run_portable_trainers_and_refuse_others() {
+    let user = User::new();
+    if user.command("qemu-x86_64").arg("--version").output().is_err() {
+        return eprintln!("skipped: no qemu-x86_64");
+    }
+    built(&user, "-o any --target-cpu portable");
+    built(&user, "-o v3 --target-cpu x86-64-v3");
+    let on = |processor: &str, name: &str| {
+        let options = ["--data", "csv:points.csv", "--epochs", "1", "--threads", "1"];
+        finish(user.command("qemu-x86_64").args(["-cpu", processor, &format!("./{name}")]).args(options))
+    };
+    on("Nehalem", "any").good();
+    on("Haswell", "any").good();
+    on("Haswell", "v3").good();
+    on("Nehalem", "v3").refused(1, &["avx2", "which this one lacks"]);
+}
+
+/// Object code always; the trainer where there are a runtime and a cross compiler, and then it runs where qemu is.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn code_for_aarch64_is_made_here() {
+    let user = User::new();
+    built(&user, "-o net.o --emit obj --target-cpu aarch64");
+    assert_eq!(user.read("net.o")[18], 183, "not the ELF number of aarch64");
+    user.blkc("train net.blk --data csv:points.csv --steps 1 --target-cpu aarch64")
+        .refused(1, &["compiled for aarch64"]);
+    let linked = user.blkc("build net.blk -o net --target-cpu aarch64");
+    if linked.stderr.contains("carries no runtime") {
+        return linked.refused(1, &["--emit obj", "BLK_RUNTIMES=aarch64-unknown-linux-gnu"]);
+    }
+    if linked.stderr.contains("cannot run the C compiler driver") {
+        return linked.refused(1, &["aarch64-linux-gnu-gcc", "set CC"]);
+    }
+    linked.good();
+    let mut qemu = user.command("qemu-aarch64");
+    if qemu.arg("--version").output().is_err() {
+        return eprintln!("skipped: no qemu-aarch64");
+    }
+    let options = [
+        "-L",
+        "/usr/aarch64-linux-gnu",
+        "./net",
+        "--data",
+        "csv:points.csv",
+        "--epochs",
+        "2",
+        "--out",
+        "arm",
+    ];
+    finish(user.command("qemu-aarch64").args(options)).good();
+    assert!(user.text("arm/run.json").contains("aarch64"));
 }
 
 #[test]

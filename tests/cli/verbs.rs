@@ -28,7 +28,8 @@ fn every_verb_has_an_example() {
     let user = User::new();
     for verb in VERBS {
         let help = user.blkc(&format!("{verb} --help")).good();
-        assert!(help.stdout.contains(&format!("Example: blkc {verb} ")), "{}", help.stdout);
+        let examples = help.stdout.split_once("Example").map_or("", |(_, examples)| examples);
+        assert!(examples.contains(&format!("blkc {verb} ")), "{}", help.stdout);
     }
 }
 
@@ -261,6 +262,7 @@ fn bench_reports_as_the_documents_say() {
             "network",
             "batch",
             "precision",
+            "kernels",
             "threads",
             "compile_ms",
             "ms_per_step",
@@ -272,6 +274,10 @@ fn bench_reports_as_the_documents_say() {
             "share_of_peak",
             "peak_bytes",
             "blocks",
+            "machine",
+            "peaks",
+            "bytes_moved",
+            "other_ms",
         ];
         expected.sort_unstable();
         let mut found = keys(&json);
@@ -282,11 +288,46 @@ fn bench_reports_as_the_documents_say() {
             (&json["network"], &json["batch"], &json["threads"]),
             (&"small".into(), &8.into(), &1.into())
         );
-        assert_eq!(keys(&json["blocks"][0]), ["backward_ms", "forward_ms", "name", "update_ms"]);
+        let block = [
+            "backward_gflops",
+            "backward_ms",
+            "bytes_moved",
+            "forward_gflops",
+            "forward_ms",
+            "name",
+            "update_ms",
+        ];
+        assert_eq!(keys(&json["blocks"][0]), block);
+        let positive = |value: &serde_json::Value| value.as_f64().is_some_and(|number| number > 0.0);
+        for peak in ["f32_gflops", "copy_gb_per_s", "read_gb_per_s"] {
+            assert!(positive(&json["peaks"][peak]), "{json}");
+        }
+        // At least the input, and the weights twice.
+        assert!(json["bytes_moved"].as_u64().is_some_and(|bytes| bytes > 8 * 2 * 4 + 2 * 16 * 4), "{json}");
     }
     let text = user.blkc("bench net.blk --steps 3 --threads 1").good().stdout;
     assert!(text.starts_with("small: batch 8, f32, 1 thread\n"), "{text}");
     user.blkc("bench net.blk --steps 0").refused(2, &["at least one"]);
+}
+
+#[test]
+fn bench_compares_with_a_saved_run() {
+    let user = User::new();
+    let before = user.blkc("bench net.blk --steps 3 --threads 1 --format json").good();
+    user.write("before.json", before.stdout);
+    let same = user.blkc("bench net.blk --steps 3 --threads 1 --compare before.json").good().stdout;
+    assert!(same.contains("compared with the saved run") && !same.contains("differs in"), "{same}");
+    let command = "bench net.blk --steps 3 --threads 1 --batch 4 --compare before.json";
+    let other = user.blkc(command).good().stdout;
+    assert!(other.contains("differs in batch: 8 then, 4 now"), "{other}");
+    let json = user.blkc(&format!("{command} --format json")).good().json();
+    assert!(json["comparison"]["ms_per_step"].as_f64().is_some_and(|ratio| ratio > 0.0), "{json}");
+    assert_eq!(
+        json["comparison"]["blocks"].as_array().map(Vec::len),
+        json["blocks"].as_array().map(Vec::len)
+    );
+    user.blkc("bench net.blk --compare none.json").refused(1, &["cannot read none.json"]);
+    user.blkc("bench net.blk --compare net.blk").refused(1, &["not a report", "--format json"]);
 }
 
 #[test]

@@ -127,6 +127,19 @@ fn the_native_trainer_gives_the_bits_of_the_jit_on_any_number_of_threads() {
 }
 
 #[test]
+fn bf16_has_the_same_bits_everywhere_too() {
+    const BF16: [&str; 2] = ["--precision", "bf16"];
+    let reference = run(&mut blkc("train"), &[&BF16[..], &["--threads", "1"]].concat());
+    let native = build("net.blk", "trainer-bf16", &BF16);
+    for threads in ["1", "2", "3"] {
+        let jit = run(&mut blkc("train"), &[&BF16[..], &["--threads", threads]].concat());
+        assert_same(&format!("JIT, {threads} threads"), reference.path(), jit.path());
+        let native = run(&mut Command::new(&native), &["--threads", threads]);
+        assert_same(&format!("native, {threads} threads"), reference.path(), native.path());
+    }
+}
+
+#[test]
 fn another_batch_is_compiled_into_the_trainer() {
     let native = build("net.blk", "trainer33", &["--batch", "33"]);
     let native = run(&mut Command::new(native), &["--epochs", "1"]);

@@ -269,7 +269,7 @@ mod native {
     use std::ffi::{CStr, CString, c_char, c_int, c_void};
     use std::os::unix::ffi::OsStrExt;
 
-    use blk_runtime::manifest::{ENTRIES_SYMBOL, LevelFn};
+    use blk_runtime::manifest::{LevelFn, PATHS_SYMBOL, Path};
 
     use super::*;
 
@@ -284,10 +284,13 @@ mod native {
 
     impl Library {
         pub fn new(program: &Program) -> Library {
-            let object = aot::object(program, &Target::native(), b"{}").expect("object");
+            let target = Target::native();
+            let object =
+                aot::object(&[aot::Path { program, target: &target, manifest: b"{}" }]).expect("object");
             let folder = tempfile::tempdir().expect("a folder");
             let path = folder.path().join("libcase.so");
-            link::link(&object, b"", link::Output::Shared(&[]), &path).expect("linked");
+            let tools = link::Tools::of(&target);
+            link::link(&object, b"", link::Output::Shared(&[]), &tools, &path).expect("linked");
             let count = program.routines.iter().map(|routine| routine.levels.len()).sum();
             Library(entries(&path, count))
         }
@@ -315,14 +318,15 @@ mod native {
     fn entries(path: &std::path::Path, count: usize) -> Vec<LevelFn> {
         const NOW: c_int = 2;
         let path = CString::new(path.as_os_str().as_bytes()).expect("no zero");
-        let name = CString::new(ENTRIES_SYMBOL).expect("no zero");
+        let name = CString::new(PATHS_SYMBOL).expect("no zero");
         // SAFETY: the names are C strings, and the table has one function for every level.
         unsafe {
             let library = dlopen(path.as_ptr(), NOW);
             assert!(!library.is_null(), "{:?}", CStr::from_ptr(dlerror()));
             let table = dlsym(library, name.as_ptr());
-            assert!(!table.is_null(), "no table of level functions");
-            std::slice::from_raw_parts(table.cast::<LevelFn>(), count).to_vec()
+            assert!(!table.is_null(), "no table of paths");
+            let path: &Path = &**table.cast::<*const Path>();
+            std::slice::from_raw_parts(path.entries, count).to_vec()
         }
     }
 }

@@ -4,8 +4,8 @@
 
 use blkc::loops::build::ScalarBuilder;
 use blkc::loops::{
-    Accumulate, Affine, Binary, Buffer, BufferId, Combine, Elem, Gemm, Group, Level, LoopVar, Nest, Operand,
-    Pass, Program, Range, Routine, Scalars, Stmt, Terms, Ty,
+    Accumulate, Affine, Arithmetic, Binary, Buffer, BufferId, Combine, Elem, Gemm, Group, Level, LoopVar,
+    Nest, Operand, Pass, Program, Range, Routine, Scalars, Stmt, Terms, Ty, bf16,
 };
 
 /// 64-byte aligned memory.
@@ -89,6 +89,10 @@ pub fn fill(program: &Program, arena: &mut [u8]) {
                 Elem::F32 => arena[at..at + 4].copy_from_slice(&(number as f32).to_le_bytes()),
                 Elem::F64 => arena[at..at + 8].copy_from_slice(&number.to_le_bytes()),
                 Elem::I32 => arena[at..at + 4].copy_from_slice(&((state >> 60) as i32).to_le_bytes()),
+                Elem::Bf16 => {
+                    let half = bf16::upper_half(bf16::round(number as f32));
+                    arena[at..at + 2].copy_from_slice(&half.to_le_bytes());
+                }
             }
         }
     }
@@ -100,6 +104,9 @@ pub fn floats(program: &Program, arena: &[u8], buffer: BufferId) -> Vec<f64> {
     let one = |entry| match buffer.elem {
         Elem::F32 => f64::from(f32::from_le_bytes(bytes(entry)[..4].try_into().unwrap())),
         Elem::F64 => f64::from_le_bytes(bytes(entry)[..8].try_into().unwrap()),
+        Elem::Bf16 => {
+            f64::from(bf16::from_upper_half(u16::from_le_bytes(bytes(entry)[..2].try_into().unwrap())))
+        }
         Elem::I32 => f64::from(i32::from_le_bytes(bytes(entry)[..4].try_into().unwrap())),
     };
     (0..buffer.len).map(one).collect()
@@ -128,40 +135,73 @@ pub fn strides(orientation: Orientation, [m, n, k]: [usize; 3]) -> [(usize, usiz
     }
 }
 
-/// `out[m, n] = max(sum + bias[n], 0)`, with `chunk` columns (or rows) per task; A, B, bias, out are buffers 0 to 3.
+/// A matrix product in the making.
+#[derive(Clone, Copy, Debug)]
+pub struct Product {
+    pub orientation: Orientation,
+    /// m, n, k.
+    pub size: [usize; 3],
+    pub terms: usize,
+    pub by_rows: bool,
+    /// Columns (or rows) per task.
+    pub chunk: usize,
+    /// Elements of A and B.
+    pub elems: [Elem; 2],
+    pub arithmetic: Arithmetic,
+}
+
+impl Product {
+    /// Offsets of A and B from term to term.
+    pub fn offsets(&self) -> (usize, usize) {
+        let [m, n, k] = self.size;
+        (2 * m * k, 2 * k * n)
+    }
+
+    /// `out[m, n] = max(sum + bias[n], 0)`; A, B, bias, out are buffers 0 to 3.
+    pub fn program(&self) -> Program {
+        let Product { orientation, size: [m, n, k], terms, by_rows, chunk, elems, arithmetic } = *self;
+        let mut maker = Maker::default();
+        let (a_len, b_len) = self.offsets();
+        let a = maker.buffer(elems[0], a_len * terms);
+        let b = maker.buffer(elems[1], b_len * terms);
+        let bias = maker.buffer(Elem::F32, n);
+        let out = maker.buffer(Elem::F32, m * n);
+        let mut epilogue = ScalarBuilder::new(Ty::F32);
+        let sum = epilogue.acc(0, Ty::F32);
+        let bias = epilogue.load(bias, Elem::F32, at(&[(1, 1)]));
+        let biased = epilogue.add(sum, bias);
+        let zero = epilogue.number(0.0);
+        let relu = epilogue.binary(Binary::Max, biased, zero);
+        epilogue.store(out, at(&[(0, n as i64), (1, 1)]), relu);
+        let [a_strides, b_strides] = strides(orientation, [m, n, k]);
+        let gemm = Gemm {
+            outer: vec![],
+            m: if by_rows { Range::Chunk } else { Range::Full(m) },
+            n: if by_rows { Range::Full(n) } else { Range::Chunk },
+            k: Range::Full(k),
+            a: Operand { buffer: a, strides: a_strides },
+            b: Operand { buffer: b, strides: b_strides },
+            terms: Terms::alike(
+                (0..terms).map(|term| ((term * a_len) as i64, (term * b_len) as i64)).collect(),
+            ),
+            arithmetic,
+            epilogue: epilogue.finish(),
+        };
+        maker.level(if by_rows { m } else { n }, chunk, vec![Stmt::Gemm(gemm)]);
+        maker.program()
+    }
+}
+
+/// The like in f32.
 pub fn gemm(
     orientation: Orientation,
-    [m, n, k]: [usize; 3],
+    size: [usize; 3],
     terms: usize,
     by_rows: bool,
     chunk: usize,
 ) -> Program {
-    let mut maker = Maker::default();
-    let (a_len, b_len) = (2 * m * k, 2 * k * n);
-    let a = maker.buffer(Elem::F32, a_len * terms);
-    let b = maker.buffer(Elem::F32, b_len * terms);
-    let bias = maker.buffer(Elem::F32, n);
-    let out = maker.buffer(Elem::F32, m * n);
-    let mut epilogue = ScalarBuilder::new(Ty::F32);
-    let sum = epilogue.acc(0, Ty::F32);
-    let bias = epilogue.load(bias, Elem::F32, at(&[(1, 1)]));
-    let biased = epilogue.add(sum, bias);
-    let zero = epilogue.number(0.0);
-    let relu = epilogue.binary(Binary::Max, biased, zero);
-    epilogue.store(out, at(&[(0, n as i64), (1, 1)]), relu);
-    let [a_strides, b_strides] = strides(orientation, [m, n, k]);
-    let gemm = Gemm {
-        outer: vec![],
-        m: if by_rows { Range::Chunk } else { Range::Full(m) },
-        n: if by_rows { Range::Full(n) } else { Range::Chunk },
-        k: Range::Full(k),
-        a: Operand { buffer: a, strides: a_strides },
-        b: Operand { buffer: b, strides: b_strides },
-        terms: Terms::alike((0..terms).map(|term| ((term * a_len) as i64, (term * b_len) as i64)).collect()),
-        epilogue: epilogue.finish(),
-    };
-    maker.level(if by_rows { m } else { n }, chunk, vec![Stmt::Gemm(gemm)]);
-    maker.program()
+    let (elems, arithmetic) = ([Elem::F32; 2], Arithmetic::F32);
+    Product { orientation, size, terms, by_rows, chunk, elems, arithmetic }.program()
 }
 
 /// y[i, j] = f(x[i, j], s[j], r[i]) with some of every operation, along rows in chunks.

@@ -128,7 +128,14 @@ fn lookup(symbol: &str) -> Option<LevelFn> {
 }
 
 fn level(symbol: &str, tasks: usize, pass: &str) -> Level {
-    let group = Group { label: symbol.into(), tasks, block: Some(0), pass: pass.into() };
+    let group = Group {
+        label: symbol.into(),
+        tasks,
+        block: Some(0),
+        pass: pass.into(),
+        bytes_read: 40,
+        bytes_written: 8,
+    };
     Level {
         symbol: symbol.into(),
         serial: tasks == 1,
@@ -170,6 +177,7 @@ pub fn manifest() -> Manifest {
         ranks: Ranks::Alone,
         accumulate: 1,
         precision: "f32".into(),
+        kernels: "f32 by hand".into(),
         input_shape: vec![PIXELS],
         task: Task::Class { classes: CLASSES },
         softmax: true,

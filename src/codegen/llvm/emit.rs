@@ -13,7 +13,7 @@ use inkwell::values::{
 use inkwell::{AddressSpace, FloatPredicate, IntPredicate};
 
 use crate::codegen::target::Target;
-use crate::loops::Ty;
+use crate::loops::{Elem, Ty};
 
 /// A scalar, or a vector with one entry per lane.
 pub type Value<'ctx> = BasicValueEnum<'ctx>;
@@ -29,6 +29,11 @@ pub struct Emitter<'ctx> {
 /// The builder refuses only instructions whose types do not fit, and the loops program has been verified.
 pub fn must<T>(built: Result<T, BuilderError>) -> T {
     built.expect("the types of a verified program fit")
+}
+
+/// 1 for a scalar.
+pub fn lanes_of(value: Value) -> u32 {
+    if value.is_vector_value() { value.get_type().into_vector_type().get_size() } else { 1 }
 }
 
 impl<'ctx> Emitter<'ctx> {
@@ -48,7 +53,16 @@ impl<'ctx> Emitter<'ctx> {
         self.widen(scalar, lanes)
     }
 
-    fn widen(&self, scalar: BasicTypeEnum<'ctx>, lanes: u32) -> BasicTypeEnum<'ctx> {
+    /// Entries of a buffer as they lie in memory.
+    pub fn elem(&self, elem: Elem, lanes: u32) -> BasicTypeEnum<'ctx> {
+        match elem {
+            Elem::Bf16 => self.widen(self.context.i16_type().into(), lanes),
+            elem => self.ty(elem.into(), lanes),
+        }
+    }
+
+    /// A vector of so many, or the scalar itself.
+    pub fn widen(&self, scalar: BasicTypeEnum<'ctx>, lanes: u32) -> BasicTypeEnum<'ctx> {
         match scalar {
             _ if lanes == 1 => scalar,
             BasicTypeEnum::FloatType(ty) => ty.vec_type(lanes).into(),
@@ -115,6 +129,11 @@ impl<'ctx> Emitter<'ctx> {
         let function = self.intrinsic_function(name, types);
         let args: Vec<BasicMetadataValueEnum> = args.iter().map(|&arg| arg.into()).collect();
         must(self.builder.build_call(function, &args, "")).try_as_basic_value().unwrap_basic()
+    }
+
+    /// Calls an intrinsic that gives nothing back.
+    pub fn effect(&self, name: &str, args: &[Value<'ctx>]) {
+        self.call(self.intrinsic_function(name, &[]), args);
     }
 
     fn intrinsic_function(&self, name: &str, types: &[BasicTypeEnum<'ctx>]) -> FunctionValue<'ctx> {

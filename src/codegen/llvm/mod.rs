@@ -1,6 +1,7 @@
 //! LLVM: the only user of inkwell. One function per level of each routine, explicit vector instructions, no
 //! fast-math, so that the same bits come out however the code is run and on however many threads.
 
+mod bf16;
 mod emit;
 mod gemm;
 mod kernel;
@@ -11,9 +12,11 @@ mod nest;
 mod operations;
 mod orthonormalize;
 mod pack;
+mod piece;
 mod scalars;
+mod share;
 
 pub use gemm::scratch_bytes;
 pub use level::symbol;
 pub use machine::{host_features, host_triple};
-pub use module::{Engine, Module, compile};
+pub use module::{Engine, Module, compile, load};

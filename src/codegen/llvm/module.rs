@@ -5,12 +5,15 @@ use std::ptr::NonNull;
 use inkwell::OptimizationLevel;
 use inkwell::context::Context;
 use inkwell::execution_engine::ExecutionEngine;
+use inkwell::module::Linkage;
 use inkwell::passes::PassBuilderOptions;
 use inkwell::targets::{FileType, TargetMachine};
 use inkwell::types::BasicType;
+use inkwell::values::{BasicValue, GlobalValue};
 
 use super::emit::Emitter;
-use super::{level, machine};
+use super::{level, machine, piece, share};
+use crate::codegen::pieces::Pieces;
 use crate::codegen::target::Target;
 use crate::loops::Program;
 
@@ -29,49 +32,62 @@ impl Drop for Owned {
     }
 }
 
-/// Optimized code of a program for a target.
+/// Optimized code for a target.
 pub struct Module {
     module: inkwell::module::Module<'static>,
     machine: TargetMachine,
+    /// Of the level functions, routine by routine.
     symbols: Vec<String>,
     context: Owned,
 }
 
-/// Compiles a program that `loops::verify` accepts. Each level gets a function named by `symbol`. An error says why
-/// LLVM cannot produce code for the target.
+/// Compiles a program that `loops::verify` accepts into one module. Each level gets a function named by `symbol`. An
+/// error says why LLVM cannot produce code for the target.
 pub fn compile(program: &Program, target: &Target) -> Result<Module, String> {
-    let machine = machine::machine(target)?;
-    let owned = Owned(NonNull::from(Box::leak(Box::new(Context::create()))));
-    // SAFETY: the context lives in a box of its own until `owned`, the last field of the result, is dropped.
-    let context: &'static Context = unsafe { owned.0.as_ref() };
-    let emitter = Emitter::new(context, "blk", target);
-    emitter.module.set_triple(&machine.get_triple());
-    emitter.module.set_data_layout(&machine.get_target_data().get_data_layout());
+    let pieces = Pieces::of(program);
+    Module::new(target, |emitter| {
+        for number in 0..pieces.list.len() {
+            piece::emit(emitter, &pieces, number).set_linkage(Linkage::Internal);
+        }
+        levels(emitter, program, &pieces)
+    })
+}
+
+/// Emits all level functions and returns their names.
+fn levels(emitter: &Emitter, program: &Program, pieces: &Pieces) -> Vec<String> {
     let mut symbols = Vec::new();
-    for routine in &program.routines {
-        for (number, level) in routine.levels.iter().enumerate() {
+    for (routine, calls) in program.routines.iter().zip(&pieces.levels) {
+        for (number, (level, calls)) in routine.levels.iter().zip(calls).enumerate() {
             let symbol = level::symbol(&routine.name, number);
-            level::emit(&emitter, program, level, &symbol);
+            level::emit(emitter, level, calls, &symbol);
             symbols.push(symbol);
         }
     }
-    let Emitter { module, builder, .. } = emitter;
-    drop(builder);
-    let module = Module { module, machine, symbols, context: owned };
-    if cfg!(debug_assertions) {
-        module.module.verify().map_err(|error| format!("LLVM refuses the module: {error}"))?;
-    }
-    module
-        .module
-        .run_passes(PASSES, &module.machine, PassBuilderOptions::create())
-        .map_err(|error| error.to_string())?;
-    Ok(module)
+    symbols
 }
 
 impl Module {
-    /// Symbols of the level functions, routine by routine.
-    pub fn symbols(&self) -> &[String] {
-        &self.symbols
+    /// What `emit` writes, which returns the names of the level functions, optimized.
+    fn new(target: &Target, emit: impl FnOnce(&Emitter) -> Vec<String>) -> Result<Module, String> {
+        let machine = machine::machine(target)?;
+        let owned = Owned(NonNull::from(Box::leak(Box::new(Context::create()))));
+        // SAFETY: the context lives in a box of its own until `owned`, the last field of the result, is dropped.
+        let context: &'static Context = unsafe { owned.0.as_ref() };
+        let emitter = Emitter::new(context, "blk", target);
+        emitter.module.set_triple(&machine.get_triple());
+        emitter.module.set_data_layout(&machine.get_target_data().get_data_layout());
+        let symbols = emit(&emitter);
+        let Emitter { module, builder, .. } = emitter;
+        drop(builder);
+        let module = Module { module, machine, symbols, context: owned };
+        if cfg!(debug_assertions) {
+            module.module.verify().map_err(|error| format!("LLVM refuses the module: {error}"))?;
+        }
+        module
+            .module
+            .run_passes(PASSES, &module.machine, PassBuilderOptions::create())
+            .map_err(|error| error.to_string())?;
+        Ok(module)
     }
 
     /// The optimized module as LLVM IR.
@@ -99,53 +115,89 @@ impl Module {
         Ok(bytes)
     }
 
-    /// Adds a constant under an external name.
-    pub fn add_bytes(&self, name: &str, bytes: &[u8]) {
-        let value = self.context().const_string(bytes, false);
-        self.constant(name, &value);
-    }
-
     /// Adds a u64 constant under an external name.
     pub fn add_u64(&self, name: &str, value: u64) {
-        self.constant(name, &self.context().i64_type().const_int(value, false));
+        self.constant(name, &self.int(value));
     }
 
-    /// Adds the table of the level functions under an external name.
-    pub fn add_entries(&self, name: &str) {
-        let pointer = self.context().ptr_type(inkwell::AddressSpace::default());
-        let addresses: Vec<_> = self
-            .symbols
+    /// Adds a table of pointers to what has these names.
+    pub fn add_pointers(&self, name: &str, to: &[String]) {
+        let addresses: Vec<_> = to
             .iter()
-            .filter_map(|symbol| self.module.get_function(symbol))
-            .map(|function| function.as_global_value().as_pointer_value())
+            .filter_map(|name| self.module.get_global(name))
+            .map(|global| global.as_pointer_value())
             .collect();
-        self.constant(name, &pointer.const_array(&addresses));
+        self.constant(name, &self.pointer().const_array(&addresses));
+    }
+
+    /// Adds a `blk_runtime::manifest::Path` under an external name; the level functions are seen through it alone.
+    pub fn add_path(&self, name: &str, features: &str, manifest: &[u8]) {
+        let functions = self.symbols.iter().filter_map(|symbol| self.module.get_function(symbol));
+        let entries: Vec<_> = functions
+            .map(|function| {
+                function.set_linkage(Linkage::Internal);
+                function.as_global_value().as_pointer_value()
+            })
+            .collect();
+        let inner = |value: &dyn BasicValue<'static>| {
+            let global = self.constant("", value);
+            global.set_linkage(Linkage::Private);
+            global.as_pointer_value().as_basic_value_enum()
+        };
+        let bytes = |bytes: &[u8]| inner(&self.context().const_string(bytes, false));
+        let length = |bytes: &[u8]| self.int(bytes.len() as u64).as_basic_value_enum();
+        let fields = [
+            bytes(features.as_bytes()),
+            length(features.as_bytes()),
+            bytes(manifest),
+            length(manifest),
+            inner(&self.pointer().const_array(&entries)),
+        ];
+        self.constant(name, &self.context().const_struct(&fields, false));
+    }
+
+    /// Takes in the code of another module for the same architecture.
+    pub fn absorb(&self, other: &Module) -> Result<(), String> {
+        let bitcode = other.module.write_bitcode_to_memory();
+        let context = self.context();
+        let copy = context.create_module_from_ir(bitcode).map_err(|error| error.to_string())?;
+        self.module.link_in_module(copy).map_err(|error| error.to_string())
+    }
+
+    fn pointer(&self) -> inkwell::types::PointerType<'static> {
+        self.context().ptr_type(inkwell::AddressSpace::default())
+    }
+
+    fn int(&self, value: u64) -> inkwell::values::IntValue<'static> {
+        self.context().i64_type().const_int(value, false)
     }
 
     fn context(&self) -> inkwell::context::ContextRef<'static> {
         self.module.get_context()
     }
 
-    fn constant(&self, name: &str, value: &dyn inkwell::values::BasicValue<'static>) {
+    fn constant(&self, name: &str, value: &dyn BasicValue<'static>) -> GlobalValue<'static> {
         let value = value.as_basic_value_enum();
         let global = self.module.add_global(value.get_type().as_basic_type_enum(), None, name);
         global.set_initializer(&value);
         global.set_constant(true);
         global.set_alignment(64);
+        global
     }
 
-    /// Loads the code into this process.
-    pub fn engine(self) -> Result<Engine, String> {
+    /// Loads the code into this process; `others` are functions that it calls, by name and address.
+    fn engine(self, others: &[(String, usize)]) -> Result<Part, String> {
         let engine = self
             .module
             .create_jit_execution_engine(OptimizationLevel::Default)
             .map_err(|error| error.to_string())?;
-        for (name, address) in library() {
+        let others = others.iter().map(|(name, address)| (name.as_str(), *address));
+        for (name, address) in library().into_iter().chain(others) {
             if let Some(function) = self.module.get_function(name) {
                 engine.add_global_mapping(&function, address);
             }
         }
-        Ok(Engine { engine, _module: self.module, _context: self.context })
+        Ok(Part { engine, _module: self.module, _context: self.context })
     }
 }
 
@@ -168,16 +220,69 @@ fn library() -> [(&'static str, usize); 5] {
     ]
 }
 
-/// Code in this process.
-pub struct Engine {
+/// A module's code in this process.
+struct Part {
     engine: ExecutionEngine<'static>,
     _module: inkwell::module::Module<'static>,
     _context: Owned,
 }
 
+// SAFETY: a part has a context of its own and shares nothing with others; it goes from one thread to another as a whole.
+unsafe impl Send for Part {}
+
+impl Part {
+    fn address(&self, symbol: &str) -> Option<usize> {
+        self.engine.get_function_address(symbol).ok()
+    }
+}
+
+/// Code in this process.
+pub struct Engine {
+    levels: Part,
+    /// The functions that `levels` calls.
+    _pieces: Vec<Part>,
+}
+
 impl Engine {
     /// Address of a function, valid as long as the engine lives.
     pub fn address(&self, symbol: &str) -> Option<usize> {
-        self.engine.get_function_address(symbol).ok()
+        self.levels.address(symbol)
     }
+}
+
+/// Compiles a program that `loops::verify` accepts into this process, on up to `threads` threads. The code does not
+/// depend on their number.
+pub fn load(program: &Program, target: &Target, threads: usize) -> Result<Engine, String> {
+    let pieces = Pieces::of(program);
+    let shares = share::shares(&pieces, threads);
+    if shares.len() <= 1 {
+        return Ok(Engine { levels: compile(program, target)?.engine(&[])?, _pieces: Vec::new() });
+    }
+    let compiled = share::on_threads(threads, shares, |share| compile_pieces(&pieces, &share, target));
+    let compiled = compiled.into_iter().collect::<Result<Vec<_>, String>>()?;
+    let (parts, addresses): (Vec<Part>, Vec<_>) = compiled.into_iter().unzip();
+    let levels = Module::new(target, |emitter| levels(emitter, program, &pieces))?;
+    Ok(Engine { levels: levels.engine(&addresses.concat())?, _pieces: parts })
+}
+
+/// Code of some pieces, and where they are.
+fn compile_pieces(
+    pieces: &Pieces,
+    share: &[usize],
+    target: &Target,
+) -> Result<(Part, Vec<(String, usize)>), String> {
+    let module = Module::new(target, |emitter| {
+        for &number in share {
+            piece::emit(emitter, pieces, number);
+        }
+        Vec::new()
+    })?;
+    let part = module.engine(&[])?;
+    let address = |&number: &usize| {
+        let symbol = piece::symbol(number);
+        let address = part.address(&symbol).ok_or_else(|| format!("no code for `{symbol}`"))?;
+        Ok((symbol, address))
+    };
+    let addresses = share.iter().map(address).collect::<Result<_, String>>()?;
+    Ok((part, addresses))
 }

@@ -3,7 +3,8 @@
 use inkwell::values::{InstructionOpcode, IntValue};
 use inkwell::{FloatPredicate, IntPredicate};
 
-use super::emit::{Emitter, Value, must};
+use super::bf16;
+use super::emit::{Emitter, Value, lanes_of, must};
 use crate::loops::{Binary, Inst, Reg, Ty, Unary};
 
 /// Registers that an instruction reads.
@@ -55,6 +56,7 @@ fn unary<'ctx>(emitter: &Emitter<'ctx>, op: Unary, ty: Ty, a: Value<'ctx>, lanes
         Unary::Floor if emitter.target.has_round() => float("llvm.floor"),
         Unary::Floor => floor(emitter, ty, a, lanes),
         Unary::ToInt => emitter.intrinsic("llvm.lrint", &[emitter.ty(Ty::I32, lanes), a.get_type()], &[a]),
+        Unary::Bf16 => bf16::round(emitter, a, lanes),
         Unary::Not => {
             let ones = emitter.splat(emitter.context.bool_type().const_all_ones().into(), lanes);
             emitter.binop(InstructionOpcode::Xor, a, ones)
@@ -146,7 +148,6 @@ pub fn binary<'ctx>(
 
 /// A shift's count modulo 32, which has a meaning for every value.
 fn shift_count<'ctx>(emitter: &Emitter<'ctx>, count: Value<'ctx>) -> Value<'ctx> {
-    let lanes = if count.is_vector_value() { count.get_type().into_vector_type().get_size() } else { 1 };
     let limit: IntValue = emitter.i32(31);
-    emitter.binop(InstructionOpcode::And, count, emitter.splat(limit.into(), lanes))
+    emitter.binop(InstructionOpcode::And, count, emitter.splat(limit.into(), lanes_of(count)))
 }

@@ -18,7 +18,7 @@ pub fn emit<'ctx>(
     cols: usize,
     scratch: PointerValue<'ctx>,
 ) {
-    let matrix = emitter.offset(site.base, site.buffers[buffer.index()].offset);
+    let matrix = site.start(emitter, buffer);
     let by_rows = rows <= cols;
     let (count, length) = if by_rows { (rows, cols) } else { (cols, rows) };
     let strides = if by_rows { (cols, 1) } else { (1, cols) };

@@ -3,12 +3,14 @@
 //! An instruction that does not depend on the vector loop stays scalar and is shared by all instances; it is placed
 //! at the outermost loop at which its operands are known. So a loop's invariants never depend on the optimizer.
 
+use std::collections::HashMap;
+
 use inkwell::types::VectorType;
 use inkwell::values::{InstructionOpcode, IntValue, PointerValue, VectorValue};
 
-use super::emit::{Emitter, Value};
-use super::operations;
-use crate::loops::{Affine, Buffer, BufferId, Inst, LoopVar, Scalars, Ty};
+use super::emit::{Emitter, Value, lanes_of};
+use super::{bf16, operations};
+use crate::loops::{Affine, Buffer, BufferId, Elem, Inst, LoopVar, Scalars, Ty};
 
 /// Where a scalar program is evaluated.
 #[derive(Clone)]
@@ -16,6 +18,8 @@ pub struct Site<'p, 'ctx> {
     pub buffers: &'p [Buffer],
     /// Start of the arena.
     pub base: PointerValue<'ctx>,
+    /// Starts of buffers that are not at their places in the arena.
+    pub moved: &'p HashMap<BufferId, PointerValue<'ctx>>,
     /// The task's number within its group, i64.
     pub task: IntValue<'ctx>,
     /// Positions of the loops that are open, i64. That of the vector loop is its first lane's.
@@ -150,7 +154,21 @@ impl<'p, 'ctx> Frame<'p, 'ctx> {
     }
 }
 
+/// A value in the type of registers.
+fn from_memory<'ctx>(emitter: &Emitter<'ctx>, elem: Elem, loaded: Value<'ctx>, lanes: u32) -> Value<'ctx> {
+    match elem {
+        Elem::Bf16 => bf16::widen(emitter, loaded, lanes),
+        _ => loaded,
+    }
+}
+
 impl<'p, 'ctx> Site<'p, 'ctx> {
+    /// First entry of a buffer.
+    pub fn start(&self, emitter: &Emitter<'ctx>, buffer: BufferId) -> PointerValue<'ctx> {
+        let moved = self.moved.get(&buffer).copied();
+        moved.unwrap_or_else(|| emitter.offset(self.base, self.buffers[buffer.index()].offset))
+    }
+
     fn position(
         &self,
         emitter: &Emitter<'ctx>,
@@ -189,17 +207,17 @@ impl<'p, 'ctx> Site<'p, 'ctx> {
         buffer: BufferId,
         affine: &Affine,
         shift: u32,
-    ) -> (Ty, u32, PointerValue<'ctx>) {
+    ) -> (Elem, PointerValue<'ctx>) {
+        let start = self.start(emitter, buffer);
         let buffer = &self.buffers[buffer.index()];
-        let ty = Ty::from(buffer.elem);
-        let start = emitter.offset(self.base, buffer.offset);
         let index = self.index(emitter, affine, shift);
-        (ty, buffer.elem.bytes() as u32, emitter.element(emitter.ty(ty, 1), start, index))
+        (buffer.elem, emitter.element(emitter.elem(buffer.elem, 1), start, index))
     }
 
     fn load_scalar(&self, emitter: &Emitter<'ctx>, buffer: BufferId, affine: &Affine) -> Value<'ctx> {
-        let (ty, bytes, pointer) = self.pointer(emitter, buffer, affine, 0);
-        emitter.load(emitter.ty(ty, 1), pointer, bytes, None)
+        let (elem, pointer) = self.pointer(emitter, buffer, affine, 0);
+        let loaded = emitter.load(emitter.elem(elem, 1), pointer, elem.bytes() as u32, None);
+        from_memory(emitter, elem, loaded, 1)
     }
 
     fn load_vector(
@@ -209,15 +227,16 @@ impl<'p, 'ctx> Site<'p, 'ctx> {
         affine: &Affine,
         instance: Instance<'ctx>,
     ) -> Value<'ctx> {
-        let (ty, bytes, pointer) = self.pointer(emitter, buffer, affine, instance.shift);
-        let vector = emitter.ty(ty, self.lanes);
-        match self.stride(affine) {
+        let (elem, pointer) = self.pointer(emitter, buffer, affine, instance.shift);
+        let (vector, bytes) = (emitter.elem(elem, self.lanes), elem.bytes() as u32);
+        let loaded = match self.stride(affine) {
             1 => emitter.load(vector, pointer, bytes, instance.mask),
             stride => {
                 let pointers = self.strided(emitter, pointer, stride * i64::from(bytes));
                 emitter.gather(vector, pointers, bytes, self.mask(emitter, instance))
             }
-        }
+        };
+        from_memory(emitter, elem, loaded, self.lanes)
     }
 
     fn store(
@@ -228,7 +247,12 @@ impl<'p, 'ctx> Site<'p, 'ctx> {
         value: Value<'ctx>,
         instance: Instance<'ctx>,
     ) {
-        let (_, bytes, pointer) = self.pointer(emitter, buffer, affine, instance.shift);
+        let (elem, pointer) = self.pointer(emitter, buffer, affine, instance.shift);
+        let bytes = elem.bytes() as u32;
+        let value = match elem {
+            Elem::Bf16 => bf16::narrow(emitter, value, lanes_of(value)),
+            _ => value,
+        };
         match self.stride(affine) {
             _ if self.lanes == 1 => emitter.store(value, pointer, bytes, None),
             0 => self.store_last(emitter, value, pointer, bytes, instance),

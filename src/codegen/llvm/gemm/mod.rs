@@ -8,31 +8,34 @@
 //!
 //! Which loop is outside which is the plan's [`Order`]: what a task repeats stays in the second-level cache.
 
+mod operand;
 mod plan;
 mod tables;
 
 use std::cell::Cell;
 
 use inkwell::IntPredicate;
-use inkwell::values::{IntValue, PointerValue};
+use inkwell::values::{FunctionValue, InstructionOpcode, IntValue, PointerValue};
 
 use self::plan::{LINE, Order, Plan, Source};
 use self::tables::Table;
 use super::emit::{Emitter, Value, must};
-use super::kernel::{self, Kernel};
+use super::kernel::{self, Product, Tiles, Vectors};
 use super::level::Chunk;
-use super::pack;
+use super::pack::{self, TILE};
 use super::scalars::{Frame, Instance, Site};
+use crate::codegen::family::Family;
 use crate::codegen::target::Target;
-use crate::loops::{BufferId, Gemm, Group, LoopVar, Operand, Outer, Program, Range, Stmt, Ty};
+use crate::loops::{Buffer, BufferId, Elem, Gemm, Group, LoopVar, Operand, Outer, Program, Range, Stmt, Ty};
 
 /// Bytes of scratch memory that any task of the program needs.
 pub fn scratch_bytes(program: &Program, target: &Target) -> usize {
     let groups = program.routines.iter().flat_map(|routine| &routine.levels).flat_map(|level| &level.groups);
-    groups.flat_map(|group| group.body.iter().map(|stmt| stmt_bytes(stmt, group, target))).max().unwrap_or(0)
+    let of = |stmt, group| stmt_bytes(stmt, group, &program.buffers, target);
+    groups.flat_map(|group| group.body.iter().map(move |stmt| of(stmt, group))).max().unwrap_or(0)
 }
 
-fn stmt_bytes(stmt: &Stmt, group: &Group, target: &Target) -> usize {
+fn stmt_bytes(stmt: &Stmt, group: &Group, buffers: &[Buffer], target: &Target) -> usize {
     let gemm = match stmt {
         Stmt::Nest(_) => return 0,
         Stmt::Orthonormalize { rows, cols, .. } => return rows * cols * 4,
@@ -45,7 +48,7 @@ fn stmt_bytes(stmt: &Stmt, group: &Group, target: &Target) -> usize {
             Range::Full(extent) => extent as u64,
             Range::Chunk => *length,
         };
-        Plan::new(gemm, [gemm.m, gemm.n, gemm.k].map(of), target).bytes()
+        Plan::new(gemm, [gemm.m, gemm.n, gemm.k].map(of), buffers, target).bytes()
     };
     lengths.iter().filter(|length| **length > 0).map(bytes).max().unwrap_or(0)
 }
@@ -58,7 +61,9 @@ pub fn emit<'ctx>(
     site: Site<'_, 'ctx>,
     scratch: PointerValue<'ctx>,
 ) {
-    let plan = Plan::new(gemm, [gemm.m, gemm.n, gemm.k].map(|range| chunk.length(range)), &emitter.target);
+    let size = [gemm.m, gemm.n, gemm.k].map(|range| chunk.length(range));
+    let plan = Plan::new(gemm, size, site.buffers, &emitter.target);
+    let by_tiles = plan.family.by_tiles();
     let [m0, n0, k0] = [gemm.m, gemm.n, gemm.k].map(|range| chunk.start_of(emitter, range));
     let at = |entries: u64| emitter.offset(scratch, entries as usize * 4);
     let b_start = plan.a_entries().next_multiple_of(LINE);
@@ -78,7 +83,13 @@ pub fn emit<'ctx>(
         n0,
         k0,
     };
+    if by_tiles {
+        kernel::configure(emitter);
+    }
     builder.run();
+    if by_tiles {
+        kernel::release(emitter);
+    }
 }
 
 /// What the code looks up while it runs.
@@ -276,7 +287,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         let int = emitter.context.i64_type().into();
         let [steps_a, steps_b] = steps.map(|table| emitter.element(int, table, first));
         self.by_rows(tile, &|rows| {
-            let kernel = self.kernel(rows).stepped(emitter);
+            let kernel = self.vectors(rows).stepped(emitter);
             let call = || {
                 let count = emitter.scale(list.count, depth);
                 let args = [
@@ -320,7 +331,10 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
                 let (position, offset) = (positions.get(emitter, one), offsets.get(emitter, one));
                 self.for_tiles(|tile| {
                     let row = emitter.scale(tile, self.plan.rows as i64);
-                    let a = self.a_at(offset, row);
+                    let mut a = self.a_at(offset, row);
+                    if self.plan.a == Source::Packed {
+                        a = self.pack_tile(tile, a, self.packed_a, k);
+                    }
                     self.run_kernel(
                         tile,
                         [a, b, tile_of(position, tile)],
@@ -383,7 +397,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
 
     /// Where the packed panel of B of that number lies.
     fn b_panel(&self, number: IntValue<'ctx>) -> PointerValue<'ctx> {
-        let entries = (self.plan.depth * self.plan.columns) as i64;
+        let entries = self.plan.b_panel() as i64;
         self.entry(self.packed_b, self.emitter.scale(number, entries))
     }
 
@@ -408,11 +422,16 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         at: [(IntValue<'ctx>, usize); 2],
     ) -> PointerValue<'ctx> {
         let buffer: BufferId = operand.buffer;
-        let start = self.emitter.offset(self.site.base, self.site.buffers[buffer.index()].offset);
+        let elem = self.site.buffers[buffer.index()].elem;
+        let start = self.site.start(self.emitter, buffer);
         let index = at.iter().fold(offset, |sum, (position, stride)| {
             self.emitter.add(self.emitter.scale(*position, *stride as i64), sum)
         });
-        self.entry(start, index)
+        self.emitter.element(self.emitter.elem(elem, 1), start, index)
+    }
+
+    fn elem(&self, operand: Operand) -> Elem {
+        self.site.buffers[operand.buffer.index()].elem
     }
 
     /// An offset at the positions of the outer loops, without those of which it holds already.
@@ -494,17 +513,28 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
     }
 
     fn pack_a(&self, list: List<'ctx>, block: IntValue<'ctx>) {
-        let (rows_stride, k_stride) = self.gemm.a.strides;
         let k = self.tables.k.get(self.emitter, block);
         self.for_tiles(|tile| {
             let source = self.a(block, self.emitter.scale(tile, self.plan.rows as i64));
-            let to = self.a_tile(list, block, tile);
-            self.by_rows(tile, &|rows| {
-                let strides = (k_stride as u64, rows_stride as u64);
-                let copy = pack::Copy { width: rows, padded: self.plan.a_step(), strides };
-                copy.call(self.emitter, source, to, k);
-            });
+            self.pack_tile(tile, source, self.a_tile(list, block, tile), k);
         });
+    }
+
+    /// Copies the rows of a tile; returns where they lie.
+    fn pack_tile(
+        &self,
+        tile: IntValue<'ctx>,
+        source: PointerValue<'ctx>,
+        to: PointerValue<'ctx>,
+        k: IntValue<'ctx>,
+    ) -> PointerValue<'ctx> {
+        let (rows_stride, k_stride) = self.gemm.a.strides;
+        self.by_rows(tile, &|rows| {
+            let (strides, padded) = ((k_stride as u64, rows_stride as u64), self.plan.a_step());
+            let (from, form) = (self.elem(self.gemm.a), self.plan.a_form());
+            pack::Copy { width: rows, padded, strides, from, form }.call(self.emitter, source, to, k);
+        });
+        to
     }
 
     /// A panel of B where the kernel reads it.
@@ -562,9 +592,10 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         k: IntValue<'ctx>,
         more: IntValue<'ctx>,
     ) {
+        let turns = self.turns(k);
         self.by_rows(tile, &|rows| {
-            let kernel = self.kernel(rows).function(self.emitter);
-            self.emitter.call(kernel, &[a.into(), b.into(), c.into(), k.into(), more.into()]);
+            let kernel = self.kernel(rows);
+            self.emitter.call(kernel, &[a.into(), b.into(), c.into(), turns.into(), more.into()]);
         });
     }
 
@@ -572,16 +603,52 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         self.entry(self.c, self.emitter.scale(tile, self.plan.c_tile() as i64))
     }
 
-    fn kernel(&self, rows: u64) -> Kernel {
-        let (a_row, a_k) = match self.plan.a {
-            Source::Packed => (1, self.plan.a_step()),
-            Source::InPlace => (self.gemm.a.strides.0 as u64, self.gemm.a.strides.1 as u64),
+    /// How often the kernel turns for `k` entries.
+    fn turns(&self, k: IntValue<'ctx>) -> IntValue<'ctx> {
+        let turn = self.plan.family.turn();
+        if turn == 1 {
+            return k;
+        }
+        let above = self.emitter.add(k, self.i64(turn - 1));
+        self.emitter.binop(InstructionOpcode::UDiv, above.into(), self.i64(turn).into()).into_int_value()
+    }
+
+    fn kernel(&self, rows: u64) -> FunctionValue<'ctx> {
+        match self.plan.family.by_tiles() {
+            true => self.tiles(rows).function(self.emitter),
+            false => self.vectors(rows).function(self.emitter),
+        }
+    }
+
+    fn tiles(&self, rows: u64) -> Tiles {
+        let plan = &self.plan;
+        let planes = plan.family.planes();
+        let [rows, columns] = [rows, plan.columns].map(|extent| extent.div_ceil(TILE));
+        let (a_row, a_plane, a_block) = match plan.a {
+            Source::Packed => (4 * TILE, 4 * TILE * plan.a_step(), 4 * TILE * plan.a_step() * planes),
+            Source::InPlace => (self.a_strides().0, 0, 4 * TILE),
         };
-        let b_k = match self.plan.b {
-            Source::Packed => self.plan.columns,
-            Source::InPlace => self.gemm.b.strides.0 as u64,
+        Tiles { rows, columns, planes, a_row, a_plane, a_block }
+    }
+
+    fn vectors(&self, rows: u64) -> Vectors {
+        let plan = &self.plan;
+        let product = if plan.family == Family::Dot { Product::Dot } else { Product::Fma };
+        let (a_row, a_k) = match plan.a {
+            Source::Packed => (4, 4 * plan.a_step()),
+            Source::InPlace => (self.a_strides().0, self.a_strides().1 * plan.family.entries_per_step()),
         };
-        kernel::Kernel { rows, vectors: self.plan.vectors, a_row, a_k, b_k }
+        let b_k = match plan.b {
+            Source::Packed => 4 * plan.columns,
+            Source::InPlace => 4 * self.gemm.b.strides.0 as u64,
+        };
+        Vectors { product, rows, vectors: plan.vectors, a_row, a_k, b_k }
+    }
+
+    /// In bytes.
+    fn a_strides(&self) -> (u64, u64) {
+        let bytes = self.elem(self.gemm.a).bytes();
+        ((self.gemm.a.strides.0 * bytes) as u64, (self.gemm.a.strides.1 * bytes) as u64)
     }
 
     /// Copies a panel of B; returns where it lies.
@@ -593,8 +660,8 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         k: IntValue<'ctx>,
     ) -> PointerValue<'ctx> {
         let strides = (self.gemm.b.strides.0 as u64, self.gemm.b.strides.1 as u64);
-        let copy = pack::Copy { width: columns, padded: self.plan.columns, strides };
-        copy.call(self.emitter, source, to, k);
+        let (padded, from, form) = (self.plan.columns, self.elem(self.gemm.b), self.plan.b_form());
+        pack::Copy { width: columns, padded, strides, from, form }.call(self.emitter, source, to, k);
         to
     }
 

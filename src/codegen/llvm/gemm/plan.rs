@@ -2,8 +2,12 @@
 
 use std::collections::HashMap;
 
+pub use super::operand::Source;
+use super::operand::{a_source, halves_source, tile_rows};
+use crate::codegen::family::Family;
+use crate::codegen::llvm::pack::{Form, TILE};
 use crate::codegen::target::Target;
-use crate::loops::{Gemm, Operand, Outer, Range};
+use crate::loops::{Buffer, Elem, Gemm, Operand, Outer, Range};
 
 /// Products per block of k: a panel of B of that length stays in the second-level cache.
 const MAX_K: u64 = 2048;
@@ -11,11 +15,8 @@ const MAX_K: u64 = 2048;
 const FEW_ROWS: u64 = 4;
 /// Entries of B up to which all its panels are kept: a quarter of a second-level cache.
 const KEPT_B: u64 = 1 << 17;
-/// Lines that a set of the first-level cache holds; rows of a tile should leave some of them to B.
-const WAYS_FOR_ROWS: u64 = 8;
-/// Entries of a cache line, and lines of a way.
+/// Entries of a cache line.
 pub const LINE: u64 = 16;
-const SETS: u64 = 64;
 /// Entries up to which several blocks of an operand or of C are kept: half of a second-level cache.
 const KEPT: u64 = 1 << 18;
 /// Terms shorter than this are walked together, by a table of offsets.
@@ -44,6 +45,7 @@ pub enum Order {
 /// How one GEMM of known extents is done.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
+    pub family: Family,
     pub m: u64,
     pub n: u64,
     /// Rows of a tile; the last tile may have fewer.
@@ -59,7 +61,7 @@ pub struct Plan {
     pub starts: Vec<u64>,
     /// The different blocks of B: offset and length along k.
     pub panels_of_b: Vec<(i64, u64)>,
-    /// The longest block, rounded up to whole vectors; exact where short terms are walked together.
+    /// Steps of k in the longest block, rounded up to whole vectors; exact where short terms are walked together.
     pub depth: u64,
     pub order: Order,
     /// Outer loops inside of B's packing, outermost first.
@@ -90,26 +92,27 @@ pub struct Use {
     pub a: i64,
 }
 
-/// Where the kernel reads an operand.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Source {
-    InPlace,
-    Packed,
-}
-
 impl Plan {
-    pub fn new(gemm: &Gemm, [m, n, k]: [u64; 3], target: &Target) -> Plan {
-        let lanes = u64::from(target.lanes());
+    pub fn new(gemm: &Gemm, [m, n, k]: [u64; 3], buffers: &[Buffer], target: &Target) -> Plan {
+        let family = Family::of(gemm.arithmetic, target, [m, n, k]);
+        let elem = |operand: Operand| buffers[operand.buffer.index()].elem;
+        let lanes = if family.by_tiles() { TILE } else { u64::from(target.lanes()) };
         let vectors = n.div_ceil(lanes).min(2);
         let columns = vectors * lanes;
-        let a = a_source(gemm.a, n.div_ceil(columns));
-        let rows = tile_rows(gemm.a, a, m, vectors, target);
-        let in_place = m <= FEW_ROWS && gemm.b.strides.1 == 1 && n.is_multiple_of(columns);
+        let (blocks, starts, panels_of_b) = blocks(gemm, k, family);
+        let a = match elem(gemm.a) {
+            Elem::Bf16 => halves_source(gemm.a, family, m, &blocks),
+            _ => a_source(gemm.a, family, n.div_ceil(columns)),
+        };
+        let rows = tile_rows(gemm.a, (family, a), m, vectors, target);
+        let direct = |operand| family == Family::Fma && elem(operand) == Elem::F32;
+        let in_place = direct(gemm.b) && gemm.b.strides.1 == 1 && m <= FEW_ROWS && n.is_multiple_of(columns);
         let b = if in_place { Source::InPlace } else { Source::Packed };
-        let (blocks, starts, panels_of_b) = blocks(gemm, k);
-        let depth = blocks.iter().map(|block| block.k).max().unwrap_or(1).next_multiple_of(lanes);
+        let longest = blocks.iter().map(|block| block.k).max().unwrap_or(1);
+        let depth = longest.div_ceil(family.entries_per_step()).next_multiple_of(lanes);
         let (order, stepped) = (Order::Panels, false);
         let mut plan = Plan {
+            family,
             m,
             n,
             rows,
@@ -127,9 +130,14 @@ impl Plan {
             uses: vec![],
             stepped,
         };
-        plan.order =
-            if plan.scatters(gemm, target) || plan.shares(gemm) { plan.order } else { plan.best_order() };
-        plan.step_through_terms();
+        plan.order = if plan.scatters(gemm, direct(gemm.a), target) || plan.shares(gemm) {
+            plan.order
+        } else {
+            plan.best_order()
+        };
+        if direct(gemm.a) {
+            plan.step_through_terms();
+        }
         plan
     }
 
@@ -151,12 +159,12 @@ impl Plan {
         let packed = self.b == Source::Packed;
         let blocks = self.longest();
         if self.blocks.len() == 1 && !self.some_empty() {
-            let kept = self.panels() * self.columns * self.depth <= KEPT_B;
+            let kept = self.panels() * self.b_panel() <= KEPT_B;
             let rows = kept && packed && self.n > self.columns && self.depth <= self.m;
             return if rows { Order::Rows } else { Order::Panels };
         }
         let a = if self.a == Source::Packed { self.a_tile() * self.tiles() * blocks } else { 0 };
-        let b = self.depth * self.columns * blocks;
+        let b = self.b_panel() * blocks;
         if packed && a <= KEPT && b <= KEPT {
             return Order::Tiles;
         }
@@ -168,7 +176,7 @@ impl Plan {
     fn shares(&mut self, gemm: &Gemm) -> bool {
         let blind = |&number: &usize| gemm.outer[number].strides.1 == 0;
         let inside: Vec<usize> = (0..gemm.outer.len()).filter(blind).collect();
-        let b = self.panels_of_b.len() as u64 * self.depth * self.columns;
+        let b = self.panels_of_b.len() as u64 * self.b_panel();
         let once = self.a == Source::InPlace || self.panels() == 1;
         let shares = self.b == Source::Packed && !inside.is_empty() && b <= KEPT && once;
         if shares {
@@ -179,8 +187,8 @@ impl Plan {
     }
 
     /// Scatters the products with each block of B to the positions that need them, where C can be kept for all of these
-    /// and the sums are longer than their number.
-    fn scatters(&mut self, gemm: &Gemm, target: &Target) -> bool {
+    /// and the sums are longer than their number. A is read in place where it may be (`direct`).
+    fn scatters(&mut self, gemm: &Gemm, direct: bool, target: &Target) -> bool {
         let fixed = |outer: &Outer| outer.range != Range::Chunk && (outer.list > 0 || outer.strides.1 == 0);
         let inside: Vec<usize> = (0..gemm.outer.len()).filter(|&number| fixed(&gemm.outer[number])).collect();
         let around = (0..gemm.outer.len()).filter(|number| !inside.contains(number));
@@ -190,7 +198,8 @@ impl Plan {
         if self.b != Source::Packed || !alike || positions < 2 || (row != 1 && k != 1) {
             return false;
         }
-        let rows = tile_rows(gemm.a, Source::InPlace, self.m, self.vectors, target);
+        let a = if direct { Source::InPlace } else { self.a };
+        let rows = tile_rows(gemm.a, (self.family, a), self.m, self.vectors, target);
         let c = positions * self.m.div_ceil(rows) * rows * self.columns;
         if c > KEPT {
             return false;
@@ -198,7 +207,7 @@ impl Plan {
         let (uses, panels) = self.uses(gemm, &inside, positions);
         let scatters = panels.len() as u64 > positions;
         if scatters {
-            (self.order, self.a, self.rows) = (Order::Scatter, Source::InPlace, rows);
+            (self.order, self.a, self.rows) = (Order::Scatter, a, rows);
             (self.inside, self.positions) = (inside, positions);
             (self.uses, self.panels_of_b) = (uses, panels);
         }
@@ -247,18 +256,44 @@ impl Plan {
         self.m.div_ceil(self.rows)
     }
 
-    /// Entries per step of k in a packed tile of A.
+    /// Entries of 32 bits per step of k in a packed tile of A.
     pub fn a_step(&self) -> u64 {
         self.rows.next_multiple_of(LINE)
     }
 
     pub fn a_tile(&self) -> u64 {
-        self.a_step() * self.depth
+        self.a_step() * self.depth * self.family.planes()
+    }
+
+    /// Entries of 32 bits in a packed panel of B.
+    pub fn b_panel(&self) -> u64 {
+        self.columns * self.depth * self.family.planes()
+    }
+
+    pub fn a_form(&self) -> Form {
+        let planes = self.family.planes();
+        if self.family.by_tiles() { Form::Rows { planes } } else { self.vector_form() }
+    }
+
+    pub fn b_form(&self) -> Form {
+        let planes = self.family.planes();
+        if self.family.by_tiles() { Form::Pairs { planes, tiles: true } } else { self.vector_form() }
+    }
+
+    fn vector_form(&self) -> Form {
+        match self.family {
+            Family::Dot => Form::Pairs { planes: 1, tiles: false },
+            family => Form::Floats { rounded: family == Family::Rounded },
+        }
     }
 
     pub fn a_entries(&self) -> u64 {
-        let blocks = if self.order == Order::Blocks { 1 } else { self.longest() };
-        if self.a == Source::Packed { self.a_tile() * self.tiles() * blocks } else { 0 }
+        let tiles = match self.order {
+            Order::Blocks => self.tiles(),
+            Order::Scatter => 1,
+            _ => self.tiles() * self.longest(),
+        };
+        if self.a == Source::Packed { self.a_tile() * tiles } else { 0 }
     }
 
     pub fn b_entries(&self) -> u64 {
@@ -270,7 +305,7 @@ impl Plan {
         };
         // Packing may write whole vectors of steps.
         let beyond = if self.stepped { LINE * self.columns } else { 0 };
-        if self.b == Source::Packed { self.depth * self.columns * panels + beyond } else { 0 }
+        if self.b == Source::Packed { self.b_panel() * panels + beyond } else { 0 }
     }
 
     fn c_entries(&self) -> u64 {
@@ -325,40 +360,12 @@ impl Panels {
     }
 }
 
-/// A is read in place where its rows run along k (one line then serves many steps), or when it is read just once.
-fn a_source(a: Operand, panels: u64) -> Source {
-    if a.strides.1 == 1 || (a.strides.0 == 1 && panels <= 1) { Source::InPlace } else { Source::Packed }
-}
-
-fn tile_rows(a: Operand, source: Source, m: u64, vectors: u64, target: &Target) -> u64 {
-    let mut most = match (target.vector_registers() >= 32, vectors) {
-        (true, 1) => 24,
-        (true, _) => 13,
-        (false, 1) => 12,
-        (false, _) => 6,
-    };
-    if source == Source::InPlace && a.strides.1 == 1 && crowded(a.strides.0 as u64, most) {
-        most = most.min(WAYS_FOR_ROWS);
-    }
-    m.div_ceil(m.div_ceil(most))
-}
-
-/// Whether that many rows at a stride fall on too few sets of the first-level cache.
-fn crowded(stride: u64, rows: u64) -> bool {
-    let sets = if stride.is_multiple_of(LINE) { SETS / gcd(stride / LINE, SETS) } else { SETS };
-    rows.div_ceil(sets) > WAYS_FOR_ROWS
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
 type Blocks = (Vec<Block>, Vec<u64>, Vec<(i64, u64)>);
 
 /// The blocks of all lists, where each list starts, and the different blocks of B.
-fn blocks(gemm: &Gemm, k: u64) -> Blocks {
-    let pieces = k.div_ceil(MAX_K);
-    let length = k.div_ceil(pieces);
+fn blocks(gemm: &Gemm, k: u64, family: Family) -> Blocks {
+    let length = k.div_ceil(k.div_ceil(MAX_K)).next_multiple_of(family.turn()).min(k);
+    let pieces = k.div_ceil(length);
     let (mut blocks, mut starts, mut panels) = (Vec::new(), vec![0], Panels::default());
     for list in &gemm.terms.lists {
         let pieces = list.iter().flat_map(|&term| (0..pieces).map(move |piece| (term, piece * length)));
@@ -376,7 +383,7 @@ fn blocks(gemm: &Gemm, k: u64) -> Blocks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loops::{BufferId, Terms};
+    use crate::loops::{Arithmetic, BufferId, Terms};
 
     fn plan([m, n, k]: [u64; 3], a: (usize, usize), b: (usize, usize), terms: usize) -> Plan {
         let mut target = Target::of_triple("x86_64-unknown-linux-gnu");
@@ -392,9 +399,11 @@ mod tests {
             a: operand(a),
             b: operand(b),
             terms: Terms::alike(vec![(0, 0); terms]),
+            arithmetic: Arithmetic::F32,
             epilogue: Default::default(),
         };
-        Plan::new(&gemm, [m, n, k], &target)
+        let buffer = Buffer { name: "b".into(), elem: Elem::F32, len: 0, offset: 0, persistent: true };
+        Plan::new(&gemm, [m, n, k], &[buffer], &target)
     }
 
     #[test]

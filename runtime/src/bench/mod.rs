@@ -1,19 +1,25 @@
 //! Times training steps on synthetic data.
 
-use std::fmt::Write;
+mod compare;
+mod report;
+
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::busy::Watch;
 use crate::clock::Clock;
 use crate::data::{self, Wanted};
-use crate::manifest::{Defaults, Manifest, Outline};
+use crate::manifest::{Block, Defaults, Group, Manifest, Outline};
 use crate::pool::Pool;
 use crate::program::{Program, RoutineId, TRAIN, UPDATE};
 use crate::settings::{LEARNING_RATE, Settings};
-use crate::{Error, batch, peak, resident, train};
+use crate::{Error, bandwidth, batch, peak, resident, train};
+
+pub use compare::Comparison;
+pub use report::{BlockTimes, Machine, Peaks, Report};
 
 /// Run-time choices of `bench`.
 #[derive(Args, Clone, Debug, Default)]
@@ -24,51 +30,16 @@ pub struct BenchOptions {
     /// Threads (default: all that this machine has)
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Compare with a run that was saved by --format json > FILE
+    #[arg(long, value_name = "FILE")]
+    pub compare: Option<PathBuf>,
 }
 
-/// What the caller knows, or wants to have measured here.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Known {
-    /// Milliseconds from source to runnable code; zero for a built program.
-    pub compile_ms: f64,
-    /// Billions of operations per second that the machine can do in this precision.
-    pub peak_gflops: Option<f64>,
-}
-
-/// Times in milliseconds; the keys of `bench --format json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Report {
-    pub network: String,
-    pub batch: usize,
-    pub precision: String,
-    pub threads: usize,
-    pub compile_ms: f64,
-    /// Median over the timed steps.
-    pub ms_per_step: f64,
-    pub ms_min: f64,
-    pub ms_p95: f64,
-    pub samples_per_s: f64,
-    pub gflops: f64,
-    pub peak_gflops: f64,
-    /// Fraction of the peak, from 0 to 1.
-    pub share_of_peak: f64,
-    /// Memory that a step touches: arena and scratch.
-    pub peak_bytes: usize,
-    /// What the process used at its peak, while it prepared and timed steps, beyond what it used before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub used_bytes: Option<usize>,
-    pub blocks: Vec<BlockTimes>,
-    /// What makes the numbers doubtful.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct BlockTimes {
-    pub name: String,
-    pub forward_ms: f64,
-    pub backward_ms: f64,
-    pub update_ms: f64,
+/// What a run of `bench` found.
+pub struct Outcome {
+    pub report: Report,
+    /// The saved run, and how this one compares with it.
+    pub compared: Option<(Report, Comparison)>,
 }
 
 const BUDGET: Duration = Duration::from_secs(2);
@@ -77,10 +48,12 @@ const LEAST_STEPS: u64 = 20;
 /// Steps of the run in which groups of tasks are timed one by one.
 const PROFILED_STEPS: usize = 10;
 
-pub fn bench(program: &mut Program, options: &BenchOptions, known: Known) -> Result<Report, Error> {
+/// Times the program's steps; `compile_ms` are the milliseconds from source to runnable code, zero for a built program.
+pub fn bench(program: &mut Program, options: &BenchOptions, compile_ms: f64) -> Result<Outcome, Error> {
     if options.threads == Some(0) || options.steps == Some(0) {
         return Err(Error::usage("bench needs at least one thread and one step"));
     }
+    let before = options.compare.as_deref().map(compare::read).transpose()?;
     let threads = options.threads.unwrap_or_else(Pool::available);
     let resident = resident::Watch::start();
     let mut pool = Pool::new(threads, program.manifest().scratch_bytes)?;
@@ -92,17 +65,55 @@ pub fn bench(program: &mut Program, options: &BenchOptions, known: Known) -> Res
     if let Some(cores) = watch.and_then(|watch| watch.others()) {
         warnings.push(format!("other processes kept {cores:.1} cores busy; the times are not reliable"));
     }
-    let blocks = profile(program, &mut pool)?;
-    let peak_gflops = known.peak_gflops.unwrap_or_else(|| peak::measure_gflops(threads));
+    let profile = profile(program, &mut pool)?;
     let memory = program.manifest().arena_bytes + pool.scratch_bytes();
-    Ok(report(
-        program.manifest(),
-        &times,
-        Known { peak_gflops: Some(peak_gflops), ..known },
-        blocks,
+    let peaks = peaks(threads)?;
+    let report = Report {
+        compile_ms,
+        threads,
+        peak_bytes: memory,
         warnings,
-    )
-    .on(threads, memory, used))
+        used_bytes: used,
+        ..report(program.manifest(), &times, peaks, profile)
+    };
+    let compared = before.map(|before| {
+        let comparison = compare::compare(&before, &report);
+        (before, comparison)
+    });
+    Ok(Outcome { report, compared })
+}
+
+impl Outcome {
+    /// For a person.
+    pub fn text(&self) -> String {
+        let compared = self.compared.as_ref();
+        let compared = compared.map(|(before, comparison)| comparison.text(before, &self.report));
+        self.report.text() + &compared.unwrap_or_default()
+    }
+
+    /// The report, with `comparison` where there is one.
+    pub fn json(&self) -> Result<String, Error> {
+        #[derive(Serialize)]
+        struct Both<'a> {
+            #[serde(flatten)]
+            report: &'a Report,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            comparison: Option<&'a Comparison>,
+        }
+        let comparison = self.compared.as_ref().map(|(_, comparison)| comparison);
+        serde_json::to_string_pretty(&Both { report: &self.report, comparison })
+            .map_err(|cause| Error::new(format!("cannot write the report: {cause}")))
+    }
+}
+
+fn peaks(threads: usize) -> Result<Peaks, Error> {
+    let memory = bandwidth::measure(threads)?;
+    Ok(Peaks {
+        f32_gflops: peak::measure_gflops(threads),
+        bf16_gflops: peak::measure_bf16_gflops(threads),
+        copy_gb_per_s: memory.copy,
+        read_gb_per_s: memory.read,
+    })
 }
 
 /// Initial weights and one batch. The learning rate is zero: every step then does the same work on the same numbers,
@@ -149,11 +160,19 @@ fn time_steps(program: &mut Program, pool: &mut Pool, steps: Option<u64>) -> Res
     Ok(times)
 }
 
+/// Times by block and pass, and what belongs to none.
+struct Profile {
+    blocks: Vec<BlockTimes>,
+    other_ms: f64,
+    bytes_moved: u64,
+}
+
 /// Time of every block and pass, from runs in which the groups of tasks go one after the other.
-fn profile(program: &mut Program, pool: &mut Pool) -> Result<Vec<BlockTimes>, Error> {
+fn profile(program: &mut Program, pool: &mut Pool) -> Result<Profile, Error> {
     let manifest = program.manifest();
-    let named = |name: &String| BlockTimes { name: name.clone(), ..BlockTimes::default() };
-    let mut blocks: Vec<BlockTimes> = manifest.blocks.iter().map(|block| named(&block.name)).collect();
+    let named = |block: &Block| BlockTimes { name: block.name.clone(), ..BlockTimes::default() };
+    let mut profile =
+        Profile { blocks: manifest.blocks.iter().map(named).collect(), other_ms: 0.0, bytes_moved: 0 };
     for routine in routines(program)? {
         let mut seconds = Vec::new();
         for _ in 0..PROFILED_STEPS {
@@ -161,37 +180,50 @@ fn profile(program: &mut Program, pool: &mut Pool) -> Result<Vec<BlockTimes>, Er
         }
         let groups = program.levels(routine).iter().flat_map(|level| &level.groups);
         for (group, seconds) in groups.zip(&seconds) {
-            let Some(block) = group.block.and_then(|block| blocks.get_mut(block as usize)) else { continue };
-            let milliseconds = seconds / PROFILED_STEPS as f64 * 1e3;
-            match group.pass.as_str() {
-                "backward" => block.backward_ms += milliseconds,
-                "update" => block.update_ms += milliseconds,
-                _ => block.forward_ms += milliseconds,
-            }
+            profile.add(group, seconds / PROFILED_STEPS as f64 * 1e3);
         }
     }
-    Ok(blocks)
+    for (times, block) in profile.blocks.iter_mut().zip(&program.manifest().blocks) {
+        let gflops = |flops: u64, ms: f64| if ms > 0.0 { flops as f64 / ms / 1e6 } else { 0.0 };
+        times.forward_gflops = gflops(block.flops_forward, times.forward_ms);
+        times.backward_gflops = gflops(block.flops_backward, times.backward_ms);
+    }
+    Ok(profile)
 }
 
-fn report(
-    manifest: &Manifest,
-    times: &[f64],
-    known: Known,
-    blocks: Vec<BlockTimes>,
-    warnings: Vec<String>,
-) -> Report {
+impl Profile {
+    fn add(&mut self, group: &Group, milliseconds: f64) {
+        let moved = group.bytes_read + group.bytes_written;
+        self.bytes_moved += moved;
+        let Some(block) = group.block.and_then(|block| self.blocks.get_mut(block as usize)) else {
+            self.other_ms += milliseconds;
+            return;
+        };
+        block.bytes_moved += moved;
+        match group.pass.as_str() {
+            "backward" => block.backward_ms += milliseconds,
+            "update" => block.update_ms += milliseconds,
+            _ => block.forward_ms += milliseconds,
+        }
+    }
+}
+
+fn report(manifest: &Manifest, times: &[f64], peaks: Peaks, profile: Profile) -> Report {
     let quantile =
         |q: f64| times.get(((times.len() as f64 - 1.0) * q).round() as usize).map_or(0.0, |s| s * 1e3);
     let median = quantile(0.5);
     let flops: u64 = manifest.blocks.iter().map(|block| block.flops_forward + block.flops_backward).sum();
     let gflops = flops as f64 / median.max(1e-9) / 1e6;
-    let peak_gflops = known.peak_gflops.unwrap_or_default();
+    let half = peaks.bf16_gflops.filter(|_| manifest.precision == "bf16");
+    let peak_gflops = half.unwrap_or(peaks.f32_gflops);
     Report {
         network: manifest.network.clone(),
         batch: manifest.batch,
         precision: manifest.precision.clone(),
+        kernels: manifest.kernels.clone(),
+        machine: machine(manifest),
         threads: 0,
-        compile_ms: known.compile_ms,
+        compile_ms: 0.0,
         ms_per_step: median,
         ms_min: quantile(0.0),
         ms_p95: quantile(0.95),
@@ -199,53 +231,24 @@ fn report(
         gflops,
         peak_gflops,
         share_of_peak: if peak_gflops > 0.0 { gflops / peak_gflops } else { 0.0 },
+        bytes_moved: profile.bytes_moved,
         peak_bytes: 0,
         used_bytes: None,
-        blocks,
-        warnings,
+        peaks,
+        blocks: profile.blocks,
+        other_ms: profile.other_ms,
+        warnings: Vec::new(),
     }
 }
 
-impl Report {
-    fn on(self, threads: usize, peak_bytes: usize, used_bytes: Option<usize>) -> Self {
-        Report { threads, peak_bytes, used_bytes, ..self }
-    }
-
-    /// For a person.
-    pub fn text(&self) -> String {
-        let threads = crate::error::counted(self.threads, "thread");
-        let mut text = format!("{}: batch {}, {}, {threads}\n", self.network, self.batch, self.precision);
-        let mut line = |name: &str, value: String| {
-            let _ = writeln!(text, "  {name:<12} {value}");
-        };
-        line("step", format!("{:.4} ms (min {:.4}, p95 {:.4})", self.ms_per_step, self.ms_min, self.ms_p95));
-        line("samples/s", format!("{:.0}", self.samples_per_s));
-        line(
-            "GFLOP/s",
-            format!(
-                "{:.1} of {:.1} ({:.0} % of this machine's peak)",
-                self.gflops,
-                self.peak_gflops,
-                self.share_of_peak * 100.0
-            ),
-        );
-        let megabytes = |bytes: usize| format!("{:.2} MB", bytes as f64 / 1e6);
-        let used = self.used_bytes.map_or(String::new(), |used| format!(" (used {})", megabytes(used)));
-        line("memory", megabytes(self.peak_bytes) + &used);
-        if self.compile_ms > 0.0 {
-            line("compiled in", format!("{:.0} ms", self.compile_ms));
-        }
-        self.table(&mut text);
-        text
-    }
-
-    fn table(&self, text: &mut String) {
-        let width = self.blocks.iter().map(|block| block.name.len()).max().unwrap_or_default().max(5);
-        let _ = writeln!(text, "  {:<width$} {:>10} {:>10} {:>10}", "block", "forward", "backward", "update");
-        for block in &self.blocks {
-            let BlockTimes { name, forward_ms, backward_ms, update_ms } = block;
-            let _ =
-                writeln!(text, "  {name:<width$} {forward_ms:>10.4} {backward_ms:>10.4} {update_ms:>10.4}");
-        }
+fn machine(manifest: &Manifest) -> Machine {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("model name"));
+    let name = name.map(|rest| rest.trim_start_matches([' ', '\t', ':']).to_string());
+    Machine {
+        processor: name.unwrap_or_else(|| std::env::consts::ARCH.into()),
+        cores: Pool::available(),
+        triple: manifest.target.triple.clone(),
+        features: manifest.target.features.clone(),
     }
 }

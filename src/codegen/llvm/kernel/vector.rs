@@ -1,53 +1,55 @@
-//! The micro-kernel: a tile of C in registers, one outer product per step of k. One function per kind of tile,
-//! shared by all GEMMs of the module that need it.
+//! Kernels of vectors: a tile of C in registers, one outer product per step of k. A step is one f32 of each operand,
+//! or a pair of bf16.
 
 use inkwell::IntPredicate;
-use inkwell::attributes::AttributeLoc;
-use inkwell::module::Linkage;
-use inkwell::types::BasicTypeEnum;
 use inkwell::values::{FunctionValue, InstructionOpcode, IntValue, PointerValue};
 
-use super::emit::{Emitter, must};
+use super::{define, parameters};
+use crate::codegen::llvm::emit::{Emitter, Value, must};
 use crate::loops::Ty;
 
 /// Steps of k per turn of the loop.
 const UNROLL: u64 = 4;
+/// Bytes of a step, per row of A and per column of B.
+const STEP: u64 = 4;
 
-/// What a kernel is specialised to. Strides in entries.
+/// What a step multiplies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kernel {
+pub enum Product {
+    /// One f32 with one.
+    Fma,
+    /// Two bf16 with two.
+    Dot,
+}
+
+/// What a kernel is specialised to. Strides in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vectors {
+    pub product: Product,
     pub rows: u64,
     /// Vectors per row; a row of C in memory has exactly as many.
     pub vectors: u64,
     pub a_row: u64,
+    /// From one step of k to the next.
     pub a_k: u64,
-    /// From one step of k to the next in B, whose columns are contiguous.
+    /// The same in B, whose columns are contiguous.
     pub b_k: u64,
 }
 
-impl Kernel {
-    /// The kernel's function `(a, b, c, k, more)`: C = A·B over k ≥ 1 steps, or C += A·B if `more`.
+impl Vectors {
+    /// The kernel's function `(a, b, c, steps, more)`: C = A·B over that many (at least one) steps of k, or C += A·B
+    /// if `more`.
     pub fn function<'ctx>(&self, emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
-        let Kernel { rows, vectors, a_row, a_k, b_k } = self;
-        let name = format!("gemm_{rows}x{vectors}_{a_row}_{a_k}_{b_k}");
-        if let Some(known) = emitter.module.get_function(&name) {
-            return known;
-        }
-        let pointer = emitter.pointer_type();
-        let (int, bit) = (emitter.context.i64_type().into(), emitter.context.bool_type().into());
-        define(emitter, &name, &[pointer, pointer, pointer, int, bit], |function| {
-            self.body(emitter, function)
-        })
+        let Vectors { product, rows, vectors, a_row, a_k, b_k } = self;
+        let name = format!("gemm_{product:?}_{rows}x{vectors}_{a_row}_{a_k}_{b_k}").to_lowercase();
+        define(emitter, &name, &parameters(emitter), |function| self.body(emitter, function))
     }
 
     /// The kernel's function `(a, b, c, steps, a_offsets, b_offsets)`: C = A·B over steps ≥ 1, whose operands lie at
-    /// the tables' offsets, in entries.
+    /// the tables' offsets, in entries of f32.
     pub fn stepped<'ctx>(&self, emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
-        let Kernel { rows, vectors, a_row, .. } = self;
+        let Vectors { rows, vectors, a_row, .. } = self;
         let name = format!("gemm_steps_{rows}x{vectors}_{a_row}");
-        if let Some(known) = emitter.module.get_function(&name) {
-            return known;
-        }
         let pointer = emitter.pointer_type();
         let int = emitter.context.i64_type().into();
         let params = [pointer, pointer, pointer, int, pointer, pointer];
@@ -91,7 +93,7 @@ impl Kernel {
     fn body<'ctx>(&self, emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>) {
         let param = |number| function.get_nth_param(number).expect("five parameters");
         let [a, b, c] = [0, 1, 2].map(|number| param(number).into_pointer_value());
-        let (k, more) = (param(3).into_int_value(), param(4).into_int_value());
+        let (steps, more) = (param(3).into_int_value(), param(4).into_int_value());
         let lanes = emitter.target.lanes();
         let vector = emitter.ty(Ty::F32, lanes);
         let sums = self.sums(emitter);
@@ -101,7 +103,7 @@ impl Kernel {
                 emitter.store(emitter.load(vector, c, lanes * 4, None), sum, lanes * 4, None);
             }
         });
-        self.steps(emitter, [a, b], k, &sums);
+        self.steps(emitter, [a, b], steps, &sums);
         self.write(emitter, &sums, c);
     }
 
@@ -110,10 +112,10 @@ impl Kernel {
         &self,
         emitter: &Emitter<'ctx>,
         operands: [PointerValue<'ctx>; 2],
-        k: IntValue<'ctx>,
+        steps: IntValue<'ctx>,
         sums: &[PointerValue<'ctx>],
     ) {
-        let by = |op| emitter.binop(op, k.into(), emitter.i64(UNROLL as i64).into()).into_int_value();
+        let by = |op| emitter.binop(op, steps.into(), emitter.i64(UNROLL as i64).into()).into_int_value();
         let (turns, rest) = (by(InstructionOpcode::UDiv), by(InstructionOpcode::URem));
         let positive =
             |count| must(emitter.builder.build_int_compare(IntPredicate::NE, count, emitter.i64(0), ""));
@@ -140,8 +142,8 @@ impl Kernel {
         [a, b]: [PointerValue<'ctx>; 2],
         first: IntValue<'ctx>,
     ) -> [PointerValue<'ctx>; 2] {
-        let float = emitter.ty(Ty::F32, 1);
-        let along = |base, stride: u64| emitter.element(float, base, emitter.scale(first, stride as i64));
+        let byte = emitter.context.i8_type().into();
+        let along = |base, stride: u64| emitter.element(byte, base, emitter.scale(first, stride as i64));
         [along(a, self.a_k), along(b, self.b_k)]
     }
 
@@ -154,39 +156,53 @@ impl Kernel {
         sums: &[PointerValue<'ctx>],
     ) {
         let lanes = emitter.target.lanes();
-        let (float, vector) = (emitter.ty(Ty::F32, 1), emitter.ty(Ty::F32, lanes));
+        let (entry, vector) = (emitter.ty(self.entry(), 1), emitter.ty(self.entry(), lanes));
         let row_of_b: Vec<_> = (0..self.vectors)
             .map(|number| {
-                let from = emitter.offset(b, ((step * self.b_k + number * u64::from(lanes)) * 4) as usize);
-                emitter.load(vector, from, 4, None)
+                let from = step * self.b_k + number * u64::from(lanes) * STEP;
+                emitter.load(vector, emitter.offset(b, from as usize), 4, None)
             })
             .collect();
         for row in 0..self.rows {
-            let from = emitter.offset(a, ((step * self.a_k + row * self.a_row) * 4) as usize);
-            let entry = emitter.splat(emitter.load(float, from, 4, None), lanes);
+            let from = emitter.offset(a, (step * self.a_k + row * self.a_row) as usize);
+            let entry = emitter.splat(emitter.load(entry, from, self.alignment(), None), lanes);
             for (number, column) in row_of_b.iter().enumerate() {
                 let sum = sums[row as usize * self.vectors as usize + number];
-                let before = emitter.load(vector, sum, lanes * 4, None);
-                emitter.store(emitter.mul_add(entry, *column, before), sum, lanes * 4, None);
+                let before = emitter.load(emitter.ty(Ty::F32, lanes), sum, lanes * 4, None);
+                emitter.store(self.multiply(emitter, before, entry, *column), sum, lanes * 4, None);
             }
         }
     }
-}
 
-/// A function of the module that is not inlined, with its body; emission goes on where it was.
-fn define<'ctx>(
-    emitter: &Emitter<'ctx>,
-    name: &str,
-    params: &[BasicTypeEnum<'ctx>],
-    body: impl FnOnce(FunctionValue<'ctx>),
-) -> FunctionValue<'ctx> {
-    let here = emitter.builder.get_insert_block().expect("emission has begun");
-    let function = emitter.function(name, params, Linkage::Internal);
-    function.add_attribute(AttributeLoc::Function, emitter.enum_attribute("noinline"));
-    function.add_attribute(AttributeLoc::Param(2), emitter.enum_attribute("noalias"));
-    emitter.begin(function);
-    body(function);
-    emitter.finish();
-    emitter.builder.position_at_end(here);
-    function
+    fn entry(&self) -> Ty {
+        match self.product {
+            Product::Fma => Ty::F32,
+            Product::Dot => Ty::I32,
+        }
+    }
+
+    /// Of A, which a row of bf16 with an odd length may shift by half a step.
+    fn alignment(&self) -> u32 {
+        match self.product {
+            Product::Fma => 4,
+            Product::Dot => 2,
+        }
+    }
+
+    fn multiply<'ctx>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        sum: Value<'ctx>,
+        a: Value<'ctx>,
+        b: Value<'ctx>,
+    ) -> Value<'ctx> {
+        if self.product == Product::Fma {
+            return emitter.mul_add(a, b, sum);
+        }
+        let lanes = emitter.target.lanes();
+        let pairs = emitter.widen(emitter.context.bf16_type().into(), 2 * lanes);
+        let [a, b] = [a, b].map(|pair| emitter.cast(InstructionOpcode::BitCast, pair, pairs));
+        let name = format!("llvm.x86.avx512bf16.dpbf16ps.{}", lanes * 32);
+        emitter.intrinsic(&name, &[], &[sum, a, b])
+    }
 }

@@ -1,0 +1,76 @@
+//! Families of micro-kernels, and which one a contraction gets on a target.
+
+use super::target::Target;
+use crate::loops::Arithmetic;
+
+/// How products are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Multiply-adds of f32.
+    Fma,
+    /// The same on operands rounded to bf16: their products are exact in f32.
+    Rounded,
+    /// Sums of two products of bf16 in vectors.
+    Dot,
+    /// Tiles of bf16 (AMX).
+    Tile,
+    /// Tiles again, each f32 in three parts of bf16, six products for one.
+    Split,
+}
+
+/// Sums of fewer entries along k are made by multiply-adds: what is packed for other kernels would be used too little.
+const SHORT: u64 = 16;
+
+/// Sides of a product, and length of its sum, from which tiles are filled well enough.
+const FULL_TILES: [u64; 3] = [16, 16, 32];
+
+impl Family {
+    /// For contractions of this size: rows, columns, length of a term's sum.
+    pub fn of(arithmetic: Arithmetic, target: &Target, size: [u64; 3]) -> Family {
+        let full = size.iter().zip(FULL_TILES).all(|(&extent, least)| extent >= least);
+        let tiles = target.emulates_tiles() || (target.has_tiles() && full);
+        match arithmetic {
+            Arithmetic::F32 if tiles => Family::Split,
+            Arithmetic::Fma | Arithmetic::F32 => Family::Fma,
+            Arithmetic::Bf16 if tiles => Family::Tile,
+            Arithmetic::Bf16 if size[2] < SHORT => Family::Fma,
+            Arithmetic::Bf16 if target.has_bf16() => Family::Dot,
+            Arithmetic::Bf16 => Family::Rounded,
+        }
+    }
+
+    /// Entries of a sum that one step of the kernel takes together, in 32 bits.
+    pub fn entries_per_step(self) -> u64 {
+        match self {
+            Family::Fma | Family::Rounded => 1,
+            Family::Dot | Family::Tile | Family::Split => 2,
+        }
+    }
+
+    /// Entries of a sum that the kernel counts as one.
+    pub fn turn(self) -> u64 {
+        if self.by_tiles() { 32 } else { self.entries_per_step() }
+    }
+
+    /// Parts of bf16 into which an entry is split.
+    pub fn planes(self) -> u64 {
+        if self == Family::Split { 3 } else { 1 }
+    }
+
+    pub fn by_tiles(self) -> bool {
+        matches!(self, Family::Tile | Family::Split)
+    }
+}
+
+/// What `bench` calls the way that large contractions of this arithmetic take on the target.
+pub fn describe(arithmetic: Arithmetic, target: &Target) -> String {
+    let tiles = if target.emulates_tiles() { "emulated AMX" } else { "AMX" };
+    match Family::of(arithmetic, target, [u64::MAX; 3]) {
+        Family::Fma if target.has_fma() => "f32 by FMA".into(),
+        Family::Fma => "f32 by multiplication and addition".into(),
+        Family::Rounded => "bf16 emulated by f32".into(),
+        Family::Dot => "bf16 by vdpbf16ps".into(),
+        Family::Tile => format!("bf16 by {tiles}"),
+        Family::Split => format!("f32 by three bf16 planes on {tiles}"),
+    }
+}

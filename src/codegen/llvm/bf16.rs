@@ -1,0 +1,66 @@
+//! bf16 in vectors: rounding as `loops::bf16` says it, by the processor's own conversion where there is one, by integer
+//! arithmetic elsewhere.
+
+use inkwell::IntPredicate;
+use inkwell::values::InstructionOpcode;
+
+use super::emit::{Emitter, Value};
+use crate::loops::{Elem, Ty};
+
+/// Vectors that the conversion instruction takes, in lanes.
+const NATIVE: [u32; 3] = [4, 8, 16];
+
+/// The f32 of each bf16.
+pub fn widen<'ctx>(emitter: &Emitter<'ctx>, halves: Value<'ctx>, lanes: u32) -> Value<'ctx> {
+    let wide = emitter.cast(InstructionOpcode::ZExt, halves, emitter.ty(Ty::I32, lanes));
+    let bits = emitter.binop(InstructionOpcode::Shl, wide, word(emitter, 16, lanes));
+    emitter.cast(InstructionOpcode::BitCast, bits, emitter.ty(Ty::F32, lanes))
+}
+
+/// The bf16 of numbers that [`round`] gave.
+pub fn narrow<'ctx>(emitter: &Emitter<'ctx>, rounded: Value<'ctx>, lanes: u32) -> Value<'ctx> {
+    let bits = emitter.cast(InstructionOpcode::BitCast, rounded, emitter.ty(Ty::I32, lanes));
+    let upper = emitter.binop(InstructionOpcode::LShr, bits, word(emitter, 16, lanes));
+    emitter.cast(InstructionOpcode::Trunc, upper, emitter.elem(Elem::Bf16, lanes))
+}
+
+/// The bf16 nearest to each number, as f32.
+pub fn round<'ctx>(emitter: &Emitter<'ctx>, value: Value<'ctx>, lanes: u32) -> Value<'ctx> {
+    if emitter.target.has_bf16() && NATIVE.contains(&lanes) {
+        return native(emitter, value, lanes);
+    }
+    let bits = emitter.cast(InstructionOpcode::BitCast, value, emitter.ty(Ty::I32, lanes));
+    let constant = |bits: u32| word(emitter, bits, lanes);
+    let and = |a, b| emitter.binop(InstructionOpcode::And, a, b);
+    let add = |a, b| emitter.binop(InstructionOpcode::Add, a, b);
+    let size = and(bits, constant(0x7fff_ffff));
+    let odd = and(emitter.binop(InstructionOpcode::LShr, bits, constant(16)), constant(1));
+    let nearest = add(add(bits, constant(0x7fff)), odd);
+    let quiet = emitter.binop(InstructionOpcode::Or, bits, constant(0x0040_0000));
+    let nan = emitter.compare_ints(IntPredicate::UGT, size, constant(0x7f80_0000));
+    let kept = and(emitter.select(nan, quiet, nearest), constant(0xffff_0000));
+    let subnormal = emitter.compare_ints(IntPredicate::ULT, size, constant(0x0080_0000));
+    let rounded = emitter.select(subnormal, and(bits, constant(0x8000_0000)), kept);
+    emitter.cast(InstructionOpcode::BitCast, rounded, emitter.ty(Ty::F32, lanes))
+}
+
+fn native<'ctx>(emitter: &Emitter<'ctx>, value: Value<'ctx>, lanes: u32) -> Value<'ctx> {
+    let halves = emitter.elem(Elem::Bf16, lanes);
+    // The narrowest form leaves half a register of zeros behind its result, and has no intrinsic without a mask.
+    let rounded = if lanes == 4 {
+        let all = emitter.first_lanes(4, 4).into();
+        let none = emitter.widen(emitter.context.bf16_type().into(), 8).const_zero();
+        let padded = emitter.intrinsic("llvm.x86.avx512bf16.mask.cvtneps2bf16.128", &[], &[value, none, all]);
+        let ints = emitter.elem(Elem::Bf16, 8);
+        let padded = emitter.cast(InstructionOpcode::BitCast, padded, ints).into_vector_value();
+        emitter.shuffle(padded, padded, &[0, 1, 2, 3]).into()
+    } else {
+        let name = format!("llvm.x86.avx512bf16.cvtneps2bf16.{}", lanes * 32);
+        emitter.cast(InstructionOpcode::BitCast, emitter.intrinsic(&name, &[], &[value]), halves)
+    };
+    widen(emitter, rounded, lanes)
+}
+
+fn word<'ctx>(emitter: &Emitter<'ctx>, bits: u32, lanes: u32) -> Value<'ctx> {
+    emitter.splat(emitter.i32(bits as i32).into(), lanes)
+}

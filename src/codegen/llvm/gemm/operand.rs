@@ -1,0 +1,70 @@
+//! Where the kernel reads its operands, and how many rows of A a register tile takes.
+
+use super::plan::{Block, LINE};
+use crate::codegen::family::Family;
+use crate::codegen::llvm::pack::TILE;
+use crate::codegen::target::Target;
+use crate::loops::Operand;
+
+/// Lines that a set of the first-level cache holds; rows of a tile should leave some of them to B.
+const WAYS_FOR_ROWS: u64 = 8;
+/// Lines of a way.
+const SETS: u64 = 64;
+
+/// Where the kernel reads an operand.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Source {
+    InPlace,
+    Packed,
+}
+
+/// A is read in place where its rows run along k (one line then serves many steps), or when it is read just once.
+pub fn a_source(a: Operand, family: Family, panels: u64) -> Source {
+    let near = a.strides.1 == 1 || (a.strides.0 == 1 && panels <= 1);
+    if family == Family::Fma && near { Source::InPlace } else { Source::Packed }
+}
+
+/// Rows of bf16 along k are what kernels of bf16 read, where no step reaches beyond a row, and no tile beyond the last.
+pub fn halves_source(a: Operand, family: Family, m: u64, blocks: &[Block]) -> Source {
+    let whole = a.strides.1 == 1 && blocks.iter().all(|block| block.k.is_multiple_of(family.turn()));
+    let fits = match family {
+        Family::Dot => whole,
+        Family::Tile => whole && m.is_multiple_of(TILE),
+        Family::Fma | Family::Rounded | Family::Split => false,
+    };
+    if fits { Source::InPlace } else { Source::Packed }
+}
+
+/// Rows of a register tile.
+pub fn tile_rows(
+    a: Operand,
+    (family, source): (Family, Source),
+    m: u64,
+    vectors: u64,
+    target: &Target,
+) -> u64 {
+    if family.by_tiles() {
+        return if m > TILE { 2 * TILE } else { TILE };
+    }
+    let mut most = match (target.vector_registers() >= 32, vectors) {
+        (true, 1) => 24,
+        (true, _) => 13,
+        (false, 1) => 12,
+        (false, _) => 6,
+    };
+    let stride = a.strides.0 as u64 / family.entries_per_step();
+    if source == Source::InPlace && a.strides.1 == 1 && crowded(stride, most) {
+        most = most.min(WAYS_FOR_ROWS);
+    }
+    m.div_ceil(m.div_ceil(most))
+}
+
+/// Whether that many rows at a stride fall on too few sets of the first-level cache.
+fn crowded(stride: u64, rows: u64) -> bool {
+    let sets = if stride.is_multiple_of(LINE) { SETS / gcd(stride / LINE, SETS) } else { SETS };
+    rows.div_ceil(sets) > WAYS_FOR_ROWS
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}

@@ -1,0 +1,204 @@
+//! Tile registers (AMX): eight of 16 rows of 64 bytes each. On targets that emulate them they are memory, and the
+//! product is written out as Intel documents it, so that kernels can be tested on every machine.
+
+use inkwell::IntPredicate;
+use inkwell::module::Linkage;
+use inkwell::types::BasicType;
+use inkwell::values::{BasicValue, FunctionValue, InstructionOpcode, IntValue, PointerValue};
+
+use crate::codegen::llvm::bf16;
+use crate::codegen::llvm::emit::{Emitter, Value, lanes_of};
+use crate::codegen::llvm::pack::TILE;
+use crate::loops::{Elem, Ty};
+
+const REGISTERS: usize = 8;
+/// Bytes of a row, and of a tile.
+pub const ROW: u64 = 64;
+const BYTES: u64 = TILE * ROW;
+
+/// Makes all tile registers full ones; before the first kernel of a task.
+pub fn configure(emitter: &Emitter) {
+    if emitter.target.emulates_tiles() {
+        return;
+    }
+    let name = "tile_configuration";
+    let global = emitter.module.get_global(name).unwrap_or_else(|| {
+        let bytes = emitter.context.const_string(&configuration(), false);
+        let global = emitter.module.add_global(bytes.get_type(), None, name);
+        global.set_initializer(&bytes.as_basic_value_enum());
+        global.set_constant(true);
+        global.set_linkage(Linkage::Private);
+        global.set_alignment(64);
+        global
+    });
+    emitter.effect("llvm.x86.ldtilecfg", &[global.as_pointer_value().into()]);
+}
+
+/// Gives the tile registers back, after the last kernel of a task.
+pub fn release(emitter: &Emitter) {
+    if !emitter.target.emulates_tiles() {
+        emitter.effect("llvm.x86.tilerelease", &[]);
+    }
+}
+
+/// The operand of LDTILECFG: palette 1; from byte 16 on the bytes per row, from 48 on the rows of each register.
+fn configuration() -> [u8; 64] {
+    let mut bytes = [0; 64];
+    bytes[0] = 1;
+    for register in 0..REGISTERS {
+        bytes[16 + 2 * register] = ROW as u8;
+        bytes[48 + register] = TILE as u8;
+    }
+    bytes
+}
+
+/// The registers within one function.
+pub(super) struct Registers<'e, 'ctx> {
+    emitter: &'e Emitter<'ctx>,
+    /// In place of registers.
+    memory: Option<Vec<PointerValue<'ctx>>>,
+}
+
+impl<'e, 'ctx> Registers<'e, 'ctx> {
+    pub fn new(emitter: &'e Emitter<'ctx>) -> Self {
+        let tile = emitter.context.i8_type().array_type(BYTES as u32).as_basic_type_enum();
+        let memory =
+            emitter.target.emulates_tiles().then(|| (0..REGISTERS).map(|_| emitter.local(tile)).collect());
+        Registers { emitter, memory }
+    }
+
+    fn number(&self, register: usize) -> Value<'ctx> {
+        self.emitter.context.i8_type().const_int(register as u64, false).into()
+    }
+
+    pub fn zero(&self, register: usize) {
+        match &self.memory {
+            None => self.emitter.effect("llvm.x86.tilezero", &[self.number(register)]),
+            Some(memory) => self.rows(&|row| {
+                let zero = row_type(self.emitter).const_zero();
+                self.emitter.store(zero, at(self.emitter, memory[register], row, ROW), 1, None);
+            }),
+        }
+    }
+
+    /// Rows lie `stride` bytes apart in memory.
+    pub fn load(&self, register: usize, from: PointerValue<'ctx>, stride: u64) {
+        match &self.memory {
+            None => self.emitter.effect(
+                "llvm.x86.tileloadd64",
+                &[self.number(register), from.into(), self.emitter.i64(stride as i64).into()],
+            ),
+            Some(memory) => self.copy(from, stride, memory[register], ROW),
+        }
+    }
+
+    pub fn store(&self, register: usize, to: PointerValue<'ctx>, stride: u64) {
+        match &self.memory {
+            None => self.emitter.effect(
+                "llvm.x86.tilestored64",
+                &[self.number(register), to.into(), self.emitter.i64(stride as i64).into()],
+            ),
+            Some(memory) => self.copy(memory[register], ROW, to, stride),
+        }
+    }
+
+    /// Adds the product of the pairs of bf16 in `a` and `b` to the f32 in `c`.
+    pub fn multiply(&self, c: usize, a: usize, b: usize) {
+        match &self.memory {
+            None => {
+                self.emitter.effect("llvm.x86.tdpbf16ps", &[c, a, b].map(|register| self.number(register)))
+            }
+            Some(memory) => {
+                let args = [c, a, b].map(|register| memory[register].into());
+                self.emitter.call(product(self.emitter), &args);
+            }
+        }
+    }
+
+    fn rows(&self, body: &dyn Fn(IntValue<'ctx>)) {
+        self.emitter.repeat(self.emitter.i64(TILE as i64), body);
+    }
+
+    fn copy(&self, from: PointerValue<'ctx>, by: u64, to: PointerValue<'ctx>, to_by: u64) {
+        self.rows(&|row| {
+            let loaded = self.emitter.load(row_type(self.emitter), at(self.emitter, from, row, by), 1, None);
+            self.emitter.store(loaded, at(self.emitter, to, row, to_by), 1, None);
+        });
+    }
+}
+
+fn row_type<'ctx>(emitter: &Emitter<'ctx>) -> inkwell::types::BasicTypeEnum<'ctx> {
+    emitter.ty(Ty::I32, TILE as u32)
+}
+
+fn at<'ctx>(
+    emitter: &Emitter<'ctx>,
+    base: PointerValue<'ctx>,
+    row: IntValue<'ctx>,
+    stride: u64,
+) -> PointerValue<'ctx> {
+    emitter.element(emitter.context.i8_type().into(), base, emitter.scale(row, stride as i64))
+}
+
+/// TDPBF16PS on memory, as Intel documents it: sums of the earlier and of the later products of a pair apart, added
+/// before they go to C; multiply-adds rounded to nearest, subnormal operands and results count as zero.
+fn product<'ctx>(emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
+    let name = "emulated_tdpbf16ps";
+    if let Some(known) = emitter.module.get_function(name) {
+        return known;
+    }
+    let here = emitter.builder.get_insert_block().expect("emission has begun");
+    let pointer = emitter.pointer_type();
+    let function = emitter.function(name, &[pointer, pointer, pointer], Linkage::Internal);
+    emitter.begin(function);
+    let [c, a, b] =
+        [0, 1, 2].map(|number| function.get_nth_param(number).expect("three").into_pointer_value());
+    let float = emitter.ty(Ty::F32, TILE as u32);
+    let sums = [emitter.local(float), emitter.local(float)];
+    emitter.repeat(emitter.i64(TILE as i64), |row| {
+        sums.iter().for_each(|&sum| emitter.store(float.const_zero(), sum, 64, None));
+        let row_of_a = at(emitter, a, row, ROW);
+        emitter.repeat(emitter.i64(TILE as i64), |step| {
+            let pairs = emitter.load(row_type(emitter), at(emitter, b, step, ROW), 1, None);
+            let pair = emitter.load(emitter.ty(Ty::I32, 1), at(emitter, row_of_a, step, 4), 1, None);
+            let pair = emitter.splat(pair, TILE as u32);
+            for (half, &sum) in halves(emitter, pair).into_iter().zip(halves(emitter, pairs)).zip(&sums) {
+                let before = emitter.load(float, sum, 64, None);
+                let after = flush(emitter, emitter.mul_add(half.0, half.1, before));
+                emitter.store(after, sum, 64, None);
+            }
+        });
+        let add = |a, b| flush(emitter, emitter.binop(InstructionOpcode::FAdd, a, b));
+        let [earlier, later] = sums.map(|sum| emitter.load(float, sum, 64, None));
+        let to = at(emitter, c, row, ROW);
+        let before = flush(emitter, emitter.load(float, to, 1, None));
+        emitter.store(add(before, add(earlier, later)), to, 1, None);
+    });
+    emitter.finish();
+    emitter.builder.position_at_end(here);
+    function
+}
+
+/// The earlier and the later entries of pairs as f32.
+fn halves<'ctx>(emitter: &Emitter<'ctx>, pairs: Value<'ctx>) -> [Value<'ctx>; 2] {
+    let lanes = lanes_of(pairs);
+    let half = |shift: i32| {
+        let by = emitter.splat(emitter.i32(shift).into(), lanes);
+        let moved = emitter.binop(InstructionOpcode::LShr, pairs, by);
+        let half = emitter.cast(InstructionOpcode::Trunc, moved, emitter.elem(Elem::Bf16, lanes));
+        flush(emitter, bf16::widen(emitter, half, lanes))
+    };
+    [half(0), half(16)]
+}
+
+/// Subnormal numbers as zeros of their sign.
+fn flush<'ctx>(emitter: &Emitter<'ctx>, value: Value<'ctx>) -> Value<'ctx> {
+    let lanes = lanes_of(value);
+    let int = emitter.ty(Ty::I32, lanes);
+    let constant = |bits: u32| emitter.splat(emitter.i32(bits as i32).into(), lanes);
+    let bits = emitter.cast(InstructionOpcode::BitCast, value, int);
+    let and = |mask| emitter.binop(InstructionOpcode::And, bits, constant(mask));
+    let subnormal = emitter.compare_ints(IntPredicate::ULT, and(0x7fff_ffff), constant(0x0080_0000));
+    let flushed = emitter.select(subnormal, and(0x8000_0000), bits);
+    emitter.cast(InstructionOpcode::BitCast, flushed, emitter.ty(Ty::F32, lanes))
+}

@@ -1,0 +1,107 @@
+//! Kernels of tiles: up to 2×2 tiles of C stay in registers while blocks of 32 entries along k pass by.
+
+use inkwell::values::{FunctionValue, PointerValue};
+
+use super::amx::{ROW, Registers};
+use super::{define, parameters};
+use crate::codegen::llvm::emit::Emitter;
+use crate::codegen::llvm::pack::TILE;
+
+/// What a kernel is specialised to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tiles {
+    /// Tiles of C: one or two in each direction. A row of C in memory, and one of B, has exactly as many columns.
+    pub rows: u64,
+    pub columns: u64,
+    /// Parts of an entry: 1, or 3 of which the six products that count are added.
+    pub planes: u64,
+    /// Bytes from row to row of A, from plane to plane, and from one block of k to the next.
+    pub a_row: u64,
+    pub a_plane: u64,
+    pub a_block: u64,
+}
+
+/// Registers of A and of B; those of C come before.
+const A: usize = 4;
+const B: usize = 6;
+
+impl Tiles {
+    /// The kernel's function `(a, b, c, blocks, more)`: C = A·B over that many (at least one) blocks of k, or
+    /// C += A·B if `more`.
+    pub fn function<'ctx>(&self, emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
+        let Tiles { rows, columns, planes, a_row, a_plane, a_block } = self;
+        let name = format!("gemm_tile{planes}_{rows}x{columns}_{a_row}_{a_plane}_{a_block}");
+        define(emitter, &name, &parameters(emitter), |function| self.body(emitter, function))
+    }
+
+    fn body<'ctx>(&self, emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>) {
+        let param = |number| function.get_nth_param(number).expect("five parameters");
+        let [a, b, c] = [0, 1, 2].map(|number| param(number).into_pointer_value());
+        let (blocks, more) = (param(3).into_int_value(), param(4).into_int_value());
+        let registers = Registers::new(emitter);
+        self.each_of_c(emitter, c, |register, _| registers.zero(register));
+        emitter.when(more, || {
+            self.each_of_c(emitter, c, |register, at| registers.load(register, at, self.row()));
+        });
+        emitter.repeat(blocks, |block| {
+            let start = |base, by: u64| {
+                emitter.element(emitter.context.i8_type().into(), base, emitter.scale(block, by as i64))
+            };
+            self.block(
+                emitter,
+                &registers,
+                start(a, self.a_block),
+                start(b, self.planes * TILE * self.row()),
+            );
+        });
+        self.each_of_c(emitter, c, |register, at| registers.store(register, at, self.row()));
+    }
+
+    /// Bytes of a row of B and of C.
+    fn row(&self) -> u64 {
+        self.columns * ROW
+    }
+
+    /// Register and place of each tile of C.
+    fn each_of_c<'ctx>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        c: PointerValue<'ctx>,
+        visit: impl Fn(usize, PointerValue<'ctx>),
+    ) {
+        for (row, column) in (0..self.rows).flat_map(|row| (0..self.columns).map(move |column| (row, column)))
+        {
+            let at = emitter.offset(c, (row * TILE * self.row() + column * ROW) as usize);
+            visit((row * self.columns + column) as usize, at);
+        }
+    }
+
+    /// The products of one block of k, small ones first: a plane of B stays while those of A pass.
+    fn block<'ctx>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        registers: &Registers<'_, 'ctx>,
+        a: PointerValue<'ctx>,
+        b: PointerValue<'ctx>,
+    ) {
+        for plane_b in (0..self.planes).rev() {
+            for column in 0..self.columns {
+                let from = plane_b * TILE * self.row() + column * ROW;
+                registers.load(B + column as usize, emitter.offset(b, from as usize), self.row());
+            }
+            // Products below the last bit of an f32 are left out.
+            for plane_a in (0..self.planes - plane_b).rev() {
+                for row in 0..self.rows {
+                    let from = plane_a * self.a_plane + row * TILE * self.a_row;
+                    registers.load(A + row as usize, emitter.offset(a, from as usize), self.a_row);
+                }
+                for (row, column) in
+                    (0..self.rows).flat_map(|row| (0..self.columns).map(move |column| (row, column)))
+                {
+                    let c = row * self.columns + column;
+                    registers.multiply(c as usize, A + row as usize, B + column as usize);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Copies panels of operands into scratch memory in the order and the form in which a kernel reads them.
+
+mod floats;
+mod pairs;
+mod source;
+mod tiles;
+mod transpose;
+
+use inkwell::attributes::AttributeLoc;
+use inkwell::module::Linkage;
+use inkwell::values::{FunctionValue, IntValue, PointerValue};
+
+use super::emit::Emitter;
+use crate::loops::Elem;
+use source::Source;
+
+/// Steps of k (two entries each) in a tile, and the rows of a tile.
+pub const TILE: u64 = 16;
+
+/// Copies a matrix `[k][width]`. What lies behind the last step of k may be overwritten, up to one vector of steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copy {
+    pub width: u64,
+    /// Width of the copy.
+    pub padded: u64,
+    /// Strides of the source in entries, along k and along the width.
+    pub strides: (u64, u64),
+    /// Entries of the source: f32 or bf16.
+    pub from: Elem,
+    pub form: Form,
+}
+
+/// What a copy looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `[k][padded]` of f32, rounded to bf16 first if `rounded`. What lies behind `width` is zero up to the next whole
+    /// vector.
+    Floats { rounded: bool },
+    /// `[k/2][padded]` of pairs: two entries that follow each other along k as bf16 in 32 bits, the earlier one in the
+    /// lower half. With `tiles` the pairs go on with zeros to the next multiple of [`TILE`] steps; then there may be
+    /// several `planes`, parts of which an entry is the sum, tile by tile: `[k/32][planes][16][padded]`.
+    Pairs { planes: u64, tiles: bool },
+    /// Pairs in rows, tile by tile: `[k/32][planes][padded][16]`, with zeros to the end of the last tile.
+    Rows { planes: u64 },
+}
+
+/// Along which side the entries of the source are neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Along the width.
+    Rows,
+    /// Along k.
+    Columns,
+    /// Neither.
+    Scattered,
+}
+
+impl Copy {
+    /// Calls the function that copies `k` ≥ 1 rows; all copies of one width and kind share it.
+    pub fn call<'ctx>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        from: PointerValue<'ctx>,
+        to: PointerValue<'ctx>,
+        k: IntValue<'ctx>,
+    ) {
+        let [along_k, along_width] =
+            [self.strides.0, self.strides.1].map(|stride| emitter.i64(stride as i64));
+        let args = [from.into(), to.into(), k.into(), along_k.into(), along_width.into()];
+        emitter.call(self.function(emitter), &args);
+    }
+
+    fn kind(&self) -> Kind {
+        match self.strides {
+            (_, 1) => Kind::Rows,
+            (1, _) => Kind::Columns,
+            _ => Kind::Scattered,
+        }
+    }
+
+    fn name(&self) -> String {
+        let form = match self.form {
+            Form::Floats { rounded: false } => "f32".into(),
+            Form::Floats { rounded: true } => "rounded".into(),
+            Form::Pairs { tiles: false, .. } => "pairs".into(),
+            Form::Pairs { planes, .. } => format!("pairs{planes}"),
+            Form::Rows { planes } => format!("rows{planes}"),
+        };
+        let (kind, from) = (self.kind(), self.from);
+        format!("pack_{kind:?}_{from:?}_{form}_{}_{}", self.width, self.padded).to_lowercase()
+    }
+
+    /// The function `(from, to, k, stride along k, stride along the width)`.
+    fn function<'ctx>(&self, emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
+        let name = self.name();
+        if let Some(known) = emitter.module.get_function(&name) {
+            return known;
+        }
+        let here = emitter.builder.get_insert_block().expect("emission has begun");
+        let pointer = emitter.pointer_type();
+        let int = emitter.context.i64_type().into();
+        let function = emitter.function(&name, &[pointer, pointer, int, int, int], Linkage::Internal);
+        function.add_attribute(AttributeLoc::Function, emitter.enum_attribute("noinline"));
+        for number in [0, 1] {
+            function.add_attribute(AttributeLoc::Param(number), emitter.enum_attribute("noalias"));
+        }
+        emitter.begin(function);
+        self.body(emitter, function);
+        emitter.finish();
+        emitter.builder.position_at_end(here);
+        function
+    }
+
+    fn body<'ctx>(&self, emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>) {
+        let param = |number| function.get_nth_param(number).expect("five parameters");
+        let (to, k) = (param(1).into_pointer_value(), param(2).into_int_value());
+        let source = Source {
+            emitter,
+            elem: self.from,
+            start: param(0).into_pointer_value(),
+            along_k: param(3).into_int_value(),
+            along_width: param(4).into_int_value(),
+        };
+        match self.form {
+            Form::Floats { rounded } => floats::Floats { source, copy: *self, rounded, to }.emit(k),
+            Form::Pairs { planes, tiles } => pairs::Pairs { source, copy: *self, planes, tiles, to }.emit(k),
+            Form::Rows { planes } => tiles::Rows { source, copy: *self, planes, to }.emit(k),
+        }
+    }
+}

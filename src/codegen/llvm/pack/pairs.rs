@@ -1,0 +1,168 @@
+//! Panels of pairs of bf16, steps of k outside: what kernels of dot products read, and tiles of B.
+
+use inkwell::values::{IntValue, PointerValue, VectorValue};
+
+use super::source::Source;
+use super::transpose::transposed;
+use super::{Copy, Kind, TILE};
+use crate::codegen::llvm::emit::Value;
+use crate::loops::Ty;
+
+pub(super) struct Pairs<'e, 'ctx> {
+    pub source: Source<'e, 'ctx>,
+    pub copy: Copy,
+    pub planes: u64,
+    pub tiles: bool,
+    pub to: PointerValue<'ctx>,
+}
+
+impl<'ctx> Pairs<'_, 'ctx> {
+    pub fn emit(&self, k: IntValue<'ctx>) {
+        let source = &self.source;
+        let written = match self.copy.kind() {
+            Kind::Rows => self.rows(k),
+            Kind::Columns => self.transpose(k),
+            Kind::Scattered => self.entries(k),
+        };
+        if self.tiles {
+            let end = source.emitter.scale(source.divide_up(k, 2 * TILE), TILE as i64);
+            source
+                .repeat(source.subtract(end, written), |step| self.zeros(source.emitter.add(step, written)));
+        }
+    }
+
+    /// Where a step of a plane lies.
+    fn row(&self, step: IntValue<'ctx>, plane: u64) -> PointerValue<'ctx> {
+        let (source, emitter) = (&self.source, self.source.emitter);
+        let row = if self.planes == 1 {
+            step
+        } else {
+            let block = emitter.scale(source.divide(step, TILE), (self.planes * TILE) as i64);
+            let within = source.remainder(step, TILE);
+            emitter.add(emitter.add(block, within), emitter.i64((plane * TILE) as i64))
+        };
+        let index = emitter.scale(row, self.copy.padded as i64);
+        emitter.element(emitter.ty(Ty::I32, 1), self.to, index)
+    }
+
+    fn store(&self, step: IntValue<'ctx>, column: u64, parts: Vec<Value<'ctx>>) {
+        for (plane, part) in parts.into_iter().enumerate() {
+            let to = self.source.emitter.offset(self.row(step, plane as u64), column as usize * 4);
+            self.source.emitter.store(part, to, 4, None);
+        }
+    }
+
+    /// First entries of the vectors that cover the width, with masks where they reach beyond.
+    fn vectors(&self) -> Vec<(u64, Option<VectorValue<'ctx>>)> {
+        let (width, lanes) = (self.copy.width, self.source.lanes());
+        let vector = |first: u64| {
+            let left = (width - first).min(lanes);
+            (first, (left < lanes).then(|| self.source.emitter.first_lanes(left as u32, lanes as u32)))
+        };
+        (0..width).step_by(lanes as usize).map(vector).collect()
+    }
+
+    fn zeros(&self, step: IntValue<'ctx>) {
+        let zero = self.source.emitter.ty(Ty::I32, self.source.lanes() as u32).const_zero();
+        for (first, _) in self.vectors() {
+            self.store(step, first, vec![zero; self.planes as usize]);
+        }
+    }
+
+    /// Rows of the source are contiguous. Returns the number of steps, as do the others.
+    fn rows(&self, k: IntValue<'ctx>) -> IntValue<'ctx> {
+        let (source, lanes) = (&self.source, self.source.lanes());
+        let emitter = source.emitter;
+        let step = |step: IntValue<'ctx>, both: bool| {
+            let earlier = source.at_k(source.start, emitter.scale(step, 2));
+            let later = source.at_k(earlier, emitter.i64(1));
+            for (first, mask) in self.vectors() {
+                let load = |row| source.load(source.neighbour(row, first), lanes, mask);
+                let pairs = source.pairs(load(earlier), both.then(|| load(later)), self.planes);
+                self.store(step, first, pairs);
+            }
+        };
+        self.whole_and_half(k, &step)
+    }
+
+    /// Calls `step` for steps of two entries, and for a last one with one.
+    fn whole_and_half(&self, k: IntValue<'ctx>, step: &dyn Fn(IntValue<'ctx>, bool)) -> IntValue<'ctx> {
+        let source = &self.source;
+        let (whole, half) = (source.divide(k, 2), source.remainder(k, 2));
+        source.repeat(whole, |number| step(number, true));
+        source.emitter.when(source.some(half), || step(whole, false));
+        source.emitter.add(whole, half)
+    }
+
+    /// Neither side helps: one pair at a time, zeros first.
+    fn entries(&self, k: IntValue<'ctx>) -> IntValue<'ctx> {
+        let (source, emitter) = (&self.source, self.source.emitter);
+        let step = |step: IntValue<'ctx>, both: bool| {
+            self.zeros(step);
+            let from = source.at_k(source.start, emitter.scale(step, 2));
+            emitter.repeat(emitter.i64(self.copy.width as i64), |column| {
+                let earlier = source.at_width(from, column);
+                let later = both.then(|| source.load(source.at_k(earlier, emitter.i64(1)), 1, None));
+                let pairs = source.pairs(source.load(earlier, 1, None), later, self.planes);
+                for (plane, pair) in pairs.into_iter().enumerate() {
+                    let to = emitter.element(emitter.ty(Ty::I32, 1), self.row(step, plane as u64), column);
+                    emitter.store(pair, to, 4, None);
+                }
+            });
+        };
+        self.whole_and_half(k, &step)
+    }
+
+    /// Columns of the source are contiguous along k: square blocks of pairs are transposed in registers.
+    fn transpose(&self, k: IntValue<'ctx>) -> IntValue<'ctx> {
+        let (source, lanes) = (&self.source, self.source.lanes());
+        let emitter = source.emitter;
+        let full = source.divide(k, 2 * lanes);
+        source.repeat(full, |block| self.blocks(block, None));
+        let left = source.remainder(k, 2 * lanes);
+        emitter.when(source.some(left), || self.blocks(full, Some(left)));
+        emitter.scale(source.divide_up(k, 2 * lanes), lanes as i64)
+    }
+
+    /// All square blocks of one vector of steps, `left` entries along k.
+    fn blocks(&self, block: IntValue<'ctx>, left: Option<IntValue<'ctx>>) {
+        let (emitter, lanes) = (self.source.emitter, self.source.lanes());
+        let (full, rest) = (self.copy.width / lanes, self.copy.width % lanes);
+        if full > 0 {
+            emitter.repeat(emitter.i64(full as i64), |square| self.square(block, square, lanes, left));
+        }
+        if rest > 0 {
+            self.square(block, emitter.i64(full as i64), rest, left);
+        }
+    }
+
+    /// The `square`-th group of columns, of which `width` exist.
+    fn square(
+        &self,
+        block: IntValue<'ctx>,
+        square: IntValue<'ctx>,
+        width: u64,
+        left: Option<IntValue<'ctx>>,
+    ) {
+        let (source, emitter, lanes) = (&self.source, self.source.emitter, self.source.lanes());
+        let zero = emitter.ty(Ty::I32, lanes as u32).const_zero();
+        let first = emitter.scale(square, lanes as i64);
+        let start = source.at_k(source.start, emitter.scale(block, 2 * lanes as i64));
+        let from = source.at_width(start, first);
+        let column = |column: u64| {
+            let from = source.at_width(from, emitter.i64(column as i64));
+            source.neighbours(from, left, self.planes)
+        };
+        let columns: Vec<Vec<Value>> = (0..width).map(column).collect();
+        let first_step = emitter.scale(block, lanes as i64);
+        for plane in 0..self.planes {
+            let part = |column: usize| columns.get(column).map_or(zero, |parts| parts[plane as usize]);
+            let vectors = (0..lanes as usize).map(|column| part(column).into_vector_value()).collect();
+            for (number, row) in transposed(emitter, vectors).into_iter().enumerate() {
+                let step = emitter.add(emitter.i64(number as i64), first_step);
+                let to = emitter.element(emitter.ty(Ty::I32, 1), self.row(step, plane), first);
+                emitter.store(row.into(), to, 4, None);
+            }
+        }
+    }
+}

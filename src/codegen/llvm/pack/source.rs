@@ -1,0 +1,165 @@
+//! The operand that is copied: its entries as f32, as parts of bf16, and in pairs.
+
+use inkwell::IntPredicate;
+use inkwell::types::VectorType;
+use inkwell::values::{InstructionOpcode, IntValue, PointerValue, VectorValue};
+
+use crate::codegen::llvm::bf16;
+use crate::codegen::llvm::emit::{Emitter, Value, lanes_of, must};
+use crate::loops::{Elem, Ty};
+
+/// A matrix whose strides, in entries, are known when the code runs.
+pub(super) struct Source<'e, 'ctx> {
+    pub emitter: &'e Emitter<'ctx>,
+    /// f32 or bf16.
+    pub elem: Elem,
+    pub start: PointerValue<'ctx>,
+    pub along_k: IntValue<'ctx>,
+    pub along_width: IntValue<'ctx>,
+}
+
+impl<'ctx> Source<'_, 'ctx> {
+    pub fn lanes(&self) -> u64 {
+        u64::from(self.emitter.target.lanes())
+    }
+
+    fn step(
+        &self,
+        base: PointerValue<'ctx>,
+        index: IntValue<'ctx>,
+        by: IntValue<'ctx>,
+    ) -> PointerValue<'ctx> {
+        let index = must(self.emitter.builder.build_int_mul(index, by, ""));
+        self.emitter.element(self.emitter.elem(self.elem, 1), base, index)
+    }
+
+    /// `index` entries further along k.
+    pub fn at_k(&self, base: PointerValue<'ctx>, index: IntValue<'ctx>) -> PointerValue<'ctx> {
+        self.step(base, index, self.along_k)
+    }
+
+    /// `index` entries further along the width.
+    pub fn at_width(&self, base: PointerValue<'ctx>, index: IntValue<'ctx>) -> PointerValue<'ctx> {
+        self.step(base, index, self.along_width)
+    }
+
+    /// The neighbour so many places behind.
+    pub fn neighbour(&self, base: PointerValue<'ctx>, places: u64) -> PointerValue<'ctx> {
+        self.emitter.offset(base, places as usize * self.elem.bytes())
+    }
+
+    /// Neighbouring entries, or one, as f32; zero where `mask` is false.
+    pub fn load(&self, from: PointerValue<'ctx>, lanes: u64, mask: Option<VectorValue<'ctx>>) -> Value<'ctx> {
+        let lanes = lanes as u32;
+        let ty = self.emitter.elem(self.elem, lanes);
+        let loaded = self.emitter.load(ty, from, self.elem.bytes() as u32, mask);
+        if self.elem == Elem::Bf16 { bf16::widen(self.emitter, loaded, lanes) } else { loaded }
+    }
+
+    /// The entry as the sum of so many bf16, the largest first; with one it is rounded.
+    pub fn parts(&self, value: Value<'ctx>, count: u64) -> Vec<Value<'ctx>> {
+        if self.elem == Elem::Bf16 && count == 1 {
+            return vec![value];
+        }
+        let lanes = lanes_of(value);
+        let mut rest = value;
+        let mut parts = Vec::new();
+        for number in 0..count {
+            let part = bf16::round(self.emitter, rest, lanes);
+            if number + 1 < count {
+                rest = self.emitter.binop(InstructionOpcode::FSub, rest, part);
+            }
+            parts.push(part);
+        }
+        parts
+    }
+
+    /// Pairs of an earlier and a later entry, part by part; the later one is zero where there is none.
+    pub fn pairs(&self, earlier: Value<'ctx>, later: Option<Value<'ctx>>, planes: u64) -> Vec<Value<'ctx>> {
+        let lanes = lanes_of(earlier);
+        let int = self.emitter.ty(Ty::I32, lanes);
+        let bits = |value| self.emitter.cast(InstructionOpcode::BitCast, value, int);
+        let sixteen = self.emitter.splat(self.emitter.i32(16).into(), lanes);
+        let low = |value| self.emitter.binop(InstructionOpcode::LShr, bits(value), sixteen);
+        let earlier = self.parts(earlier, planes).into_iter().map(low);
+        match later {
+            None => earlier.collect(),
+            Some(later) => earlier
+                .zip(self.parts(later, planes))
+                .map(|(low, later)| self.emitter.binop(InstructionOpcode::Or, low, bits(later)))
+                .collect(),
+        }
+    }
+
+    /// A vector of pairs from twice as many neighbouring entries, of which `left` (i64) exist if that is given; part
+    /// by part.
+    pub fn neighbours(
+        &self,
+        from: PointerValue<'ctx>,
+        left: Option<IntValue<'ctx>>,
+        planes: u64,
+    ) -> Vec<Value<'ctx>> {
+        let (emitter, lanes) = (self.emitter, self.lanes());
+        let pairs = emitter.ty(Ty::I32, lanes as u32);
+        if self.elem == Elem::Bf16 && planes == 1 {
+            let mask = left.map(|left| self.below(left, 0, 2 * lanes));
+            let ty = emitter.elem(Elem::Bf16, 2 * lanes as u32);
+            let loaded = emitter.load(ty, from, 2, mask);
+            return vec![emitter.cast(InstructionOpcode::BitCast, loaded, pairs)];
+        }
+        let half = |number: u64| {
+            let mask = left.map(|left| self.below(left, number * lanes, lanes));
+            self.parts(self.load(self.neighbour(from, number * lanes), lanes, mask), planes)
+        };
+        let order: Vec<u32> = (0..2 * lanes as u32).collect();
+        let joined = |(low, high)| {
+            let [low, high] = [low, high].map(|part| bf16::narrow(emitter, part, lanes as u32));
+            let all = emitter.shuffle(low.into_vector_value(), high.into_vector_value(), &order);
+            emitter.cast(InstructionOpcode::BitCast, all.into(), pairs)
+        };
+        half(0).into_iter().zip(half(1)).map(joined).collect()
+    }
+
+    /// Which of the lanes, counted from `first` on, come before `count` (i64, may be negative).
+    pub fn below(&self, count: IntValue<'ctx>, first: u64, lanes: u64) -> VectorValue<'ctx> {
+        let lanes = lanes as u32;
+        let numbers: Vec<IntValue> =
+            (0..lanes).map(|lane| self.emitter.i32((first as u32 + lane) as i32)).collect();
+        let int = self.emitter.ty(Ty::I32, 1);
+        let count = self.emitter.cast(InstructionOpcode::Trunc, count.into(), int);
+        let count = self.emitter.splat(count, lanes);
+        let numbers = VectorType::const_vector(&numbers).into();
+        self.emitter.compare_ints(IntPredicate::SLT, numbers, count).into_vector_value()
+    }
+
+    /// Whether an i64 is not zero.
+    pub fn some(&self, count: IntValue<'ctx>) -> IntValue<'ctx> {
+        must(self.emitter.builder.build_int_compare(IntPredicate::NE, count, self.emitter.i64(0), ""))
+    }
+
+    /// Runs `body` for 0, 1, … `count`-1, which may be none.
+    pub fn repeat(&self, count: IntValue<'ctx>, body: impl FnOnce(IntValue<'ctx>)) {
+        self.emitter.when(self.some(count), || self.emitter.repeat(count, body));
+    }
+
+    pub fn divide(&self, a: IntValue<'ctx>, by: u64) -> IntValue<'ctx> {
+        self.unsigned(InstructionOpcode::UDiv, a, by)
+    }
+
+    pub fn remainder(&self, a: IntValue<'ctx>, by: u64) -> IntValue<'ctx> {
+        self.unsigned(InstructionOpcode::URem, a, by)
+    }
+
+    /// a/by, rounded up.
+    pub fn divide_up(&self, a: IntValue<'ctx>, by: u64) -> IntValue<'ctx> {
+        self.divide(self.emitter.add(a, self.emitter.i64(by as i64 - 1)), by)
+    }
+
+    pub fn subtract(&self, a: IntValue<'ctx>, b: IntValue<'ctx>) -> IntValue<'ctx> {
+        must(self.emitter.builder.build_int_sub(a, b, ""))
+    }
+
+    fn unsigned(&self, op: InstructionOpcode, a: IntValue<'ctx>, by: u64) -> IntValue<'ctx> {
+        self.emitter.binop(op, a.into(), self.emitter.i64(by as i64).into()).into_int_value()
+    }
+}

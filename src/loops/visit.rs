@@ -1,0 +1,37 @@
+//! Walks over the parts of statements.
+
+use super::{BufferId, Inst, Scalars, Stmt};
+
+impl Stmt {
+    /// Calls `visit` with every scalar program, in order.
+    pub fn for_scalars(&mut self, visit: &mut impl FnMut(&mut Scalars)) {
+        match self {
+            Stmt::Nest(nest) => {
+                visit(&mut nest.body);
+                visit(&mut nest.finish);
+            }
+            Stmt::Gemm(gemm) => visit(&mut gemm.epilogue),
+            Stmt::Orthonormalize { .. } => {}
+        }
+    }
+
+    /// Calls `visit` with every mention of a buffer, in order.
+    pub fn for_buffers(&mut self, visit: &mut impl FnMut(&mut BufferId)) {
+        match self {
+            Stmt::Nest(_) => {}
+            Stmt::Gemm(gemm) => {
+                visit(&mut gemm.a.buffer);
+                visit(&mut gemm.b.buffer);
+            }
+            Stmt::Orthonormalize { buffer, .. } => visit(buffer),
+        }
+        self.for_scalars(&mut |scalars| {
+            for inst in &mut scalars.insts {
+                if let Inst::Load(buffer, _) = inst {
+                    visit(buffer);
+                }
+            }
+            scalars.stores.iter_mut().for_each(|store| visit(&mut store.buffer));
+        });
+    }
+}

@@ -1,0 +1,283 @@
+//! Every family of micro-kernels against products in f64, over a sweep of shapes, each within its stated bound.
+
+use blkc::codegen::aot;
+use blkc::codegen::family::Family;
+use blkc::codegen::jit::Jit;
+use blkc::codegen::llvm;
+use blkc::codegen::target::{EMULATE_TILES, Target};
+use blkc::loops::{Arithmetic, BufferId, Elem, bf16, verify};
+
+mod programs;
+use programs::{Memory, Orientation, Product, fill, floats, strides};
+
+const ORIENTATIONS: [Orientation; 4] =
+    [Orientation::Forward, Orientation::Data, Orientation::Weight, Orientation::Spread];
+
+fn target(changes: &str) -> Target {
+    Target::choose(None, Some(changes)).expect("known features")
+}
+
+fn baseline(changes: &str) -> Target {
+    Target::choose(Some("x86-64"), Some(changes)).expect("known features")
+}
+
+/// Runs the product; returns all of its memory.
+fn run(product: &Product, target: &Target) -> Vec<u8> {
+    run_on(product, target, |_| ())
+}
+
+/// The like, after `change` of the memory.
+fn run_on(product: &Product, target: &Target, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    let program = product.program();
+    verify::verify(&program).expect("a sound program");
+    let jit = Jit::new(&program, target).expect("code");
+    let mut arena = Memory::new(program.arena_bytes);
+    let mut scratch = Memory::new(llvm::scratch_bytes(&program, target));
+    // What is not written must not matter.
+    scratch.bytes().fill(0xff);
+    fill(&program, arena.bytes());
+    change(arena.bytes());
+    // SAFETY: both are as large as asked for and aligned.
+    unsafe { jit.run(&program, "run", arena.bytes().as_mut_ptr(), scratch.bytes().as_mut_ptr()) };
+    arena.bytes().to_vec()
+}
+
+/// What one entry may be off, beside half a unit of its last place, as a share of Σ |a|·|b| of `count` products.
+fn bound(family: Family, count: usize) -> f64 {
+    let half_ulp = f64::from(f32::EPSILON) / 2.0;
+    match family {
+        // A chain of roundings, one per product (two without FMA); products of bf16 are exact.
+        Family::Fma | Family::Rounded | Family::Dot | Family::Tile => 2.0 * count as f64 * half_ulp,
+        // Two left out products of 2^-24 each, and the roundings of a much shorter chain.
+        Family::Split => 1e-6_f64.min(2.0 * (count as f64 + 4.0) * half_ulp),
+    }
+}
+
+/// Compares the result with products in f64; returns the largest error as a share of Σ |a|·|b|.
+fn check(product: &Product, target: &Target) -> f64 {
+    let Product { size: [m, n, k], orientation, terms, elems, arithmetic, .. } = *product;
+    let program = product.program();
+    let arena = run(product, target);
+    let [a, b, bias, out] = [0, 1, 2, 3].map(|number| floats(&program, &arena, BufferId(number)));
+    let family = Family::of(arithmetic, target, [m as u64, n as u64, k as u64]);
+    let rounds = arithmetic == Arithmetic::Bf16 && family != Family::Fma;
+    let factor = |value: f64| if rounds { f64::from(bf16::round(value as f32)) } else { value };
+    let [by_a, by_b] = strides(orientation, [m, n, k]);
+    let (term_a, term_b) = product.offsets();
+    let mut worst = 0f64;
+    for (row, column) in (0..m).flat_map(|row| (0..n).map(move |column| (row, column))) {
+        let (mut sum, mut size) = (bias[column], 0.0);
+        for (term, depth) in (0..terms).flat_map(|term| (0..k).map(move |depth| (term, depth))) {
+            let a = factor(a[term * term_a + row * by_a.0 + depth * by_a.1]);
+            let b = factor(b[term * term_b + depth * by_b.0 + column * by_b.1]);
+            sum += a * b;
+            size += (a * b).abs();
+        }
+        let (expected, found) = (sum.max(0.0), out[row * n + column]);
+        let error = (expected - found).abs();
+        let allowed = bound(family, k * terms) * size + f64::from(f32::EPSILON) * expected.abs();
+        assert!(
+            error <= allowed,
+            "[{row}, {column}]: {found} instead of {expected}, allowed {allowed}\n{product:?} {elems:?}\n{target:?}"
+        );
+        worst = worst.max((error - f64::from(f32::EPSILON) * expected.abs()) / size);
+    }
+    worst
+}
+
+/// Sizes 1, primes, and around whole tiles of every family.
+const SIZES: [[usize; 3]; 10] = [
+    [1, 1, 1],
+    [2, 3, 2],
+    [13, 32, 31],
+    [15, 17, 32],
+    [16, 16, 33],
+    [17, 47, 63],
+    [31, 10, 64],
+    [32, 32, 96],
+    [33, 65, 7],
+    [37, 71, 131],
+];
+
+/// What the operands may be made of.
+const ELEMS: [[Elem; 2]; 4] =
+    [[Elem::F32, Elem::F32], [Elem::Bf16, Elem::F32], [Elem::F32, Elem::Bf16], [Elem::Bf16, Elem::Bf16]];
+
+/// Every size in every orientation, the elements of the operands in turn, and all of them with whole tiles.
+fn sweep(target: &Target, arithmetic: Arithmetic) {
+    for (number, orientation) in ORIENTATIONS.into_iter().enumerate() {
+        for (place, size @ [m, n, _]) in SIZES.into_iter().enumerate() {
+            let elems = ELEMS[(number + place) % ELEMS.len()];
+            let product =
+                Product { orientation, size, terms: 1, by_rows: false, chunk: n, elems, arithmetic };
+            check(&product, target);
+            check(&Product { terms: 3, by_rows: true, chunk: m.div_ceil(2), ..product }, target);
+        }
+        for elems in ELEMS {
+            let size = [32, 32, 64];
+            check(
+                &Product { orientation, size, terms: 2, by_rows: false, chunk: 32, elems, arithmetic },
+                target,
+            );
+        }
+    }
+}
+
+#[test]
+fn rounded_operands_on_any_machine() {
+    sweep(&baseline(""), Arithmetic::Bf16);
+    sweep(&target("-avx512bf16,-amx-tile"), Arithmetic::Bf16);
+}
+
+#[test]
+fn dot_products_of_pairs() {
+    let target = target("-amx-tile");
+    if !target.has_bf16() {
+        return eprintln!("skipped: this machine has no instructions for bf16");
+    }
+    sweep(&target, Arithmetic::Bf16);
+}
+
+#[test]
+fn f32_by_multiply_adds_reads_halves_too() {
+    sweep(&target("-amx-tile"), Arithmetic::Fma);
+}
+
+#[test]
+fn tiles_of_bf16() {
+    sweep(&target("+emulate-amx"), Arithmetic::Bf16);
+}
+
+#[test]
+fn tiles_of_bf16_with_narrow_vectors() {
+    sweep(&baseline("+emulate-amx"), Arithmetic::Bf16);
+}
+
+#[test]
+fn tiles_of_split_f32() {
+    sweep(&target("+emulate-amx"), Arithmetic::F32);
+}
+
+#[test]
+fn tiles_of_split_f32_with_narrow_vectors() {
+    sweep(&baseline("+emulate-amx"), Arithmetic::F32);
+}
+
+/// Long sums are cut into blocks; there a split f32 is closer than a chain of multiply-adds.
+#[test]
+fn long_sums() {
+    let emulated = target("+emulate-amx");
+    let chain = target("-amx-tile");
+    for orientation in ORIENTATIONS {
+        let product = |arithmetic| Product {
+            orientation,
+            size: [19, 21, 4999],
+            terms: 1,
+            by_rows: false,
+            chunk: 21,
+            elems: [Elem::F32; 2],
+            arithmetic,
+        };
+        for target in [&emulated, &chain, &baseline("")] {
+            check(&product(Arithmetic::Bf16), target);
+        }
+        let split = check(&product(Arithmetic::F32), &emulated);
+        let plain = check(&product(Arithmetic::F32), &chain);
+        assert!(split < plain, "{orientation:?}: {split} by planes, {plain} by multiply-adds");
+    }
+    assert!(emulated.has(EMULATE_TILES));
+}
+
+/// One entry of A (f32, first of all buffers) is `special`; the results of its row.
+fn row_with(special: f32, arithmetic: Arithmetic, target: &Target) -> Vec<f64> {
+    let (orientation, elems) = (Orientation::Forward, [Elem::F32; 2]);
+    let size @ [m, n, k] = [18, 33, 40];
+    let product = Product { orientation, size, terms: 1, by_rows: false, chunk: n, elems, arithmetic };
+    let (row, depth) = (3, 7);
+    let at = 4 * (row * k + depth);
+    let arena = run_on(&product, target, |bytes| bytes[at..at + 4].copy_from_slice(&special.to_le_bytes()));
+    let out = floats(&product.program(), &arena, BufferId(3));
+    let others = (0..m * n).filter(|entry| entry / n != row);
+    assert!(others.clone().all(|entry| out[entry].is_finite()), "{special} spreads to other rows");
+    out[row * n..(row + 1) * n].to_vec()
+}
+
+/// Every way, with whether it splits operands.
+fn ways() -> Vec<(Target, Arithmetic, bool)> {
+    let (emulated, plain) = (target("+emulate-amx"), target("-amx-tile"));
+    vec![
+        (emulated.clone(), Arithmetic::F32, true),
+        (emulated, Arithmetic::Bf16, false),
+        (plain.clone(), Arithmetic::F32, false),
+        (plain, Arithmetic::Bf16, false),
+        (baseline(""), Arithmetic::Bf16, false),
+    ]
+}
+
+#[test]
+fn what_is_not_finite_does_not_become_finite() {
+    for (target, arithmetic, splits) in ways() {
+        // The epilogue max(sum, 0) makes zeros of -inf and keeps NaN.
+        let infinite = row_with(f32::INFINITY, arithmetic, &target);
+        let fits = |value: &f64| value.is_nan() && splits || *value == f64::INFINITY || *value == 0.0;
+        assert!(infinite.iter().all(fits), "{infinite:?}");
+        assert!(infinite.iter().any(|value| !value.is_finite()), "{infinite:?}");
+        let nan = row_with(f32::NAN, arithmetic, &target);
+        assert!(nan.iter().all(|value| value.is_nan()), "{arithmetic:?} {target:?}: {nan:?}");
+        // NaN whose payload lies in the lower half alone.
+        let low = row_with(f32::from_bits(0x7f80_0001), arithmetic, &target);
+        assert!(low.iter().all(|value| value.is_nan()), "{arithmetic:?} {target:?}: {low:?}");
+    }
+}
+
+#[test]
+fn subnormal_numbers_do_no_harm() {
+    for (target, arithmetic, _) in ways() {
+        let row = row_with(1e-40, arithmetic, &target);
+        let zero = row_with(0.0, arithmetic, &target);
+        assert_eq!(row, zero, "{arithmetic:?} {target:?}");
+    }
+}
+
+/// Assembly for a processor that this machine need not be.
+fn assembly(arithmetic: Arithmetic, elem: Elem, changes: &str) -> String {
+    let mut target = Target::of_triple("x86_64-unknown-linux-gnu");
+    target.features = Target::choose(Some("x86-64-v4"), Some(changes)).expect("known").features;
+    let (orientation, elems) = (Orientation::Forward, [elem, Elem::F32]);
+    let product =
+        Product { orientation, size: [64, 64, 64], terms: 1, by_rows: false, chunk: 64, elems, arithmetic };
+    let path = aot::Path { program: &product.program(), target: &target, manifest: b"" };
+    aot::assembly(&[path]).expect("assembly")
+}
+
+#[test]
+fn tile_instructions_are_used_where_they_exist() {
+    const TILES: &str = "+amx-tile,+amx-bf16,+avx512bf16";
+    for (arithmetic, elem, products) in [
+        // A kernel of 2×2 tiles; a split one adds six products for each.
+        (Arithmetic::Bf16, Elem::Bf16, 4),
+        (Arithmetic::Bf16, Elem::F32, 4),
+        (Arithmetic::F32, Elem::F32, 24),
+    ] {
+        let code = assembly(arithmetic, elem, TILES);
+        let count = |instruction: &str| code.matches(instruction).count();
+        assert_eq!(count("tdpbf16ps"), products, "{code}");
+        for instruction in ["ldtilecfg", "tilerelease"] {
+            assert_eq!(count(instruction), 1, "{instruction}\n{code}");
+        }
+        assert_eq!(count("tilezero"), 4, "{code}");
+        assert_eq!(count("tilestored"), 4, "{code}");
+        assert!(count("tileloadd") >= 8, "{code}");
+        assert!(!code.contains("vfmadd"), "{code}");
+    }
+    let strict = assembly(Arithmetic::Fma, Elem::F32, TILES);
+    assert!(strict.contains("vfmadd") && !strict.contains("tdpbf16ps"), "{strict}");
+}
+
+#[test]
+fn dot_products_are_used_where_they_exist() {
+    let code = assembly(Arithmetic::Bf16, Elem::Bf16, "+avx512bf16");
+    assert!(code.contains("vdpbf16ps") && !code.contains("vfmadd"), "{code}");
+    let without = assembly(Arithmetic::Bf16, Elem::Bf16, "");
+    assert!(without.contains("vfmadd") && !without.contains("vdpbf16ps"), "{without}");
+}
