@@ -24,7 +24,7 @@ pub struct Bandwidth {
 pub fn measure(threads: usize) -> Result<Bandwidth, Error> {
     let mut memory = Vec::new();
     for _ in 0..threads {
-        memory.push((filled(1)?, filled(0)?));
+        memory.push((filled()?, filled()?));
     }
     let per_second = |bytes: usize, seconds: f64| (bytes * threads) as f64 / seconds / 1e9;
     let copy = fastest(&mut memory, |(from, to)| to.bytes_mut().copy_from_slice(from.bytes()));
@@ -35,9 +35,9 @@ pub fn measure(threads: usize) -> Result<Bandwidth, Error> {
 }
 
 /// Written once, so that there are pages behind it.
-fn filled(byte: u8) -> Result<AlignedMemory, Error> {
+fn filled() -> Result<AlignedMemory, Error> {
     let mut memory = AlignedMemory::zeroed(BYTES, PAGE)?;
-    memory.bytes_mut().fill(byte.max(1));
+    memory.bytes_mut().fill(1);
     Ok(memory)
 }
 
@@ -57,20 +57,23 @@ fn sum(bytes: &[u8]) -> u64 {
 
 /// Seconds of the slowest thread in the fastest round.
 fn fastest<T: Send>(memory: &mut [T], work: impl Fn(&mut T) + Sync) -> f64 {
-    let round = |memory: &mut [T]| {
-        let start = Barrier::new(memory.len());
-        let timed = |piece: &mut T| {
-            start.wait();
-            let began = Instant::now();
-            work(piece);
-            began.elapsed().as_secs_f64()
-        };
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = memory.iter_mut().map(|piece| scope.spawn(|| timed(piece))).collect();
-            threads.into_iter().filter_map(|thread| thread.join().ok()).fold(1e-9, f64::max)
-        })
+    (0..ROUNDS).map(|_| slowest(memory.iter_mut(), &work)).fold(f64::INFINITY, f64::min)
+}
+
+/// Seconds of the slowest of so many threads, one for each piece of work, that begin together.
+pub(crate) fn slowest<T: Send>(pieces: impl ExactSizeIterator<Item = T>, work: &(impl Fn(T) + Sync)) -> f64 {
+    let start = Barrier::new(pieces.len());
+    let timed = |piece: T| {
+        start.wait();
+        let began = Instant::now();
+        work(piece);
+        began.elapsed().as_secs_f64()
     };
-    (0..ROUNDS).map(|_| round(memory)).fold(f64::INFINITY, f64::min)
+    let timed = &timed;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = pieces.map(|piece| scope.spawn(move || timed(piece))).collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok()).fold(1e-9, f64::max)
+    })
 }
 
 #[cfg(test)]

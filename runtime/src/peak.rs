@@ -1,7 +1,6 @@
 //! The machine's peak: fused multiply-adds from registers, with the widest vectors, on every thread at once.
 
-use std::sync::Barrier;
-use std::time::Instant;
+use crate::bandwidth::slowest;
 
 /// Rounds, of which the fastest counts, and multiply-adds of one thread in one (some milliseconds).
 const ROUNDS: usize = 8;
@@ -22,23 +21,8 @@ pub fn measure_bf16_gflops(threads: usize) -> Option<f64> {
 
 fn measure(threads: usize, kernel: Kernel) -> f64 {
     let flops = (2 * CHAINS * kernel.products() * ITERATIONS) as f64 * threads as f64;
-    (0..ROUNDS).map(|_| flops / round(threads, kernel) / 1e9).fold(0.0, f64::max)
-}
-
-/// Seconds of the slowest thread.
-fn round(threads: usize, kernel: Kernel) -> f64 {
-    let start = Barrier::new(threads);
-    std::thread::scope(|scope| {
-        let timed = || {
-            start.wait();
-            let began = Instant::now();
-            kernel.run(ITERATIONS);
-            began.elapsed().as_secs_f64()
-        };
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(timed)).collect();
-        let own = timed();
-        others.into_iter().filter_map(|other| other.join().ok()).fold(own, f64::max).max(1e-9)
-    })
+    let seconds = || slowest(0..threads, &|_| kernel.run(ITERATIONS));
+    (0..ROUNDS).map(|_| flops / seconds() / 1e9).fold(0.0, f64::max)
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,7 @@
 //! Code for this very process.
 
 use blk_runtime::manifest::LevelFn;
+use blk_runtime::pool::Pool;
 
 use super::llvm::{self, Engine};
 use super::target::Target;
@@ -14,8 +15,7 @@ pub struct Jit {
 impl Jit {
     /// Compiles a verified program. An error says why the target has no code.
     pub fn new(program: &Program, target: &Target) -> Result<Jit, String> {
-        let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
-        Ok(Jit { engine: llvm::load(program, target, threads)? })
+        Ok(Jit { engine: llvm::load(program, target, Pool::available())? })
     }
 
     /// The level function of that name (see [`llvm::symbol`]).

@@ -38,6 +38,12 @@ pub fn traffic(buffers: &[Buffer], group: &Group) -> Traffic {
     Traffic { read: bytes(&count.read), written: bytes(&count.written) }
 }
 
+/// Of several accesses to a buffer the one that reaches farthest counts.
+fn reach(known: &mut BTreeMap<BufferId, u64>, buffer: BufferId, entries: u64) {
+    let most = known.entry(buffer).or_default();
+    *most = (*most).max(entries);
+}
+
 /// Entries by buffer.
 struct Count<'a> {
     group: &'a Group,
@@ -47,13 +53,11 @@ struct Count<'a> {
 
 impl Count<'_> {
     fn reads(&mut self, buffer: BufferId, entries: u64) {
-        let known = self.read.entry(buffer).or_default();
-        *known = (*known).max(entries);
+        reach(&mut self.read, buffer, entries);
     }
 
     fn writes(&mut self, buffer: BufferId, entries: u64) {
-        let known = self.written.entry(buffer).or_default();
-        *known = (*known).max(entries);
+        reach(&mut self.written, buffer, entries);
     }
 
     /// Positions of a loop in all tasks.

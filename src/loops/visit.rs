@@ -34,4 +34,31 @@ impl Stmt {
             scalars.stores.iter_mut().for_each(|store| visit(&mut store.buffer));
         });
     }
+
+    /// Calls `visit` with every buffer that the statement touches, as often as it is mentioned.
+    pub fn buffers(&self, visit: &mut impl FnMut(BufferId)) {
+        match self {
+            Stmt::Nest(nest) => {
+                nest.body.buffers(visit);
+                nest.finish.buffers(visit);
+            }
+            Stmt::Gemm(gemm) => {
+                visit(gemm.a.buffer);
+                visit(gemm.b.buffer);
+                gemm.epilogue.buffers(visit);
+            }
+            Stmt::Orthonormalize { buffer, .. } => visit(*buffer),
+        }
+    }
+}
+
+impl Scalars {
+    fn buffers(&self, visit: &mut impl FnMut(BufferId)) {
+        for inst in &self.insts {
+            if let Inst::Load(buffer, _) = inst {
+                visit(*buffer);
+            }
+        }
+        self.stores.iter().for_each(|store| visit(store.buffer));
+    }
 }

@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 use super::cost::Costs;
 use super::gemm::{self, Shape};
 use super::layout::{Layout, Layouts};
-use super::prepare::reachable;
 use super::view::{Source, behind, operand as gemm_operand, view};
 use super::window::Windows;
 use crate::axes::Axis;
@@ -31,7 +30,7 @@ pub(super) struct Choice {
 /// Chooses for the assignments `writes` (symbol ← value).
 pub(super) fn choose(graph: &Graph, writes: &[(Symbol, Expr)]) -> Choice {
     let roots: Vec<Expr> = writes.iter().map(|write| write.1).collect();
-    let order = reachable(graph, &roots);
+    let order = graph.reachable(&roots);
     let doubles = doubles(graph, &order);
     let windows = Windows::of(graph, &order);
     let layouts = root_layouts(graph, writes, &windows);

@@ -1,6 +1,6 @@
 //! The memory plan: buffers whose lives do not meet share the arena.
 
-use crate::loops::{Buffer, BufferId, Inst, Routine, Scalars, Stmt};
+use crate::loops::{Buffer, BufferId, Routine};
 
 /// Every buffer starts at a multiple of this many bytes.
 const ALIGNMENT: usize = 64;
@@ -13,7 +13,7 @@ pub(super) fn lives(routine: &Routine, count: usize) -> Lives {
     let mut lives: Lives = vec![None; count];
     for (level, groups) in routine.levels.iter().enumerate() {
         for statement in groups.groups.iter().flat_map(|group| &group.body) {
-            touched(statement, &mut |buffer| touch(&mut lives, level, buffer));
+            statement.buffers(&mut |buffer| touch(&mut lives, level, buffer));
         }
         groups.exchanges.iter().for_each(|exchange| touch(&mut lives, level, exchange.buffer));
     }
@@ -23,30 +23,6 @@ pub(super) fn lives(routine: &Routine, count: usize) -> Lives {
 fn touch(lives: &mut Lives, level: usize, buffer: BufferId) {
     let life = lives[buffer.index()].get_or_insert((level, level));
     life.1 = level;
-}
-
-fn touched(statement: &Stmt, touch: &mut impl FnMut(BufferId)) {
-    match statement {
-        Stmt::Nest(nest) => {
-            in_program(&nest.body, touch);
-            in_program(&nest.finish, touch);
-        }
-        Stmt::Gemm(gemm) => {
-            touch(gemm.a.buffer);
-            touch(gemm.b.buffer);
-            in_program(&gemm.epilogue, touch);
-        }
-        Stmt::Orthonormalize { buffer, .. } => touch(*buffer),
-    }
-}
-
-fn in_program(program: &Scalars, touch: &mut impl FnMut(BufferId)) {
-    for inst in &program.insts {
-        if let Inst::Load(buffer, _) = inst {
-            touch(*buffer);
-        }
-    }
-    program.stores.iter().for_each(|store| touch(store.buffer));
 }
 
 /// Gives every buffer its offset and returns the size of the arena. Persistent buffers never share; temporaries lie

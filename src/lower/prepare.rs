@@ -19,34 +19,20 @@ const MANY_ENTRIES: usize = 1 << 13;
 /// Rewrites `roots` and everything below them.
 pub(super) fn prepare(graph: &mut Graph, roots: &[Expr]) -> Vec<Expr> {
     let mut done = HashMap::new();
-    let order = reachable(graph, roots);
+    let order = graph.reachable(roots);
     let windows = Windows::of(graph, &order);
     for expr in order {
         let renewed = rewrite(graph, expr, &done);
         let renewed = if windows.is_empty() {
             renewed
         } else {
-            let free = windows.slides(expr);
-            let beside = |node: &Node| node.args().into_iter().any(|arg| windows.slides(arg));
-            let beside = beside(graph.node(expr));
-            arranged(graph, &windows, renewed, Free { slides: free, beside })
+            let beside = graph.node(expr).args().into_iter().any(|arg| windows.slides(arg));
+            arranged(graph, &windows, renewed, Free { slides: windows.slides(expr), beside })
         };
         done.insert(expr, renewed);
     }
     graph.current_tag = None;
     roots.iter().map(|root| done[root]).collect()
-}
-
-/// Everything below `roots` and they themselves, arguments first.
-pub(super) fn reachable(graph: &Graph, roots: &[Expr]) -> Vec<Expr> {
-    let mut seen = vec![false; graph.len()];
-    let mut open = roots.to_vec();
-    while let Some(expr) = open.pop() {
-        if !std::mem::replace(&mut seen[expr.0 as usize], true) {
-            open.extend(graph.node(expr).args());
-        }
-    }
-    (0..graph.len() as u32).map(Expr).filter(|expr| seen[expr.0 as usize]).collect()
 }
 
 fn rewrite(graph: &mut Graph, expr: Expr, done: &HashMap<Expr, Expr>) -> Expr {
@@ -200,23 +186,25 @@ fn arranged_operand(graph: &mut Graph, (operand, other): (Expr, Expr), over: &[A
 }
 
 /// Whether the value, under whichever names of its axes, is made by loops of its own.
-fn is_computed(graph: &Graph, mut expr: Expr) -> bool {
-    while let Node::Rename(arg, _) = graph.node(expr) {
-        expr = *arg;
-    }
+fn is_computed(graph: &Graph, expr: Expr) -> bool {
     !matches!(
-        graph.node(expr),
+        graph.node(unnamed(graph, expr)),
         Node::Symbol(_) | Node::Number(_) | Node::Index(_) | Node::Reshape { .. } | Node::Spread(..)
     )
 }
 
 /// Whether the value, under whichever names of its axes, is computed entry by entry: what windows see of it gets a place
 /// of its own, so that others may compute it anew and the place is free as soon as the windows are done.
-fn is_elementwise(graph: &Graph, mut expr: Expr) -> bool {
+fn is_elementwise(graph: &Graph, expr: Expr) -> bool {
+    pointwise(graph, unnamed(graph, expr))
+}
+
+/// The value without the names that renaming gave its axes.
+fn unnamed(graph: &Graph, mut expr: Expr) -> Expr {
     while let Node::Rename(arg, _) = graph.node(expr) {
         expr = *arg;
     }
-    pointwise(graph, expr)
+    expr
 }
 
 /// A copy, under the same names.

@@ -8,7 +8,6 @@ use super::gemm::Shape;
 use super::layout::{Layout, Layouts};
 use super::materialize::Choice;
 use super::precision;
-use super::prepare::reachable;
 use super::view::Source;
 use crate::axes::Axis;
 use crate::loops::{Arithmetic, Buffer, BufferId, Combine, Elem, Ty};
@@ -79,7 +78,7 @@ impl<'a> Stages<'a> {
         let mut stages =
             Stages { graph, layouts, symbols, arithmetic, list: vec![], of: HashMap::new(), dependences };
         let roots: Vec<Expr> = writes.iter().map(|write| write.1).collect();
-        let order = reachable(graph, &roots);
+        let order = graph.reachable(&roots);
         let functions = Costs::default();
         let costs = functions.inlined(graph, &stages.layouts, &order);
         for expr in order {

@@ -51,7 +51,9 @@ pub(super) fn sum(table: &AxisTable, views: [&View; 2], outer: &[Axis], summed: 
     };
     let axes = outer.iter().zip(strides);
     let outer = axes.map(|(&axis, strides)| OuterAxis { axis, strides, list: along(axis) }).collect();
-    choice.truncate(if alike { 1 } else { choice.len() });
+    if alike {
+        choice.truncate(1);
+    }
     Some(Sum { outer, terms: Terms { lists: lists.all, choice } })
 }
 

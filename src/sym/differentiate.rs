@@ -1,6 +1,6 @@
 //! The chain rule: the local Jacobian of every kind of node, and what is composed from it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::contraction::sum_product;
 use super::graph::{Expr, Graph, Node, Reduction, without};
@@ -163,16 +163,16 @@ impl Graph {
     }
 
     /// Everything that `roots` are made of, arguments first.
-    pub fn reachable(&self, roots: &[Expr]) -> BTreeSet<Expr> {
-        let mut seen: HashSet<Expr> = HashSet::new();
-        let mut stack = roots.to_vec();
-        while let Some(expr) = stack.pop() {
-            if seen.insert(expr) {
-                stack.extend(self.node(expr).args());
+    pub fn reachable(&self, roots: &[Expr]) -> Vec<Expr> {
+        let mut seen = vec![false; self.len()];
+        let mut open = roots.to_vec();
+        while let Some(expr) = open.pop() {
+            if !std::mem::replace(&mut seen[expr.0 as usize], true) {
+                open.extend(self.node(expr).args());
             }
         }
         // Arguments are interned before what uses them, so their numbers are smaller.
-        seen.into_iter().collect()
+        (0..self.len() as u32).map(Expr).filter(|expr| seen[expr.0 as usize]).collect()
     }
 
     /// Vector–Jacobian products in reverse order: given ∂l/∂(seed.0) = seed.1 for every seed, the gradients of l with

@@ -363,6 +363,16 @@ impl<'ctx> Emitter<'ctx> {
         self.builder.position_at_end(after);
     }
 
+    /// Runs `body` for 0, 1, … `count`-1, which may be none.
+    pub fn repeat_any(&self, count: IntValue<'ctx>, body: impl FnOnce(IntValue<'ctx>)) {
+        self.when(self.some(count), || self.repeat(count, body));
+    }
+
+    /// Whether an i64 is not zero.
+    pub fn some(&self, count: IntValue<'ctx>) -> IntValue<'ctx> {
+        must(self.builder.build_int_compare(IntPredicate::NE, count, self.i64(0), ""))
+    }
+
     /// Runs `body` when `condition` holds.
     pub fn when(&self, condition: IntValue<'ctx>, body: impl FnOnce()) {
         let function = self.current_function();
@@ -375,6 +385,43 @@ impl<'ctx> Emitter<'ctx> {
         body();
         must(self.builder.build_unconditional_branch(after));
         self.builder.position_at_end(after);
+    }
+
+    /// The function of the module of that name, which is not inlined and whose parameters `noalias` are the only way to
+    /// what they point to; `body` emits it unless it is known already. Emission goes on where it was.
+    pub fn define(
+        &self,
+        name: &str,
+        params: &[BasicTypeEnum<'ctx>],
+        noalias: &[u32],
+        body: impl FnOnce(FunctionValue<'ctx>),
+    ) -> FunctionValue<'ctx> {
+        if let Some(known) = self.module.get_function(name) {
+            return known;
+        }
+        let here = self.builder.get_insert_block().expect("emission has begun");
+        let function = self.function(name, params, Linkage::Internal);
+        function.add_attribute(AttributeLoc::Function, self.enum_attribute("noinline"));
+        for &number in noalias {
+            function.add_attribute(AttributeLoc::Param(number), self.enum_attribute("noalias"));
+        }
+        self.begin(function);
+        body(function);
+        self.finish();
+        self.builder.position_at_end(here);
+        function
+    }
+
+    /// A constant table of the module.
+    pub fn table(&self, name: &str, numbers: impl IntoIterator<Item = i64>) -> PointerValue<'ctx> {
+        let numbers: Vec<IntValue> = numbers.into_iter().map(|number| self.i64(number)).collect();
+        let table = self.context.i64_type().const_array(&numbers);
+        let global = self.module.add_global(table.get_type(), None, name);
+        global.set_initializer(&table);
+        global.set_constant(true);
+        global.set_unnamed_addr(true);
+        global.set_linkage(Linkage::Private);
+        global.as_pointer_value()
     }
 
     /// Begins the body of a function.

@@ -4,8 +4,7 @@
 
 use inkwell::IntPredicate;
 use inkwell::module::Linkage;
-use inkwell::types::BasicType;
-use inkwell::values::{BasicValue, FunctionValue, InstructionOpcode, IntValue, PointerValue};
+use inkwell::values::{FunctionValue, InstructionOpcode, IntValue, PointerValue};
 
 use super::emit::{Emitter, must};
 use super::piece;
@@ -110,14 +109,6 @@ impl<'ctx> Task<'_, 'ctx> {
         if entries.is_empty() {
             return emitter.context.ptr_type(inkwell::AddressSpace::default()).const_null();
         }
-        let entries: Vec<IntValue> = entries.iter().map(|&entry| emitter.i64(entry as i64)).collect();
-        let table = emitter.context.i64_type().const_array(&entries);
-        let ty = table.as_basic_value_enum().get_type().as_basic_type_enum();
-        let global = emitter.module.add_global(ty, None, "arguments");
-        global.set_initializer(&table);
-        global.set_constant(true);
-        global.set_unnamed_addr(true);
-        global.set_linkage(Linkage::Private);
-        global.as_pointer_value()
+        emitter.table("arguments", entries.iter().map(|&entry| entry as i64))
     }
 }

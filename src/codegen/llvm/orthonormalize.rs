@@ -2,10 +2,9 @@
 //!
 //! Vectors are copied to scratch memory one after another, so that either orientation runs along memory.
 
-use inkwell::IntPredicate;
 use inkwell::values::{InstructionOpcode, IntValue, PointerValue, VectorValue};
 
-use super::emit::{Emitter, Value, must};
+use super::emit::{Emitter, Value};
 use super::scalars::Site;
 use crate::loops::{BufferId, Ty};
 
@@ -42,9 +41,7 @@ impl<'ctx> Builder<'_, 'ctx> {
         let count = self.emitter.i64(self.count as i64);
         self.emitter.repeat(count, |current| {
             let vector = self.vector(current);
-            let some =
-                self.emitter.builder.build_int_compare(IntPredicate::NE, current, self.emitter.i64(0), "");
-            self.emitter.when(must(some), || {
+            self.emitter.when(self.emitter.some(current), || {
                 self.emitter.repeat(self.emitter.i64(2), |_| {
                     self.emitter.repeat(current, |earlier| self.remove(vector, self.vector(earlier)));
                 });

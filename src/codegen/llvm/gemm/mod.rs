@@ -94,7 +94,7 @@ pub fn emit<'ctx>(
 
 /// What the code looks up while it runs.
 struct Tables<'ctx> {
-    /// By block.
+    /// By block. Order [`Order::Scatter`] asks for none of these and of the next two.
     a: Table<'ctx>,
     b: Table<'ctx>,
     k: Table<'ctx>,
@@ -102,24 +102,56 @@ struct Tables<'ctx> {
     /// By position of the outer loops that have different terms: the first block and the one behind the last.
     start: Table<'ctx>,
     end: Table<'ctx>,
+    /// Offsets of A and of the packed B at every step of all lists, where terms are walked step by step.
+    steps: Option<[PointerValue<'ctx>; 2]>,
     /// By different block of B.
     panel_b: Table<'ctx>,
     panel_k: Table<'ctx>,
+    /// The products with each of those: the first one, and how many.
+    use_start: Table<'ctx>,
+    use_count: Table<'ctx>,
+    /// By product: position and offset of A.
+    use_position: Table<'ctx>,
+    use_a: Table<'ctx>,
 }
 
 impl<'ctx> Tables<'ctx> {
     fn new(emitter: &Emitter<'ctx>, gemm: &Gemm, plan: &Plan) -> Self {
-        let choice = || gemm.terms.choice.iter().map(|&list| list as usize);
+        let scatters = plan.order == Order::Scatter;
+        let blocks = || plan.blocks.iter().filter(|_| !scatters);
+        let choice = || gemm.terms.choice.iter().filter(|_| !scatters).map(|&list| list as usize);
+        let uses = || plan.uses.iter().flatten();
+        let mut use_start = plan.uses.iter().scan(0, |end, uses| {
+            let start = *end;
+            *end += uses.len() as i64;
+            Some(start)
+        });
+        let table = |numbers: &mut dyn Iterator<Item = i64>| Table::new(emitter, numbers);
         Tables {
-            a: Table::new(emitter, plan.blocks.iter().map(|block| block.a)),
-            b: Table::new(emitter, plan.blocks.iter().map(|block| block.b)),
-            k: Table::new(emitter, plan.blocks.iter().map(|block| block.k as i64)),
-            panel: Table::new(emitter, plan.blocks.iter().map(|block| block.panel as i64)),
-            start: Table::new(emitter, choice().map(|list| plan.starts[list] as i64)),
-            end: Table::new(emitter, choice().map(|list| plan.starts[list + 1] as i64)),
-            panel_b: Table::new(emitter, plan.panels_of_b.iter().map(|panel| panel.0)),
-            panel_k: Table::new(emitter, plan.panels_of_b.iter().map(|panel| panel.1 as i64)),
+            a: table(&mut blocks().map(|block| block.a)),
+            b: table(&mut blocks().map(|block| block.b)),
+            k: table(&mut blocks().map(|block| block.k as i64)),
+            panel: table(&mut blocks().map(|block| block.panel as i64)),
+            start: table(&mut choice().map(|list| plan.starts[list] as i64)),
+            end: table(&mut choice().map(|list| plan.starts[list + 1] as i64)),
+            steps: plan.stepped.then(|| Self::steps(emitter, gemm, plan)),
+            panel_b: table(&mut plan.panels_of_b.iter().map(|panel| panel.0)),
+            panel_k: table(&mut plan.panels_of_b.iter().map(|panel| panel.1 as i64)),
+            use_start: table(&mut use_start),
+            use_count: table(&mut plan.uses.iter().map(|uses| uses.len() as i64)),
+            use_position: table(&mut uses().map(|one| one.position as i64)),
+            use_a: table(&mut uses().map(|one| one.a)),
         }
+    }
+
+    fn steps(emitter: &Emitter<'ctx>, gemm: &Gemm, plan: &Plan) -> [PointerValue<'ctx>; 2] {
+        let (along_a, along_b) = (gemm.a.strides.1 as i64, plan.columns as i64);
+        let depth = plan.depth as i64;
+        let blocks = || plan.blocks.iter();
+        let a = blocks().flat_map(|block| (0..depth).map(move |step| block.a + step * along_a));
+        let b = blocks()
+            .flat_map(|block| (0..depth).map(move |step| (block.panel as i64 * depth + step) * along_b));
+        [emitter.table("steps", a), emitter.table("steps", b)]
     }
 }
 
@@ -246,7 +278,6 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
             let k = self.tables.panel_k.get(self.emitter, number);
             self.pack_b(self.b_of_panel(number, panel), columns, self.b_panel(number), k);
         });
-        let steps = self.plan.stepped.then(|| self.steps());
         self.loops(&self.plan.inside, &|| {
             let list = self.list();
             if self.plan.a == Source::Packed {
@@ -254,7 +285,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
             }
             self.for_tiles(|tile| {
                 self.clear_if_empty(self.c, 1);
-                match steps {
+                match self.tables.steps {
                     Some(steps) => self.multiply_steps(list, tile, steps),
                     None => self.for_blocks(list, |block| {
                         let b = self.b_panel(self.tables.panel.get(self.emitter, block));
@@ -266,23 +297,11 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         });
     }
 
-    /// Offsets of A and of the packed B at every step of all lists.
-    fn steps(&self) -> [PointerValue<'ctx>; 2] {
-        let (along_a, along_b) = (self.gemm.a.strides.1 as i64, self.plan.columns as i64);
-        let depth = self.plan.depth as i64;
-        let blocks = || self.plan.blocks.iter();
-        let a = blocks().flat_map(|block| (0..depth).map(|step| block.a + step * along_a));
-        let b =
-            blocks().flat_map(|block| (0..depth).map(|step| (block.panel as i64 * depth + step) * along_b));
-        [Table::in_memory(self.emitter, a), Table::in_memory(self.emitter, b)]
-    }
-
     /// All terms of a list in one call of the kernel.
     fn multiply_steps(&self, list: List<'ctx>, tile: IntValue<'ctx>, steps: [PointerValue<'ctx>; 2]) {
         let emitter = self.emitter;
         let depth = self.plan.depth as i64;
-        let row = emitter.scale(tile, self.plan.rows as i64);
-        let a = self.a_at(self.i64(0), row);
+        let a = self.a_at(self.i64(0), self.first_row(tile));
         let first = emitter.scale(list.start, depth);
         let int = emitter.context.i64_type().into();
         let [steps_a, steps_b] = steps.map(|table| emitter.element(int, table, first));
@@ -300,7 +319,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
                 ];
                 emitter.call(kernel, &args);
             };
-            if self.plan.some_empty() { emitter.when(self.positive(list.count), call) } else { call() }
+            if self.plan.some_empty() { emitter.when(emitter.some(list.count), call) } else { call() }
         });
     }
 
@@ -312,26 +331,17 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
             self.c_tile(emitter.add(emitter.scale(position, tiles as i64), tile))
         };
         self.clear(self.c, tiles * self.plan.positions);
-        let uses = &self.plan.uses;
-        let ends = uses.iter().scan(0, |end, uses| {
-            *end += uses.len() as i64;
-            Some(*end)
-        });
-        let starts: Vec<i64> = std::iter::once(0).chain(ends).collect();
-        let counts = Table::new(emitter, uses.iter().map(|uses| uses.len() as i64));
-        let starts = Table::new(emitter, starts);
-        let positions = Table::new(emitter, uses.iter().flatten().map(|one| one.position as i64));
-        let offsets = Table::new(emitter, uses.iter().flatten().map(|one| one.a));
-        emitter.repeat(self.i64(uses.len() as u64), |number| {
-            let k = self.tables.panel_k.get(emitter, number);
+        let tables = &self.tables;
+        emitter.repeat(self.i64(self.plan.panels_of_b.len() as u64), |number| {
+            let k = tables.panel_k.get(emitter, number);
             let b = self.pack_b(self.b_of_panel(number, panel), columns, self.packed_b, k);
-            let start = starts.get(emitter, number);
-            emitter.repeat(counts.get(emitter, number), |one| {
+            let start = tables.use_start.get(emitter, number);
+            emitter.repeat(tables.use_count.get(emitter, number), |one| {
                 let one = emitter.add(one, start);
-                let (position, offset) = (positions.get(emitter, one), offsets.get(emitter, one));
+                let (position, offset) =
+                    (tables.use_position.get(emitter, one), tables.use_a.get(emitter, one));
                 self.for_tiles(|tile| {
-                    let row = emitter.scale(tile, self.plan.rows as i64);
-                    let mut a = self.a_at(offset, row);
+                    let mut a = self.a_at(offset, self.first_row(tile));
                     if self.plan.a == Source::Packed {
                         a = self.pack_tile(tile, a, self.packed_a, k);
                     }
@@ -352,10 +362,6 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
             let column = self.first_column(panel);
             self.for_tiles(|tile| self.epilogue(tile, tile_of(inside, tile), column, columns));
         });
-    }
-
-    fn positive(&self, count: IntValue<'ctx>) -> IntValue<'ctx> {
-        must(self.emitter.builder.build_int_compare(IntPredicate::NE, count, self.i64(0), ""))
     }
 
     /// Zeros in tiles of C, where a position may have no terms.
@@ -390,7 +396,11 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         }
     }
 
-    /// Within the task.
+    /// Within the task, as the next.
+    fn first_row(&self, tile: IntValue<'ctx>) -> IntValue<'ctx> {
+        self.emitter.scale(tile, self.plan.rows as i64)
+    }
+
     fn first_column(&self, panel: IntValue<'ctx>) -> IntValue<'ctx> {
         self.emitter.scale(panel, self.plan.columns as i64)
     }
@@ -492,10 +502,11 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
     }
 
     fn for_blocks(&self, list: List<'ctx>, body: impl FnOnce(IntValue<'ctx>)) {
-        let all = || {
-            self.emitter.repeat(list.count, |number| body(self.emitter.add(number, list.start)));
-        };
-        if self.plan.some_empty() { self.emitter.when(self.positive(list.count), all) } else { all() }
+        let body = |number| body(self.emitter.add(number, list.start));
+        match self.plan.some_empty() {
+            true => self.emitter.repeat_any(list.count, body),
+            false => self.emitter.repeat(list.count, body),
+        }
     }
 
     /// Runs `full` for tiles with all rows, `short` (given the rows) for a last one with fewer.
@@ -515,7 +526,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
     fn pack_a(&self, list: List<'ctx>, block: IntValue<'ctx>) {
         let k = self.tables.k.get(self.emitter, block);
         self.for_tiles(|tile| {
-            let source = self.a(block, self.emitter.scale(tile, self.plan.rows as i64));
+            let source = self.a(block, self.first_row(tile));
             self.pack_tile(tile, source, self.a_tile(list, block, tile), k);
         });
     }
@@ -579,7 +590,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
     ) {
         let a = match self.plan.a {
             Source::Packed => self.a_tile(list, block, tile),
-            Source::InPlace => self.a(block, self.emitter.scale(tile, self.plan.rows as i64)),
+            Source::InPlace => self.a(block, self.first_row(tile)),
         };
         let more = self.emitter.builder.build_int_compare(IntPredicate::NE, block, list.start, "");
         self.run_kernel(tile, [a, b, c], self.tables.k.get(self.emitter, block), must(more));
@@ -676,7 +687,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         // The row is the innermost loop, the column the one around it; all others are open already.
         let opened: Vec<usize> = [2, 1].into_iter().chain(self.outer.iter().map(|_| 0)).collect();
         let mut frame = Frame::new(scalars, types, site.vector, &opened, true, &written);
-        let row = self.emitter.add(self.emitter.scale(tile, self.plan.rows as i64), self.m0);
+        let row = self.emitter.add(self.first_row(tile), self.m0);
         site.loops = vec![row, self.emitter.add(column, self.n0)];
         site.loops.extend(self.outer.iter().map(Cell::get));
         let instances = self.instances(columns);

@@ -130,11 +130,9 @@ impl Plan {
             uses: vec![],
             stepped,
         };
-        plan.order = if plan.scatters(gemm, direct(gemm.a), target) || plan.shares(gemm) {
-            plan.order
-        } else {
-            plan.best_order()
-        };
+        if !(plan.scatters(gemm, direct(gemm.a), target) || plan.shares(gemm)) {
+            plan.order = plan.best_order();
+        }
         if direct(gemm.a) {
             plan.step_through_terms();
         }
@@ -168,7 +166,7 @@ impl Plan {
         if packed && a <= KEPT && b <= KEPT {
             return Order::Tiles;
         }
-        let c = self.tiles() * self.rows * self.columns * self.panels();
+        let c = self.tiles() * self.c_tile() * self.panels();
         if c <= KEPT { Order::Blocks } else { Order::Panels }
     }
 

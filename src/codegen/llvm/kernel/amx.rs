@@ -143,14 +143,11 @@ fn at<'ctx>(
 /// TDPBF16PS on memory, as Intel documents it: sums of the earlier and of the later products of a pair apart, added
 /// before they go to C; multiply-adds rounded to nearest, subnormal operands and results count as zero.
 fn product<'ctx>(emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
-    let name = "emulated_tdpbf16ps";
-    if let Some(known) = emitter.module.get_function(name) {
-        return known;
-    }
-    let here = emitter.builder.get_insert_block().expect("emission has begun");
-    let pointer = emitter.pointer_type();
-    let function = emitter.function(name, &[pointer, pointer, pointer], Linkage::Internal);
-    emitter.begin(function);
+    let params = [emitter.pointer_type(); 3];
+    emitter.define("emulated_tdpbf16ps", &params, &[], |function| product_body(emitter, function))
+}
+
+fn product_body<'ctx>(emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>) {
     let [c, a, b] =
         [0, 1, 2].map(|number| function.get_nth_param(number).expect("three").into_pointer_value());
     let float = emitter.ty(Ty::F32, TILE as u32);
@@ -174,9 +171,6 @@ fn product<'ctx>(emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
         let before = flush(emitter, emitter.load(float, to, 1, None));
         emitter.store(add(before, add(earlier, later)), to, 1, None);
     });
-    emitter.finish();
-    emitter.builder.position_at_end(here);
-    function
 }
 
 /// The earlier and the later entries of pairs as f32.

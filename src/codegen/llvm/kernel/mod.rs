@@ -5,8 +5,6 @@ mod amx;
 mod tile;
 mod vector;
 
-use inkwell::attributes::AttributeLoc;
-use inkwell::module::Linkage;
 use inkwell::types::BasicTypeEnum;
 use inkwell::values::FunctionValue;
 
@@ -22,24 +20,12 @@ fn parameters<'ctx>(emitter: &Emitter<'ctx>) -> [BasicTypeEnum<'ctx>; 5] {
     [pointer, pointer, pointer, int, bit]
 }
 
-/// The function of the module of that name, which is not inlined; `body` emits it unless it is known already. Emission
-/// goes on where it was.
+/// The function of a kernel, whose third parameter is C.
 fn define<'ctx>(
     emitter: &Emitter<'ctx>,
     name: &str,
     params: &[BasicTypeEnum<'ctx>],
     body: impl FnOnce(FunctionValue<'ctx>),
 ) -> FunctionValue<'ctx> {
-    if let Some(known) = emitter.module.get_function(name) {
-        return known;
-    }
-    let here = emitter.builder.get_insert_block().expect("emission has begun");
-    let function = emitter.function(name, params, Linkage::Internal);
-    function.add_attribute(AttributeLoc::Function, emitter.enum_attribute("noinline"));
-    function.add_attribute(AttributeLoc::Param(2), emitter.enum_attribute("noalias"));
-    emitter.begin(function);
-    body(function);
-    emitter.finish();
-    emitter.builder.position_at_end(here);
-    function
+    emitter.define(name, params, &[2], body)
 }

@@ -1,11 +1,10 @@
 //! Kernels of vectors: a tile of C in registers, one outer product per step of k. A step is one f32 of each operand,
 //! or a pair of bf16.
 
-use inkwell::IntPredicate;
 use inkwell::values::{FunctionValue, InstructionOpcode, IntValue, PointerValue};
 
 use super::{define, parameters};
-use crate::codegen::llvm::emit::{Emitter, Value, must};
+use crate::codegen::llvm::emit::{Emitter, Value};
 use crate::loops::Ty;
 
 /// Steps of k per turn of the loop.
@@ -117,21 +116,15 @@ impl Vectors {
     ) {
         let by = |op| emitter.binop(op, steps.into(), emitter.i64(UNROLL as i64).into()).into_int_value();
         let (turns, rest) = (by(InstructionOpcode::UDiv), by(InstructionOpcode::URem));
-        let positive =
-            |count| must(emitter.builder.build_int_compare(IntPredicate::NE, count, emitter.i64(0), ""));
-        emitter.when(positive(turns), || {
-            emitter.repeat(turns, |turn| {
-                let first = emitter.scale(turn, UNROLL as i64);
-                let operands = self.at(emitter, operands, first);
-                (0..UNROLL).for_each(|step| self.step(emitter, operands, step, sums));
-            });
+        emitter.repeat_any(turns, |turn| {
+            let first = emitter.scale(turn, UNROLL as i64);
+            let operands = self.at(emitter, operands, first);
+            (0..UNROLL).for_each(|step| self.step(emitter, operands, step, sums));
         });
         let done = emitter.scale(turns, UNROLL as i64);
-        emitter.when(positive(rest), || {
-            emitter.repeat(rest, |step| {
-                let operands = self.at(emitter, operands, emitter.add(step, done));
-                self.step(emitter, operands, 0, sums);
-            });
+        emitter.repeat_any(rest, |step| {
+            let operands = self.at(emitter, operands, emitter.add(step, done));
+            self.step(emitter, operands, 0, sums);
         });
     }
 

@@ -93,20 +93,15 @@ impl<'ctx> Floats<'_, 'ctx> {
             });
         }
         let (full, rest) = (source.divide(k, lanes), source.remainder(k, lanes));
-        source.repeat(full, |block| self.blocks(block, None));
-        source.emitter.when(source.some(rest), || self.blocks(full, Some(source.below(rest, 0, lanes))));
+        source.emitter.repeat_any(full, |block| self.blocks(block, None));
+        source
+            .emitter
+            .when(source.emitter.some(rest), || self.blocks(full, Some(source.below(rest, 0, lanes))));
     }
 
     /// All square blocks of one vector of steps of k.
     fn blocks(&self, block: IntValue<'ctx>, mask: Option<VectorValue<'ctx>>) {
-        let (emitter, lanes) = (self.source.emitter, self.source.lanes());
-        let (full, rest) = (self.copy.width / lanes, self.copy.width % lanes);
-        if full > 0 {
-            emitter.repeat(emitter.i64(full as i64), |square| self.square(block, square, lanes, mask));
-        }
-        if rest > 0 {
-            self.square(block, emitter.i64(full as i64), rest, mask);
-        }
+        self.source.squares(self.copy.width, &|square, width| self.square(block, square, width, mask));
     }
 
     /// The `square`-th group of columns, of which `width` exist.

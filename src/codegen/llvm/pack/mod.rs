@@ -6,8 +6,6 @@ mod source;
 mod tiles;
 mod transpose;
 
-use inkwell::attributes::AttributeLoc;
-use inkwell::module::Linkage;
 use inkwell::values::{FunctionValue, IntValue, PointerValue};
 
 use super::emit::Emitter;
@@ -92,23 +90,10 @@ impl Copy {
 
     /// The function `(from, to, k, stride along k, stride along the width)`.
     fn function<'ctx>(&self, emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
-        let name = self.name();
-        if let Some(known) = emitter.module.get_function(&name) {
-            return known;
-        }
-        let here = emitter.builder.get_insert_block().expect("emission has begun");
         let pointer = emitter.pointer_type();
         let int = emitter.context.i64_type().into();
-        let function = emitter.function(&name, &[pointer, pointer, int, int, int], Linkage::Internal);
-        function.add_attribute(AttributeLoc::Function, emitter.enum_attribute("noinline"));
-        for number in [0, 1] {
-            function.add_attribute(AttributeLoc::Param(number), emitter.enum_attribute("noalias"));
-        }
-        emitter.begin(function);
-        self.body(emitter, function);
-        emitter.finish();
-        emitter.builder.position_at_end(here);
-        function
+        let params = [pointer, pointer, int, int, int];
+        emitter.define(&self.name(), &params, &[0, 1], |function| self.body(emitter, function))
     }
 
     fn body<'ctx>(&self, emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>) {

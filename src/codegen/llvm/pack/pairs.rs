@@ -26,8 +26,9 @@ impl<'ctx> Pairs<'_, 'ctx> {
         };
         if self.tiles {
             let end = source.emitter.scale(source.divide_up(k, 2 * TILE), TILE as i64);
-            source
-                .repeat(source.subtract(end, written), |step| self.zeros(source.emitter.add(step, written)));
+            source.emitter.repeat_any(source.subtract(end, written), |step| {
+                self.zeros(source.emitter.add(step, written))
+            });
         }
     }
 
@@ -89,8 +90,8 @@ impl<'ctx> Pairs<'_, 'ctx> {
     fn whole_and_half(&self, k: IntValue<'ctx>, step: &dyn Fn(IntValue<'ctx>, bool)) -> IntValue<'ctx> {
         let source = &self.source;
         let (whole, half) = (source.divide(k, 2), source.remainder(k, 2));
-        source.repeat(whole, |number| step(number, true));
-        source.emitter.when(source.some(half), || step(whole, false));
+        source.emitter.repeat_any(whole, |number| step(number, true));
+        source.emitter.when(source.emitter.some(half), || step(whole, false));
         source.emitter.add(whole, half)
     }
 
@@ -118,22 +119,15 @@ impl<'ctx> Pairs<'_, 'ctx> {
         let (source, lanes) = (&self.source, self.source.lanes());
         let emitter = source.emitter;
         let full = source.divide(k, 2 * lanes);
-        source.repeat(full, |block| self.blocks(block, None));
+        source.emitter.repeat_any(full, |block| self.blocks(block, None));
         let left = source.remainder(k, 2 * lanes);
-        emitter.when(source.some(left), || self.blocks(full, Some(left)));
+        emitter.when(source.emitter.some(left), || self.blocks(full, Some(left)));
         emitter.scale(source.divide_up(k, 2 * lanes), lanes as i64)
     }
 
     /// All square blocks of one vector of steps, `left` entries along k.
     fn blocks(&self, block: IntValue<'ctx>, left: Option<IntValue<'ctx>>) {
-        let (emitter, lanes) = (self.source.emitter, self.source.lanes());
-        let (full, rest) = (self.copy.width / lanes, self.copy.width % lanes);
-        if full > 0 {
-            emitter.repeat(emitter.i64(full as i64), |square| self.square(block, square, lanes, left));
-        }
-        if rest > 0 {
-            self.square(block, emitter.i64(full as i64), rest, left);
-        }
+        self.source.squares(self.copy.width, &|square, width| self.square(block, square, width, left));
     }
 
     /// The `square`-th group of columns, of which `width` exist.

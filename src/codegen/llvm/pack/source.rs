@@ -132,14 +132,16 @@ impl<'ctx> Source<'_, 'ctx> {
         self.emitter.compare_ints(IntPredicate::SLT, numbers, count).into_vector_value()
     }
 
-    /// Whether an i64 is not zero.
-    pub fn some(&self, count: IntValue<'ctx>) -> IntValue<'ctx> {
-        must(self.emitter.builder.build_int_compare(IntPredicate::NE, count, self.emitter.i64(0), ""))
-    }
-
-    /// Runs `body` for 0, 1, … `count`-1, which may be none.
-    pub fn repeat(&self, count: IntValue<'ctx>, body: impl FnOnce(IntValue<'ctx>)) {
-        self.emitter.when(self.some(count), || self.emitter.repeat(count, body));
+    /// Calls `visit` with the number of every square block along a width, and how many of its vectors exist.
+    pub fn squares(&self, width: u64, visit: &dyn Fn(IntValue<'ctx>, u64)) {
+        let lanes = self.lanes();
+        let (full, rest) = (self.emitter.i64((width / lanes) as i64), width % lanes);
+        if width >= lanes {
+            self.emitter.repeat(full, |square| visit(square, lanes));
+        }
+        if rest > 0 {
+            visit(full, rest);
+        }
     }
 
     pub fn divide(&self, a: IntValue<'ctx>, by: u64) -> IntValue<'ctx> {

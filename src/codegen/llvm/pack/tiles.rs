@@ -65,8 +65,8 @@ impl<'ctx> Rows<'_, 'ctx> {
         };
         let rows = emitter.i64(self.copy.width as i64);
         let full = source.divide(k, 2 * lanes);
-        source.repeat(full, |vector| emitter.repeat(rows, |number| row(number, vector, None)));
-        source.repeat(source.subtract(self.vectors(k), full), |more| {
+        source.emitter.repeat_any(full, |vector| emitter.repeat(rows, |number| row(number, vector, None)));
+        source.emitter.repeat_any(source.subtract(self.vectors(k), full), |more| {
             let vector = emitter.add(more, full);
             emitter.repeat(rows, |number| row(number, vector, Some(self.left(k, vector))));
         });
@@ -76,8 +76,8 @@ impl<'ctx> Rows<'_, 'ctx> {
     fn transpose(&self, k: IntValue<'ctx>) {
         let (source, emitter) = (&self.source, self.source.emitter);
         let full = source.divide(k, 2 * source.lanes());
-        source.repeat(full, |vector| self.blocks(vector, None));
-        source.repeat(source.subtract(self.vectors(k), full), |more| {
+        source.emitter.repeat_any(full, |vector| self.blocks(vector, None));
+        source.emitter.repeat_any(source.subtract(self.vectors(k), full), |more| {
             let vector = emitter.add(more, full);
             self.blocks(vector, Some(self.left(k, vector)));
         });
@@ -85,14 +85,7 @@ impl<'ctx> Rows<'_, 'ctx> {
 
     /// All square blocks of one vector of steps, `left` entries along k.
     fn blocks(&self, vector: IntValue<'ctx>, left: Option<IntValue<'ctx>>) {
-        let (emitter, lanes) = (self.source.emitter, self.source.lanes());
-        let (full, rest) = (self.copy.width / lanes, self.copy.width % lanes);
-        if full > 0 {
-            emitter.repeat(emitter.i64(full as i64), |square| self.square(vector, square, lanes, left));
-        }
-        if rest > 0 {
-            self.square(vector, emitter.i64(full as i64), rest, left);
-        }
+        self.source.squares(self.copy.width, &|square, width| self.square(vector, square, width, left));
     }
 
     /// The `square`-th group of rows of A, of which `width` exist.
@@ -145,12 +138,12 @@ impl<'ctx> Rows<'_, 'ctx> {
             let later = both.then(|| source.load(source.at_k(earlier, emitter.i64(1)), 1, None));
             self.store(row, step, source.pairs(source.load(earlier, 1, None), later, self.planes));
         };
-        source.repeat(whole, |step| emitter.repeat(rows, |row| pair(row, step, true)));
-        emitter.when(source.some(half), || emitter.repeat(rows, |row| pair(row, whole, false)));
+        source.emitter.repeat_any(whole, |step| emitter.repeat(rows, |row| pair(row, step, true)));
+        emitter.when(source.emitter.some(half), || emitter.repeat(rows, |row| pair(row, whole, false)));
         let steps = emitter.add(whole, half);
         let end = emitter.scale(source.divide_up(k, 2 * TILE), TILE as i64);
         let zero = emitter.ty(Ty::I32, 1).const_zero();
-        source.repeat(source.subtract(end, steps), |more| {
+        source.emitter.repeat_any(source.subtract(end, steps), |more| {
             let step = emitter.add(more, steps);
             emitter.repeat(rows, |row| self.store(row, step, vec![zero; self.planes as usize]));
         });
