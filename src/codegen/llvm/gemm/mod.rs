@@ -10,6 +10,7 @@
 
 mod operand;
 mod plan;
+mod scatter;
 mod tables;
 
 use std::cell::Cell;
@@ -110,9 +111,14 @@ struct Tables<'ctx> {
     /// The products with each of those: the first one, and how many.
     use_start: Table<'ctx>,
     use_count: Table<'ctx>,
-    /// By product: position and offset of A.
+    /// By product: position, offset of A, where its rows are packed, and whether that is still to be done.
     use_position: Table<'ctx>,
     use_a: Table<'ctx>,
+    use_slot: Table<'ctx>,
+    use_fresh: Table<'ctx>,
+    /// Blocks of A that are packed once, by slot: offset and length along k.
+    once_a: Table<'ctx>,
+    once_k: Table<'ctx>,
 }
 
 impl<'ctx> Tables<'ctx> {
@@ -120,8 +126,8 @@ impl<'ctx> Tables<'ctx> {
         let scatters = plan.order == Order::Scatter;
         let blocks = || plan.blocks.iter().filter(|_| !scatters);
         let choice = || gemm.terms.choice.iter().filter(|_| !scatters).map(|&list| list as usize);
-        let uses = || plan.uses.iter().flatten();
-        let mut use_start = plan.uses.iter().scan(0, |end, uses| {
+        let uses = || plan.scatter.uses.iter().flatten();
+        let mut use_start = plan.scatter.uses.iter().scan(0, |end, uses| {
             let start = *end;
             *end += uses.len() as i64;
             Some(start)
@@ -138,9 +144,13 @@ impl<'ctx> Tables<'ctx> {
             panel_b: table(&mut plan.panels_of_b.iter().map(|panel| panel.0)),
             panel_k: table(&mut plan.panels_of_b.iter().map(|panel| panel.1 as i64)),
             use_start: table(&mut use_start),
-            use_count: table(&mut plan.uses.iter().map(|uses| uses.len() as i64)),
+            use_count: table(&mut plan.scatter.uses.iter().map(|uses| uses.len() as i64)),
             use_position: table(&mut uses().map(|one| one.position as i64)),
             use_a: table(&mut uses().map(|one| one.a)),
+            use_slot: table(&mut uses().map(|one| one.slot as i64)),
+            use_fresh: table(&mut uses().map(|one| i64::from(one.fresh))),
+            once_a: table(&mut plan.scatter.once.iter().map(|block| block.0)),
+            once_k: table(&mut plan.scatter.once.iter().map(|block| block.1 as i64)),
         }
     }
 
@@ -186,7 +196,10 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         let around: Vec<usize> = (0..self.gemm.outer.len()).filter(|number| !inside(number)).collect();
         self.loops(&around, &|| match self.plan.order {
             Order::Shared => self.for_panels(&|panel, columns| self.shared_panel(panel, columns)),
-            Order::Scatter => self.for_panels(&|panel, columns| self.scatter_panel(panel, columns)),
+            Order::Scatter => {
+                self.pack_once();
+                self.for_panels(&|panel, columns| self.scatter_panel(panel, columns));
+            }
             _ => self.product(),
         });
     }
@@ -323,6 +336,33 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         });
     }
 
+    /// Packs the blocks of A that all panels of B find packed.
+    fn pack_once(&self) {
+        let blocks = self.plan.scatter.once.len() as u64;
+        if self.plan.a == Source::InPlace || blocks == 0 {
+            return;
+        }
+        self.emitter.repeat(self.i64(blocks), |slot| {
+            let [offset, k] =
+                [&self.tables.once_a, &self.tables.once_k].map(|table| table.get(self.emitter, slot));
+            self.pack_slot(slot, offset, k);
+        });
+    }
+
+    /// Packs the rows of A at `offset` into a slot.
+    fn pack_slot(&self, slot: IntValue<'ctx>, offset: IntValue<'ctx>, k: IntValue<'ctx>) {
+        self.for_tiles(|tile| {
+            let source = self.a_at(offset, self.first_row(tile));
+            self.pack_tile(tile, source, self.slot_tile(slot, tile), k);
+        });
+    }
+
+    /// Where a tile of A lies in a slot.
+    fn slot_tile(&self, slot: IntValue<'ctx>, tile: IntValue<'ctx>) -> PointerValue<'ctx> {
+        let number = self.emitter.add(self.emitter.scale(slot, self.plan.tiles() as i64), tile);
+        self.entry(self.packed_a, self.emitter.scale(number, self.plan.a_tile() as i64))
+    }
+
     /// One panel of columns at all positions: the sums of all of them grow together.
     fn scatter_panel(&self, panel: IntValue<'ctx>, columns: u64) {
         let emitter = self.emitter;
@@ -338,19 +378,21 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
             let start = tables.use_start.get(emitter, number);
             emitter.repeat(tables.use_count.get(emitter, number), |one| {
                 let one = emitter.add(one, start);
-                let (position, offset) =
-                    (tables.use_position.get(emitter, one), tables.use_a.get(emitter, one));
+                let position = tables.use_position.get(emitter, one);
+                let offset = tables.use_a.get(emitter, one);
+                let slot = tables.use_slot.get(emitter, one);
+                let packed = self.plan.a == Source::Packed;
+                if packed && self.plan.scatter.once.is_empty() {
+                    let fresh = emitter.some(tables.use_fresh.get(emitter, one));
+                    emitter.when(fresh, || self.pack_slot(slot, offset, k));
+                }
                 self.for_tiles(|tile| {
-                    let mut a = self.a_at(offset, self.first_row(tile));
-                    if self.plan.a == Source::Packed {
-                        a = self.pack_tile(tile, a, self.packed_a, k);
-                    }
-                    self.run_kernel(
-                        tile,
-                        [a, b, tile_of(position, tile)],
-                        k,
-                        emitter.context.bool_type().const_all_ones(),
-                    );
+                    let a = match packed {
+                        true => self.slot_tile(slot, tile),
+                        false => self.a_at(offset, self.first_row(tile)),
+                    };
+                    let more = emitter.context.bool_type().const_all_ones();
+                    self.run_kernel(tile, [a, b, tile_of(position, tile)], k, more);
                 });
             });
         });
@@ -531,21 +573,20 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         });
     }
 
-    /// Copies the rows of a tile; returns where they lie.
+    /// Copies the rows of a tile.
     fn pack_tile(
         &self,
         tile: IntValue<'ctx>,
         source: PointerValue<'ctx>,
         to: PointerValue<'ctx>,
         k: IntValue<'ctx>,
-    ) -> PointerValue<'ctx> {
+    ) {
         let (rows_stride, k_stride) = self.gemm.a.strides;
         self.by_rows(tile, &|rows| {
             let (strides, padded) = ((k_stride as u64, rows_stride as u64), self.plan.a_step());
             let (from, form) = (self.elem(self.gemm.a), self.plan.a_form());
             pack::Copy { width: rows, padded, strides, from, form }.call(self.emitter, source, to, k);
         });
-        to
     }
 
     /// A panel of B where the kernel reads it.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 pub use super::operand::Source;
+use super::scatter::{self, Scatter};
 use super::operand::{a_source, halves_source, tile_rows};
 use crate::codegen::family::Family;
 use crate::codegen::llvm::pack::{Form, TILE};
@@ -38,7 +39,8 @@ pub enum Order {
     /// blocks of B is packed once.
     Shared,
     /// Panels, blocks of B, the outer loops that use each, tiles of rows, as for the gradient of a convolution's weights:
-    /// every block of B is packed once; C is kept for all outer loops.
+    /// every block of B is packed once, a block of A as seldom as the second-level cache allows; C is kept for all outer
+    /// loops.
     Scatter,
 }
 
@@ -68,8 +70,8 @@ pub struct Plan {
     pub inside: Vec<usize>,
     /// Positions of those; 0 where that depends on the task.
     pub positions: u64,
-    /// In order [`Order::Scatter`] the products with each different block of B, by block.
-    pub uses: Vec<Vec<Use>>,
+    /// In order [`Order::Scatter`]: what is multiplied with what, and where.
+    pub scatter: Scatter,
     /// Terms are so short that the kernel finds each step's operands in a table.
     pub stepped: bool,
 }
@@ -85,12 +87,6 @@ pub struct Block {
     pub panel: u64,
 }
 
-/// A product with a block of B: the inside loops' position, by number, and the offset of A.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Use {
-    pub position: u64,
-    pub a: i64,
-}
 
 impl Plan {
     pub fn new(gemm: &Gemm, [m, n, k]: [u64; 3], buffers: &[Buffer], target: &Target) -> Plan {
@@ -127,7 +123,7 @@ impl Plan {
             order,
             inside: vec![],
             positions: 1,
-            uses: vec![],
+            scatter: Scatter::default(),
             stepped,
         };
         if !(plan.scatters(gemm, direct(gemm.a), target) || plan.shares(gemm)) {
@@ -202,20 +198,22 @@ impl Plan {
         if c > KEPT {
             return false;
         }
-        let (uses, panels) = self.uses(gemm, &inside, positions);
+        let products = self.products(gemm, &inside, positions);
+        let panels = scatter::panels(&products);
         let scatters = panels.len() as u64 > positions;
         if scatters {
             (self.order, self.a, self.rows) = (Order::Scatter, a, rows);
             (self.inside, self.positions) = (inside, positions);
-            (self.uses, self.panels_of_b) = (uses, panels);
+            let a_block = if a == Source::Packed { self.a_tile() * self.tiles() } else { 0 };
+            self.scatter = Scatter::new(products, &panels, KEPT.checked_div(a_block).unwrap_or(u64::MAX));
+            self.panels_of_b = panels;
         }
         scatters
     }
 
-    /// The products with each different block of B, and those blocks.
-    fn uses(&self, gemm: &Gemm, inside: &[usize], positions: u64) -> (Vec<Vec<Use>>, Vec<(i64, u64)>) {
-        let mut panels = Panels::default();
-        let mut uses: Vec<Vec<Use>> = Vec::new();
+    /// The products of blocks at all positions of the `inside` loops.
+    fn products(&self, gemm: &Gemm, inside: &[usize], positions: u64) -> Vec<scatter::Product> {
+        let mut products = Vec::new();
         let extents: Vec<u64> = inside.iter().map(|&number| full(gemm.outer[number].range)).collect();
         for position in 0..positions {
             let (mut left, mut list, mut start) = (position, 0, (0, 0));
@@ -227,13 +225,15 @@ impl Plan {
                 start.1 += outer.strides.1 as i64 * at;
             }
             let list = gemm.terms.choice[list] as usize;
-            for block in &self.blocks[self.starts[list] as usize..self.starts[list + 1] as usize] {
-                let panel = panels.number(start.1 + block.b, block.k) as usize;
-                uses.resize(uses.len().max(panel + 1), vec![]);
-                uses[panel].push(Use { position, a: start.0 + block.a });
-            }
+            let blocks = &self.blocks[self.starts[list] as usize..self.starts[list + 1] as usize];
+            products.extend(blocks.iter().map(|block| scatter::Product {
+                position,
+                a: start.0 + block.a,
+                b: start.1 + block.b,
+                k: block.k,
+            }));
         }
-        (uses, panels.all)
+        products
     }
 
     /// The most blocks of a list.
@@ -288,7 +288,7 @@ impl Plan {
     pub fn a_entries(&self) -> u64 {
         let tiles = match self.order {
             Order::Blocks => self.tiles(),
-            Order::Scatter => 1,
+            Order::Scatter => self.tiles() * self.scatter.slots,
             _ => self.tiles() * self.longest(),
         };
         if self.a == Source::Packed { self.a_tile() * tiles } else { 0 }
