@@ -16,6 +16,9 @@ const WIDE: usize = 16;
 const SHORTEST_SUM: usize = 4;
 /// Below so many multiplications packing does not pay.
 const FEWEST_PRODUCTS: usize = 1 << 11;
+/// What packing an entry takes, in operations, and where no neighbour in memory is one in the packed form.
+const PACKING: f64 = 8.0;
+const SCATTERED_PACKING: f64 = 32.0;
 
 /// A matrix product, or one for every position of some outer axes, whose operands lie as the kernel wants them.
 #[derive(Clone, Debug)]
@@ -181,6 +184,42 @@ impl Shape {
     pub fn chunkable(&self) -> Vec<Axis> {
         let sides = [&self.m, &self.n].into_iter().filter(|side| side.len() == 1).map(|side| side[0]);
         sides.chain(self.outer.iter().map(|outer| outer.axis)).collect()
+    }
+
+    /// Whether there is a product for each position of the axis.
+    pub fn is_outer(&self, axis: Axis) -> bool {
+        self.outer.iter().any(|outer| outer.axis == axis)
+    }
+
+    /// Operations that all of so many tasks, cut along `axis`, spend on packing operands, where one operation of a matrix
+    /// product counts as much as for [`Shape::flops`]: what the axis does not cut is packed by every task.
+    pub fn packing(&self, axis: Axis, tasks: usize, table: &AxisTable) -> f64 {
+        let offsets = |side: fn(&(i64, i64)) -> i64| {
+            let mut offsets: Vec<i64> = self.terms.lists.iter().flatten().map(side).collect();
+            offsets.sort_unstable();
+            offsets.dedup();
+            offsets.len()
+        };
+        let outer = |stride: fn(&OuterAxis) -> usize| {
+            let seen = self.outer.iter().filter(|outer| stride(outer) > 0 && outer.list == 0);
+            seen.map(|outer| table.extent(outer.axis)).product::<usize>()
+        };
+        let seen = |stride: fn(&OuterAxis) -> usize| {
+            self.outer.iter().any(|outer| outer.axis == axis && stride(outer) > 0 && outer.list == 0)
+        };
+        let times = |cut: bool| if cut { 1 } else { tasks };
+        let a = table.size(&self.m) * offsets(|term| term.0) * outer(|outer| outer.strides.0);
+        let b = table.size(&self.n) * offsets(|term| term.1) * outer(|outer| outer.strides.1);
+        let [a, b] = [
+            (a * self.k * times(self.m.contains(&axis) || seen(|outer| outer.strides.0)), self.strides[0]),
+            (b * self.k * times(self.n.contains(&axis) || seen(|outer| outer.strides.1)), self.strides[1]),
+        ];
+        // Rows along k are read in place.
+        let in_place = a.1.1 == 1;
+        let cost = |(entries, strides): (usize, (usize, usize))| {
+            entries as f64 * if strides.0 == 1 || strides.1 == 1 { PACKING } else { SCATTERED_PACKING }
+        };
+        cost(b) + if in_place { 0.0 } else { cost(a) }
     }
 
     /// Multiplications and additions.

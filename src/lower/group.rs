@@ -21,11 +21,15 @@ const LOOK_AHEAD: usize = 96;
 const LARGEST_CHUNK: usize = 128;
 /// Tasks that a group should have at least, where the axis is long enough.
 const FEWEST_TASKS: usize = 8;
-/// Chunks of long axes are multiples of a cache line of floats, those of shorter ones may be half of that.
-const CHUNK_UNIT: usize = 16;
-
-/// Rows or columns that a task of a large matrix product has at least: every task packs the other operand anew.
+/// Bytes of a cache line: chunks of an axis whose entries are neighbours are multiples of it.
+const LINE: usize = 64;
+/// Rows or columns that a task of a large matrix product should have: every task packs the other operand anew.
 const PRODUCT_CHUNK: usize = 32;
+/// It has fewer where there would else be one task only, but not less than these.
+const LEAST_ROWS: usize = 8;
+const LEAST_COLUMNS: usize = 16;
+/// What handing out a task takes, in operations.
+const TASK: f64 = 500.0;
 
 /// Stages that run as one set of tasks.
 #[derive(Clone, Debug)]
@@ -101,10 +105,39 @@ fn place(
             return index;
         }
     }
+    let axis = group.stages[0].1;
+    if let Some(index) =
+        groups.iter().position(|other| other.level == level && reads_alike(stages, other, stage, axis))
+    {
+        groups[index].push(stages, stage, axis);
+        return index;
+    }
     let mut start = Group { level, stages: vec![], extent: 1, work: 0 };
-    start.push(stages, stage, group.stages[0].1);
+    start.push(stages, stage, axis);
     groups.push(start);
     groups.len() - 1
+}
+
+/// Whether a task of the group reads some value at the very positions at which one of the stage, cut along `axis`, reads
+/// it: one pass over memory then serves both. Matrix products go at their own pace.
+fn reads_alike(stages: &Stages, group: &Group, stage: StageId, axis: Option<Axis>) -> bool {
+    let product = |stage: StageId| matches!(stages.list[stage].kind, Kind::Gemm(_));
+    let Some(axis) = axis else { return false };
+    if product(stage) || group.extent != stages.graph.axes.extent(axis) {
+        return false;
+    }
+    // Where each value is cut.
+    let cuts = |stage: StageId, axis: Axis| {
+        let edges = stages.dependences.before[stage].iter().filter(|edge| edge.value);
+        edges.flat_map(move |edge| {
+            edge.pairs.iter().filter(move |pair| pair.1 == axis).map(|pair| (edge.from, pair.0))
+        })
+    };
+    let own: Vec<(StageId, Axis)> = cuts(stage, axis).collect();
+    let alike = |&(member, cut): &(StageId, Option<Axis>)| {
+        cut.is_some_and(|cut| cuts(member, cut).any(|read| own.contains(&read)))
+    };
+    !group.stages.iter().any(|member| product(member.0)) && group.stages.iter().any(alike)
 }
 
 /// A stage that only has to wait for readers of what it overwrites, such as the update behind a weight gradient, takes
@@ -198,29 +231,60 @@ fn foresee(stages: &Stages, stage: StageId, axis: Option<Axis>, level: usize, re
     group
 }
 
-/// Joined work, lessened where there would be few tasks, or where a matrix product is cut into slivers.
+/// What the group saves against stages on levels of their own, in operations: half of what joins finds its operands in a
+/// cache, and a barrier is spared for each; less what threads wait where there are few tasks, and what products pack anew.
 fn score(stages: &Stages, group: &Group) -> f64 {
-    let Some(&(_, Some(_))) = group.stages.first() else { return group.work as f64 };
-    let chunk = chunk(stages, group) as f64;
-    let repacking = 8.0;
-    let worth = |&(stage, _): &(StageId, Option<Axis>)| {
-        let work = stages.list[stage].work as f64;
-        match stages.list[stage].kind {
-            Kind::Gemm(_) => work * chunk / (chunk + repacking),
-            _ => work,
-        }
-    };
-    let tasks = group.extent.div_ceil(chunk as usize) as f64;
-    group.stages.iter().map(worth).sum::<f64>() * (tasks / 2.0).min(1.0)
+    let tasks = group.extent.div_ceil(chunk(stages, group));
+    let work = |member: &(StageId, Option<Axis>)| stages.list[member.0].work as f64;
+    let joined = group.stages[1..].iter().map(|member| work(member) / 2.0 + SMALL_WORK as f64).sum::<f64>();
+    let packing = group.stages.iter().map(|&(stage, axis)| packing(stages, stage, axis, tasks)).sum::<f64>();
+    let all = group.stages.iter().map(work).sum::<f64>() + packing;
+    joined - packing - all * (1.0 / efficiency(tasks) - 1.0) - (tasks as f64) * TASK
+}
+
+/// The share of threads that work, between machines of few and of many cores.
+fn efficiency(tasks: usize) -> f64 {
+    let on = |threads: usize| tasks as f64 / (tasks.div_ceil(threads) * threads) as f64;
+    0.75 * on(2) + 0.25 * on(FEWEST_TASKS)
+}
+
+/// What all tasks of a product spend on packing its operands.
+fn packing(stages: &Stages, stage: StageId, axis: Option<Axis>, tasks: usize) -> f64 {
+    match (&stages.list[stage].kind, axis) {
+        (Kind::Gemm(shape), Some(axis)) => shape.packing(axis, tasks, &stages.graph.axes),
+        _ => 0.0,
+    }
 }
 
 /// Positions per task; depends on the program alone, so that results do not depend on threads.
 pub(super) fn chunk(stages: &Stages, group: &Group) -> usize {
     let extent = group.extent;
-    let even = extent.div_ceil(FEWEST_TASKS).next_multiple_of(CHUNK_UNIT);
-    let large = |&(stage, _): &(StageId, Option<Axis>)| {
-        matches!(stages.list[stage].kind, Kind::Gemm(_)) && stages.list[stage].work > LARGE_PRODUCT
-    };
-    let least = if group.stages.iter().any(large) { PRODUCT_CHUNK } else { CHUNK_UNIT };
-    even.clamp(least, LARGEST_CHUNK).min(extent.max(1))
+    let unit = group.stages.iter().map(|&(stage, axis)| unit(stages, stage, axis)).max().unwrap_or(1);
+    let even = extent.div_ceil(FEWEST_TASKS).next_multiple_of(unit);
+    let least = group.stages.iter().map(|&(stage, axis)| least(stages, stage, axis, extent)).max();
+    even.clamp(least.unwrap_or(1).max(unit), LARGEST_CHUNK).min(extent.max(1))
+}
+
+/// What a chunk of the stage should be a multiple of: where the axis is cut whose entries are neighbours, a cache line of what
+/// is written or read along it.
+fn unit(stages: &Stages, stage: StageId, axis: Option<Axis>) -> usize {
+    let own = &stages.list[stage];
+    let inside = |axis: &Axis| !matches!(&own.kind, Kind::Gemm(shape) if shape.is_outer(*axis));
+    let Some(axis) = axis.filter(|axis| inside(axis) && own.axes.last() == Some(axis)) else { return 1 };
+    let along =
+        stages.dependences.before[stage].iter().filter(|edge| edge.pairs.iter().any(|pair| pair.1 == axis));
+    let bytes = along.map(|edge| stages.list[edge.from].elem.bytes()).chain([own.elem.bytes()]).min();
+    LINE / bytes.unwrap_or(1)
+}
+
+/// The least chunk of the stage.
+fn least(stages: &Stages, stage: StageId, axis: Option<Axis>, extent: usize) -> usize {
+    let stage = &stages.list[stage];
+    match (&stage.kind, axis) {
+        (Kind::Gemm(shape), Some(axis)) if stage.work > LARGE_PRODUCT && !shape.is_outer(axis) => {
+            let least = if shape.n.contains(&axis) { LEAST_COLUMNS } else { LEAST_ROWS };
+            PRODUCT_CHUNK.min(extent.div_ceil(2).next_multiple_of(least))
+        }
+        _ => 1,
+    }
 }

@@ -11,8 +11,8 @@ use crate::intrinsics::{Eq, Lt, Where};
 use crate::sym::window::Windowed;
 use crate::sym::{Expr, Function, Graph, Node, Reduction};
 
-/// A result with fewer entries than this offers nothing to cut into chunks.
-const FEW_ENTRIES: usize = 16;
+/// A result with fewer entries than this offers too little to cut into chunks.
+const FEW_ENTRIES: usize = 64;
 /// A reduction over fewer entries than this is quick enough in one task.
 const MANY_ENTRIES: usize = 1 << 13;
 
@@ -22,7 +22,7 @@ pub(super) fn prepare(graph: &mut Graph, roots: &[Expr]) -> Vec<Expr> {
     let order = graph.reachable(roots);
     let windows = Windows::of(graph, &order);
     for expr in order {
-        let renewed = rewrite(graph, expr, &done);
+        let renewed = rewrite(graph, &windows, expr, &done);
         let renewed = if windows.is_empty() {
             renewed
         } else {
@@ -35,7 +35,7 @@ pub(super) fn prepare(graph: &mut Graph, roots: &[Expr]) -> Vec<Expr> {
     roots.iter().map(|root| done[root]).collect()
 }
 
-fn rewrite(graph: &mut Graph, expr: Expr, done: &HashMap<Expr, Expr>) -> Expr {
+fn rewrite(graph: &mut Graph, windows: &Windows, expr: Expr, done: &HashMap<Expr, Expr>) -> Expr {
     let node = match chosen_sum(graph, graph.node(expr)) {
         Some((over, entries)) => Node::Reduce(Reduction::Max, over, entries),
         None => graph.node(expr).clone(),
@@ -46,9 +46,9 @@ fn rewrite(graph: &mut Graph, expr: Expr, done: &HashMap<Expr, Expr>) -> Expr {
         Node::Mul(factors) => grouped_product(graph, factors),
         Node::Reduce(how, over, arg) => match without_vanishing_terms(graph, how, &over, arg) {
             Some(sum) => sum,
-            None => split_reduction(graph, how, over, arg),
+            None => split_reduction(graph, windows, how, over, arg),
         },
-        Node::Contract { left, right, over } => split_contraction(graph, left, right, over),
+        Node::Contract { left, right, over } => split_contraction(graph, windows, (left, right), over),
         Node::ArgMax(over, arg) => first_largest(graph, &over, arg),
         other => graph.intern(other),
     };
@@ -238,8 +238,8 @@ fn without_vanishing_terms(graph: &mut Graph, how: Reduction, over: &[Axis], arg
 }
 
 /// Sum over (o, i) → sum over o of the sums over i, when little is kept.
-fn split_reduction(graph: &mut Graph, how: Reduction, over: Vec<Axis>, arg: Expr) -> Expr {
-    match outermost(graph, &over, arg) {
+fn split_reduction(graph: &mut Graph, windows: &Windows, how: Reduction, over: Vec<Axis>, arg: Expr) -> Expr {
+    match outermost(graph, windows, &over, arg) {
         Some((outer, inner)) => {
             let rows = graph.intern(Node::Reduce(how, inner, arg));
             graph.intern(Node::Reduce(how, vec![outer], rows))
@@ -248,11 +248,16 @@ fn split_reduction(graph: &mut Graph, how: Reduction, over: Vec<Axis>, arg: Expr
     }
 }
 
-fn split_contraction(graph: &mut Graph, left: Expr, right: Expr, over: Vec<Axis>) -> Expr {
+fn split_contraction(
+    graph: &mut Graph,
+    windows: &Windows,
+    (left, right): (Expr, Expr),
+    over: Vec<Axis>,
+) -> Expr {
     let whole = graph.intern(Node::Contract { left, right, over: over.clone() });
     let alike =
         over.iter().all(|axis| graph.axes_of(left).contains(axis) && graph.axes_of(right).contains(axis));
-    match outermost(graph, &over, left) {
+    match outermost(graph, windows, &over, left) {
         Some((outer, inner)) if alike && graph.axes_of(whole).is_empty() => {
             let rows = graph.intern(Node::Contract { left, right, over: inner });
             graph.intern(Node::Reduce(Reduction::Sum, vec![outer], rows))
@@ -261,8 +266,8 @@ fn split_contraction(graph: &mut Graph, left: Expr, right: Expr, over: Vec<Axis>
     }
 }
 
-/// The outermost of the reduced axes and the others, when the reduction is large and keeps little.
-fn outermost(graph: &Graph, over: &[Axis], arg: Expr) -> Option<(Axis, Vec<Axis>)> {
+/// The reduced axis that lies outermost in memory, and the others, when the reduction is large and keeps little.
+fn outermost(graph: &Graph, windows: &Windows, over: &[Axis], arg: Expr) -> Option<(Axis, Vec<Axis>)> {
     let axes = graph.axes_of(arg);
     let reduced: Vec<Axis> = axes.iter().copied().filter(|axis| over.contains(axis)).collect();
     let all = graph.axes.size(axes);
@@ -270,5 +275,6 @@ fn outermost(graph: &Graph, over: &[Axis], arg: Expr) -> Option<(Axis, Vec<Axis>
     if reduced.len() < 2 || reduced.len() < over.len() || kept >= FEW_ENTRIES || all < MANY_ENTRIES {
         return None;
     }
-    Some((reduced[0], reduced[1..].to_vec()))
+    let outer = windows.outermost_first(&reduced)[0];
+    Some((outer, reduced.into_iter().filter(|&axis| axis != outer).collect()))
 }

@@ -163,9 +163,9 @@ impl Windows {
         self.spatial.contains_key(&axis)
     }
 
-    /// How a value should lie: positions, samples, then the other axes in their order.
-    pub fn layout(&self, graph: &Graph, expr: Expr) -> Layout {
-        let mut axes = graph.axes_of(expr).to_vec();
+    /// The axes from the outermost one in memory on: positions, samples, then the others in their order.
+    pub fn outermost_first(&self, axes: &[Axis]) -> Vec<Axis> {
+        let mut axes = axes.to_vec();
         if axes.iter().any(|&axis| self.is_spatial(axis)) {
             let rank = |&axis: &Axis| match self.spatial.get(&axis) {
                 Some(path) => (0, path.clone()),
@@ -173,6 +173,12 @@ impl Windows {
             };
             axes.sort_by_key(rank);
         }
+        axes
+    }
+
+    /// How a value should lie.
+    pub fn layout(&self, graph: &Graph, expr: Expr) -> Layout {
+        let axes = self.outermost_first(graph.axes_of(expr));
         let asked = self.room.get(&expr).map_or(&[][..], Vec::as_slice);
         let room =
             |axis: &Axis| asked.iter().find(|entry| entry.0 == *axis).map_or(Room::NONE, |entry| entry.1);

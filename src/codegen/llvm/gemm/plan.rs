@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 pub use super::operand::Source;
-use super::scatter::{self, Scatter};
 use super::operand::{a_source, halves_source, tile_rows};
+use super::scatter::{self, Scatter};
 use crate::codegen::family::Family;
 use crate::codegen::llvm::pack::{Form, TILE};
 use crate::codegen::target::Target;
@@ -86,7 +86,6 @@ pub struct Block {
     /// Number among the different blocks of B.
     pub panel: u64,
 }
-
 
 impl Plan {
     pub fn new(gemm: &Gemm, [m, n, k]: [u64; 3], buffers: &[Buffer], target: &Target) -> Plan {

@@ -138,7 +138,9 @@ mod tests {
     fn where_all_fit_they_are_packed_once_for_all_panels() {
         let (scatter, _) = scattered(20, 20);
         assert_eq!((scatter.slots, scatter.once.len()), (20, 20));
-        assert!(scatter.uses.iter().flatten().all(|one| !one.fresh && scatter.once[one.slot as usize].0 == one.a));
+        assert!(
+            scatter.uses.iter().flatten().all(|one| !one.fresh && scatter.once[one.slot as usize].0 == one.a)
+        );
     }
 
     #[test]
