@@ -129,7 +129,11 @@ impl Describe<'_> {
     fn tensor(&self, symbol: Symbol, kind: rt::TensorKind, role: &str) -> rt::Tensor {
         let info = self.plan.graph.symbol_info(symbol);
         let shape = info.axes.iter().map(|&axis| self.network.axes.extent(axis)).collect();
-        rt::Tensor { name: info.name.clone(), kind, role: role.into(), shape, offset: self.offset(symbol) }
+        let place = |axis| info.axes.iter().position(|own| own == axis).expect("the same axes");
+        let order: Vec<usize> = self.lowered.symbol_axes[&symbol].iter().map(place).collect();
+        let order = if order.is_sorted() { vec![] } else { order };
+        let (name, offset) = (info.name.clone(), self.offset(symbol));
+        rt::Tensor { name, kind, role: role.into(), shape, order, offset }
     }
 
     fn scalars(&self) -> rt::Scalars {

@@ -40,10 +40,12 @@ impl Content {
 pub fn save(program: &Program, content: Content, metadata: Option<String>, path: &Path) -> Result<(), Error> {
     let refused = |cause| Error::file("write", path, cause);
     let held = program.manifest().tensors.iter().filter(|tensor| content.holds(tensor.kind));
+    let held: Vec<_> = held.map(|tensor| (tensor, program.tensor(tensor))).collect();
     let views = held
-        .map(|tensor| {
-            let bytes = bytes_of(program.tensor(tensor));
-            TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).map(|view| (tensor.name.as_str(), view))
+        .iter()
+        .map(|(tensor, values)| {
+            let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes_of(values));
+            view.map(|view| (tensor.name.as_str(), view))
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(refused)?;
@@ -97,7 +99,7 @@ pub fn load(program: &mut Program, content: Content, path: &Path) -> Result<Opti
     let file = SafeTensors::deserialize(&bytes).map_err(|cause| damaged(&cause))?;
     let read = gather(program, content, path, &file)?;
     for (tensor, values) in read {
-        program.tensor_mut(&tensor).copy_from_slice(&values);
+        program.set_tensor(&tensor, &values);
     }
     Ok(header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA_KEY).cloned()))
 }

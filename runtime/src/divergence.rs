@@ -73,6 +73,6 @@ pub fn search(
 /// Names of the tensors with a number that is not finite.
 pub fn infected(program: &Program) -> impl Iterator<Item = &str> {
     let tensors = program.manifest().tensors.iter();
-    let infected = tensors.filter(|tensor| program.tensor(tensor).iter().any(|value| !value.is_finite()));
+    let infected = tensors.filter(|tensor| program.stored(tensor).iter().any(|value| !value.is_finite()));
     infected.map(|tensor| tensor.name.as_str())
 }

@@ -404,7 +404,7 @@ pub unsafe extern "C" fn blk_read(
         let tensor = trainer.tensor(name, len)?;
         // SAFETY: the caller's promise.
         let values = unsafe { slice_mut(values, len) }.ok_or_else(|| absent("the buffer"))?;
-        values.copy_from_slice(trainer.program.tensor(&tensor));
+        values.copy_from_slice(&trainer.program.tensor(&tensor));
         Ok(())
     };
     status(read())
@@ -425,7 +425,7 @@ pub unsafe extern "C" fn blk_write(
         let tensor = trainer.tensor(name, len)?;
         // SAFETY: the caller's promise.
         let values = unsafe { slice(values, len, "the buffer") }?;
-        trainer.program.tensor_mut(&tensor).copy_from_slice(values);
+        trainer.program.set_tensor(&tensor, values);
         Ok(())
     };
     status(write())

@@ -12,7 +12,7 @@ use crate::data::augment::Augmentation;
 pub const FACTOR_RANGE: (f64, f64) = (1e-18, 1e18);
 
 /// Raised when the meaning of the manifest changes; a runtime refuses another one.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// A level function: runs task `task` of its level on the arena at `base`. `scratch` is private to the thread, 64-byte
 /// aligned, of [`Manifest::scratch_bytes`] bytes.
@@ -195,8 +195,11 @@ pub struct Tensor {
     pub kind: TensorKind,
     /// Role of a parameter (`weight`, …).
     pub role: String,
-    /// f32 entries, row-major; empty for a scalar.
+    /// Of f32 entries; empty for a scalar.
     pub shape: Vec<usize>,
+    /// Axes of `shape` from the outermost in memory on; empty where that is row-major.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub order: Vec<usize>,
     /// Bytes from the start of the arena.
     pub offset: usize,
 }

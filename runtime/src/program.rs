@@ -1,5 +1,6 @@
 //! A compiled network, ready to run: its manifest, its level functions and its arena.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -250,12 +251,31 @@ impl Program {
         integers
     }
 
-    pub fn tensor(&self, tensor: &Tensor) -> &[f32] {
+    /// The entries as they lie in memory.
+    pub fn stored(&self, tensor: &Tensor) -> &[f32] {
         self.floats(tensor.offset, tensor.len())
     }
 
-    pub fn tensor_mut(&mut self, tensor: &Tensor) -> &mut [f32] {
-        self.floats_mut(tensor.offset, tensor.len())
+    /// The entries, row-major.
+    pub fn tensor(&self, tensor: &Tensor) -> Cow<'_, [f32]> {
+        let stored = self.stored(tensor);
+        match tensor.places() {
+            None => Cow::Borrowed(stored),
+            Some(places) => Cow::Owned(places.map(|place| stored[place]).collect()),
+        }
+    }
+
+    /// Sets all entries, given row-major.
+    ///
+    /// # Panics
+    /// When there are not as many as the tensor has.
+    pub fn set_tensor(&mut self, tensor: &Tensor, values: &[f32]) {
+        assert_eq!(values.len(), tensor.len());
+        let stored = self.floats_mut(tensor.offset, values.len());
+        match tensor.places() {
+            None => stored.copy_from_slice(values),
+            Some(places) => places.zip(values).for_each(|(place, value)| stored[place] = *value),
+        }
     }
 }
 
@@ -272,6 +292,41 @@ impl Tensor {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether `order` names every axis once.
+    fn is_ordered(&self) -> bool {
+        let mut order = self.order.clone();
+        order.sort_unstable();
+        order.is_empty() || order.into_iter().eq(0..self.shape.len())
+    }
+
+    /// Where each entry lies, entries counted row-major; `None` where they lie like that.
+    fn places(&self) -> Option<impl Iterator<Item = usize> + '_> {
+        if self.order.is_empty() {
+            return None;
+        }
+        let mut strides = vec![0; self.shape.len()];
+        let mut stride = 1;
+        for &axis in self.order.iter().rev() {
+            strides[axis] = stride;
+            stride *= self.shape[axis];
+        }
+        let mut position = vec![0; self.shape.len()];
+        let mut place = 0;
+        Some((0..self.len()).map(move |_| {
+            let here = place;
+            for axis in (0..position.len()).rev() {
+                position[axis] += 1;
+                place += strides[axis];
+                if position[axis] < self.shape[axis] {
+                    break;
+                }
+                place -= strides[axis] * position[axis];
+                position[axis] = 0;
+            }
+            here
+        }))
     }
 }
 
@@ -304,6 +359,12 @@ fn check_layout(manifest: &Manifest) -> Result<(), Error> {
                 "the program's manifest is damaged: {what} lies outside its memory"
             )));
         }
+    }
+    if let Some(tensor) = manifest.tensors.iter().find(|tensor| !tensor.is_ordered()) {
+        let name = &tensor.name;
+        return Err(Error::new(format!(
+            "the program's manifest is damaged: the axes of {name} have no order"
+        )));
     }
     let too_many = |level: &&Level| level.tasks() > u32::MAX as usize / 2;
     match manifest.routines.iter().flat_map(|routine| &routine.levels).find(too_many) {

@@ -297,7 +297,7 @@ pub fn read_state(folder: &Path, program: &mut Program) -> Result<Position, Erro
 fn checksum(program: &Program) -> u32 {
     let mut crc = flate2::Crc::new();
     for tensor in &program.manifest().tensors {
-        crc.update(checkpoint::bytes_of(program.tensor(tensor)));
+        crc.update(checkpoint::bytes_of(&program.tensor(tensor)));
     }
     crc.sum()
 }

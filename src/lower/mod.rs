@@ -2,7 +2,7 @@
 //! compute them, what is fused, which tasks run side by side and where every buffer lies. General: no pattern here
 //! names a layer.
 //!
-//! Each routine passes through: [`prepare`] (regroup for hoisting) → [`materialize`] (what becomes a buffer) →
+//! What lasts is arranged first ([`symbols`]). Each routine passes through: [`prepare`] (regroup for hoisting) → [`materialize`] (what becomes a buffer) →
 //! [`stage`] (one loop computation each, with its dependences) → [`group`] (parallel groups on levels) →
 //! [`exchange`] (between which levels ranks meet) → [`fuse`] (statements) → [`nest`] and [`gemm`] (loops) → [`memory`]
 //! (one arena).
@@ -25,12 +25,14 @@ mod prepare;
 mod random;
 mod routine;
 mod stage;
+mod symbols;
 mod terms;
 mod view;
 mod window;
 
 use std::collections::HashMap;
 
+use crate::axes::Axis;
 use crate::hessian::Plan;
 use crate::loops::{Arithmetic, Buffer, BufferId, Elem, Program};
 use crate::sym::graph::Tag;
@@ -58,6 +60,8 @@ pub struct Lowered {
     pub program: Program,
     /// Bytes from the start of the arena, for every symbol of the graph.
     pub symbol_offsets: HashMap<Symbol, usize>,
+    /// Axes of every symbol from the outermost in memory on.
+    pub symbol_axes: HashMap<Symbol, Vec<Axis>>,
     /// Floating-point operations of contractions in one run of `train`, by block and pass.
     pub flops: HashMap<Tag, u64>,
     /// What the buffers that a step writes hold.
@@ -83,12 +87,13 @@ const UPDATE_ROUTINE: &str = "update";
 /// the registry does not lower), in words for the user.
 pub fn lower(plan: &Plan, options: &Options) -> Result<Lowered, String> {
     let mut buffers = Vec::new();
-    let symbols = symbol_buffers(&plan.graph, &mut buffers);
+    let graph = symbols::arranged(plan);
+    let symbols = symbol_buffers(&graph, &mut buffers);
     let mut routines = Vec::new();
     let mut lives = Vec::new();
     let (mut flops, mut origins) = (HashMap::new(), HashMap::new());
     for routine in &plan.routines {
-        let lowered = routine::lower(&plan.graph, routine, &symbols, &mut buffers, options)?;
+        let lowered = routine::lower(&graph, routine, &symbols, &mut buffers, options)?;
         if routine.name == STEP_ROUTINE {
             flops = lowered.flops;
         }
@@ -100,8 +105,9 @@ pub fn lower(plan: &Plan, options: &Options) -> Result<Lowered, String> {
     }
     let arena_bytes = memory::place(&mut buffers, &lives);
     let symbol_offsets = symbols.iter().map(|(&symbol, &id)| (symbol, buffers[id.index()].offset)).collect();
+    let symbol_axes = graph.symbols().map(|(symbol, info)| (symbol, info.axes.clone())).collect();
     let program = Program { buffers, arena_bytes, routines };
-    Ok(Lowered { program, symbol_offsets, flops, origins, arithmetic: options.arithmetic })
+    Ok(Lowered { program, symbol_offsets, symbol_axes, flops, origins, arithmetic: options.arithmetic })
 }
 
 /// One persistent buffer per symbol, in the graph's order.

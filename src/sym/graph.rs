@@ -294,6 +294,16 @@ impl Graph {
         self.symbols.iter().enumerate().map(|(index, info)| (Symbol(index as u32), info))
     }
 
+    /// The order in which the entries of a symbol are stored, from the outermost axis on.
+    ///
+    /// # Panics
+    /// When `axes` are others than the symbol's.
+    pub fn arrange(&mut self, symbol: Symbol, axes: Vec<Axis>) {
+        let own = &mut self.symbols[symbol.0 as usize].axes;
+        assert!(own.len() == axes.len() && own.iter().all(|axis| axes.contains(axis)));
+        *own = axes;
+    }
+
     pub fn new_symbol(&mut self, info: SymbolInfo) -> Symbol {
         self.symbols.push(info);
         Symbol(self.symbols.len() as u32 - 1)

@@ -106,7 +106,8 @@ impl Pipeline {
         let mut memory = Memory::new(program.arena_bytes);
         let arena = &mut memory.bytes()[..program.arena_bytes];
         for (symbol, info) in self.plan.graph.symbols() {
-            let entries = values[&symbol].along(&self.plan.graph.axes, &info.axes);
+            let axes = &self.lowered.symbol_axes[&symbol];
+            let entries = values[&symbol].along(&self.plan.graph.axes, axes);
             write(arena, self.lowered.symbol_offsets[&symbol], info.storage, entries.iter().copied());
         }
         engine.run(program, routine, arena);
@@ -116,10 +117,9 @@ impl Pipeline {
 
     fn read(&self, arena: &[u8], symbol: Symbol) -> Tensor {
         let info = self.plan.graph.symbol_info(symbol);
-        self.tensor(
-            symbol,
-            read(arena, self.lowered.symbol_offsets[&symbol], info.storage, self.size(symbol)),
-        )
+        let axes = &self.lowered.symbol_axes[&symbol];
+        let entries = read(arena, self.lowered.symbol_offsets[&symbol], info.storage, self.size(symbol));
+        self.stored(symbol, &Tensor::new(&self.plan.graph.axes, axes, entries))
     }
 
     /// Values as they are stored: floats in single precision.
