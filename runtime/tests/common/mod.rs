@@ -146,7 +146,7 @@ fn level(symbol: &str, tasks: usize, pass: &str) -> Level {
 }
 
 fn tensor(name: &str, kind: TensorKind, role: &str, shape: &[usize], offset: usize) -> Tensor {
-    Tensor { name: name.into(), kind, role: role.into(), shape: shape.to_vec(), offset }
+    Tensor { name: name.into(), kind, role: role.into(), shape: shape.to_vec(), order: vec![], offset }
 }
 
 fn routines() -> Vec<Routine> {

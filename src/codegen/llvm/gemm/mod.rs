@@ -8,7 +8,9 @@
 //!
 //! Which loop is outside which is the plan's [`Order`]: what a task repeats stays in the second-level cache.
 
+mod epilogue;
 mod operand;
+mod orders;
 mod plan;
 mod scatter;
 mod tables;
@@ -19,15 +21,15 @@ use inkwell::IntPredicate;
 use inkwell::values::{FunctionValue, InstructionOpcode, IntValue, PointerValue};
 
 use self::plan::{LINE, Order, Plan, Source};
-use self::tables::Table;
-use super::emit::{Emitter, Value, must};
+use self::tables::Tables;
+use super::emit::{Emitter, must};
 use super::kernel::{self, Product, Tiles, Vectors};
 use super::level::Chunk;
 use super::pack::{self, TILE};
-use super::scalars::{Frame, Instance, Site};
+use super::scalars::Site;
 use crate::codegen::family::Family;
 use crate::codegen::target::Target;
-use crate::loops::{Buffer, BufferId, Elem, Gemm, Group, LoopVar, Operand, Outer, Program, Range, Stmt, Ty};
+use crate::loops::{Buffer, BufferId, Elem, Gemm, Group, Operand, Outer, Program, Range, Stmt, Ty};
 
 /// Bytes of scratch memory that any task of the program needs.
 pub fn scratch_bytes(program: &Program, target: &Target) -> usize {
@@ -93,78 +95,6 @@ pub fn emit<'ctx>(
     }
 }
 
-/// What the code looks up while it runs.
-struct Tables<'ctx> {
-    /// By block. Order [`Order::Scatter`] asks for none of these and of the next two.
-    a: Table<'ctx>,
-    b: Table<'ctx>,
-    k: Table<'ctx>,
-    panel: Table<'ctx>,
-    /// By position of the outer loops that have different terms: the first block and the one behind the last.
-    start: Table<'ctx>,
-    end: Table<'ctx>,
-    /// Offsets of A and of the packed B at every step of all lists, where terms are walked step by step.
-    steps: Option<[PointerValue<'ctx>; 2]>,
-    /// By different block of B.
-    panel_b: Table<'ctx>,
-    panel_k: Table<'ctx>,
-    /// The products with each of those: the first one, and how many.
-    use_start: Table<'ctx>,
-    use_count: Table<'ctx>,
-    /// By product: position, offset of A, where its rows are packed, and whether that is still to be done.
-    use_position: Table<'ctx>,
-    use_a: Table<'ctx>,
-    use_slot: Table<'ctx>,
-    use_fresh: Table<'ctx>,
-    /// Blocks of A that are packed once, by slot: offset and length along k.
-    once_a: Table<'ctx>,
-    once_k: Table<'ctx>,
-}
-
-impl<'ctx> Tables<'ctx> {
-    fn new(emitter: &Emitter<'ctx>, gemm: &Gemm, plan: &Plan) -> Self {
-        let scatters = plan.order == Order::Scatter;
-        let blocks = || plan.blocks.iter().filter(|_| !scatters);
-        let choice = || gemm.terms.choice.iter().filter(|_| !scatters).map(|&list| list as usize);
-        let uses = || plan.scatter.uses.iter().flatten();
-        let mut use_start = plan.scatter.uses.iter().scan(0, |end, uses| {
-            let start = *end;
-            *end += uses.len() as i64;
-            Some(start)
-        });
-        let table = |numbers: &mut dyn Iterator<Item = i64>| Table::new(emitter, numbers);
-        Tables {
-            a: table(&mut blocks().map(|block| block.a)),
-            b: table(&mut blocks().map(|block| block.b)),
-            k: table(&mut blocks().map(|block| block.k as i64)),
-            panel: table(&mut blocks().map(|block| block.panel as i64)),
-            start: table(&mut choice().map(|list| plan.starts[list] as i64)),
-            end: table(&mut choice().map(|list| plan.starts[list + 1] as i64)),
-            steps: plan.stepped.then(|| Self::steps(emitter, gemm, plan)),
-            panel_b: table(&mut plan.panels_of_b.iter().map(|panel| panel.0)),
-            panel_k: table(&mut plan.panels_of_b.iter().map(|panel| panel.1 as i64)),
-            use_start: table(&mut use_start),
-            use_count: table(&mut plan.scatter.uses.iter().map(|uses| uses.len() as i64)),
-            use_position: table(&mut uses().map(|one| one.position as i64)),
-            use_a: table(&mut uses().map(|one| one.a)),
-            use_slot: table(&mut uses().map(|one| one.slot as i64)),
-            use_fresh: table(&mut uses().map(|one| i64::from(one.fresh))),
-            once_a: table(&mut plan.scatter.once.iter().map(|block| block.0)),
-            once_k: table(&mut plan.scatter.once.iter().map(|block| block.1 as i64)),
-        }
-    }
-
-    fn steps(emitter: &Emitter<'ctx>, gemm: &Gemm, plan: &Plan) -> [PointerValue<'ctx>; 2] {
-        let (along_a, along_b) = (gemm.a.strides.1 as i64, plan.columns as i64);
-        let depth = plan.depth as i64;
-        let blocks = || plan.blocks.iter();
-        let a = blocks().flat_map(|block| (0..depth).map(move |step| block.a + step * along_a));
-        let b = blocks()
-            .flat_map(|block| (0..depth).map(move |step| (block.panel as i64 * depth + step) * along_b));
-        [emitter.table("steps", a), emitter.table("steps", b)]
-    }
-}
-
 /// Blocks of one list.
 #[derive(Clone, Copy)]
 struct List<'ctx> {
@@ -221,206 +151,6 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         let start = self.tables.start.get(self.emitter, place);
         let end = self.tables.end.get(self.emitter, place);
         List { start, count: must(self.emitter.builder.build_int_sub(end, start, "")) }
-    }
-
-    /// The product at one position of the outer loops.
-    fn product(&self) {
-        let list = self.list();
-        if self.plan.a == Source::Packed && self.plan.order != Order::Blocks {
-            self.for_blocks(list, |block| self.pack_a(list, block));
-        }
-        match self.plan.order {
-            Order::Rows => self.rows_outside(list),
-            Order::Tiles => self.for_panels(&|panel, columns| self.tiles_of_panel(list, panel, columns)),
-            Order::Blocks => self.blocks_outside(list),
-            _ => self.for_panels(&|panel, columns| self.panel(list, panel, columns)),
-        }
-    }
-
-    fn rows_outside(&self, list: List<'ctx>) {
-        let first = list.start;
-        let k = self.tables.k.get(self.emitter, first);
-        self.for_panels(&|panel, columns| {
-            self.pack_b(self.b_of_block(first, panel), columns, self.b_panel(panel), k);
-        });
-        self.for_tiles(|tile| {
-            self.for_panels(&|panel, columns| {
-                self.multiply(list, first, tile, self.b_panel(panel), self.c);
-                self.epilogue(tile, self.c, self.first_column(panel), columns);
-            });
-        });
-    }
-
-    fn tiles_of_panel(&self, list: List<'ctx>, panel: IntValue<'ctx>, columns: u64) {
-        let packed = |block| self.b_panel(self.number_in(list, block));
-        self.for_blocks(list, |block| {
-            let k = self.tables.k.get(self.emitter, block);
-            self.pack_b(self.b_of_block(block, panel), columns, packed(block), k);
-        });
-        self.for_tiles(|tile| {
-            self.clear_if_empty(self.c, 1);
-            self.for_blocks(list, |block| self.multiply(list, block, tile, packed(block), self.c));
-            self.epilogue(tile, self.c, self.first_column(panel), columns);
-        });
-    }
-
-    fn blocks_outside(&self, list: List<'ctx>) {
-        let tile_of = |panel: IntValue<'ctx>, tile: IntValue<'ctx>| {
-            let before = self.emitter.scale(panel, self.plan.tiles() as i64);
-            self.c_tile(self.emitter.add(before, tile))
-        };
-        self.clear_if_empty(self.c, self.plan.tiles() * self.plan.panels());
-        self.for_blocks(list, |block| {
-            if self.plan.a == Source::Packed {
-                self.pack_a(list, block);
-            }
-            self.for_panels(&|panel, columns| {
-                let b = self.b_of(block, panel, columns);
-                self.for_tiles(|tile| self.multiply(list, block, tile, b, tile_of(panel, tile)));
-            });
-        });
-        self.for_panels(&|panel, columns| {
-            let column = self.first_column(panel);
-            self.for_tiles(|tile| self.epilogue(tile, tile_of(panel, tile), column, columns));
-        });
-    }
-
-    /// One panel of columns at all positions that share B.
-    fn shared_panel(&self, panel: IntValue<'ctx>, columns: u64) {
-        self.emitter.repeat(self.i64(self.plan.panels_of_b.len() as u64), |number| {
-            let k = self.tables.panel_k.get(self.emitter, number);
-            self.pack_b(self.b_of_panel(number, panel), columns, self.b_panel(number), k);
-        });
-        self.loops(&self.plan.inside, &|| {
-            let list = self.list();
-            if self.plan.a == Source::Packed {
-                self.for_blocks(list, |block| self.pack_a(list, block));
-            }
-            self.for_tiles(|tile| {
-                self.clear_if_empty(self.c, 1);
-                match self.tables.steps {
-                    Some(steps) => self.multiply_steps(list, tile, steps),
-                    None => self.for_blocks(list, |block| {
-                        let b = self.b_panel(self.tables.panel.get(self.emitter, block));
-                        self.multiply(list, block, tile, b, self.c);
-                    }),
-                }
-                self.epilogue(tile, self.c, self.first_column(panel), columns);
-            });
-        });
-    }
-
-    /// All terms of a list in one call of the kernel.
-    fn multiply_steps(&self, list: List<'ctx>, tile: IntValue<'ctx>, steps: [PointerValue<'ctx>; 2]) {
-        let emitter = self.emitter;
-        let depth = self.plan.depth as i64;
-        let a = self.a_at(self.i64(0), self.first_row(tile));
-        let first = emitter.scale(list.start, depth);
-        let int = emitter.context.i64_type().into();
-        let [steps_a, steps_b] = steps.map(|table| emitter.element(int, table, first));
-        self.by_rows(tile, &|rows| {
-            let kernel = self.vectors(rows).stepped(emitter);
-            let call = || {
-                let count = emitter.scale(list.count, depth);
-                let args = [
-                    a.into(),
-                    self.packed_b.into(),
-                    self.c.into(),
-                    count.into(),
-                    steps_a.into(),
-                    steps_b.into(),
-                ];
-                emitter.call(kernel, &args);
-            };
-            if self.plan.some_empty() { emitter.when(emitter.some(list.count), call) } else { call() }
-        });
-    }
-
-    /// Packs the blocks of A that all panels of B find packed.
-    fn pack_once(&self) {
-        let blocks = self.plan.scatter.once.len() as u64;
-        if self.plan.a == Source::InPlace || blocks == 0 {
-            return;
-        }
-        self.emitter.repeat(self.i64(blocks), |slot| {
-            let [offset, k] =
-                [&self.tables.once_a, &self.tables.once_k].map(|table| table.get(self.emitter, slot));
-            self.pack_slot(slot, offset, k);
-        });
-    }
-
-    /// Packs the rows of A at `offset` into a slot.
-    fn pack_slot(&self, slot: IntValue<'ctx>, offset: IntValue<'ctx>, k: IntValue<'ctx>) {
-        self.for_tiles(|tile| {
-            let source = self.a_at(offset, self.first_row(tile));
-            self.pack_tile(tile, source, self.slot_tile(slot, tile), k);
-        });
-    }
-
-    /// Where a tile of A lies in a slot.
-    fn slot_tile(&self, slot: IntValue<'ctx>, tile: IntValue<'ctx>) -> PointerValue<'ctx> {
-        let number = self.emitter.add(self.emitter.scale(slot, self.plan.tiles() as i64), tile);
-        self.entry(self.packed_a, self.emitter.scale(number, self.plan.a_tile() as i64))
-    }
-
-    /// One panel of columns at all positions: the sums of all of them grow together.
-    fn scatter_panel(&self, panel: IntValue<'ctx>, columns: u64) {
-        let emitter = self.emitter;
-        let tiles = self.plan.tiles();
-        let tile_of = |position: IntValue<'ctx>, tile: IntValue<'ctx>| {
-            self.c_tile(emitter.add(emitter.scale(position, tiles as i64), tile))
-        };
-        self.clear(self.c, tiles * self.plan.positions);
-        let tables = &self.tables;
-        emitter.repeat(self.i64(self.plan.panels_of_b.len() as u64), |number| {
-            let k = tables.panel_k.get(emitter, number);
-            let b = self.pack_b(self.b_of_panel(number, panel), columns, self.packed_b, k);
-            let start = tables.use_start.get(emitter, number);
-            emitter.repeat(tables.use_count.get(emitter, number), |one| {
-                let one = emitter.add(one, start);
-                let position = tables.use_position.get(emitter, one);
-                let offset = tables.use_a.get(emitter, one);
-                let slot = tables.use_slot.get(emitter, one);
-                let packed = self.plan.a == Source::Packed;
-                if packed && self.plan.scatter.once.is_empty() {
-                    let fresh = emitter.some(tables.use_fresh.get(emitter, one));
-                    emitter.when(fresh, || self.pack_slot(slot, offset, k));
-                }
-                self.for_tiles(|tile| {
-                    let a = match packed {
-                        true => self.slot_tile(slot, tile),
-                        false => self.a_at(offset, self.first_row(tile)),
-                    };
-                    let more = emitter.context.bool_type().const_all_ones();
-                    self.run_kernel(tile, [a, b, tile_of(position, tile)], k, more);
-                });
-            });
-        });
-        self.loops(&self.plan.inside, &|| {
-            let inside = self.plan.inside.iter().fold(self.i64(0), |before, &number| {
-                let extent = self.chunk.length(self.gemm.outer[number].range) as i64;
-                emitter.add(emitter.scale(before, extent), self.outer[number].get())
-            });
-            let column = self.first_column(panel);
-            self.for_tiles(|tile| self.epilogue(tile, tile_of(inside, tile), column, columns));
-        });
-    }
-
-    /// Zeros in tiles of C, where a position may have no terms.
-    fn clear_if_empty(&self, c: PointerValue<'ctx>, tiles: u64) {
-        if self.plan.some_empty() {
-            self.clear(c, tiles);
-        }
-    }
-
-    fn clear(&self, c: PointerValue<'ctx>, tiles: u64) {
-        let lanes = self.emitter.target.lanes();
-        let vector = self.emitter.ty(Ty::F32, lanes);
-        let count = tiles * self.plan.c_tile() / u64::from(lanes);
-        self.emitter.repeat(self.i64(count), |number| {
-            let to = self.entry(c, self.emitter.scale(number, i64::from(lanes)));
-            self.emitter.store(vector.const_zero(), to, lanes * 4, None);
-        });
     }
 
     fn for_tiles(&self, body: impl FnOnce(IntValue<'ctx>)) {
@@ -600,26 +330,6 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         }
     }
 
-    /// All rows of a panel.
-    fn panel(&self, list: List<'ctx>, panel: IntValue<'ctx>, columns: u64) {
-        let keeps = self.plan.keeps_panel();
-        let column = self.first_column(panel);
-        let kept = |tile| if keeps { self.c_tile(tile) } else { self.c };
-        self.clear_if_empty(self.c, self.plan.tiles());
-        self.for_blocks(list, |block| {
-            let b = self.b_of(block, panel, columns);
-            self.for_tiles(|tile| {
-                self.multiply(list, block, tile, b, kept(tile));
-                if !keeps {
-                    self.epilogue(tile, self.c, column, columns);
-                }
-            });
-        });
-        if keeps {
-            self.for_tiles(|tile| self.epilogue(tile, kept(tile), column, columns));
-        }
-    }
-
     /// Adds one block's products to the tile of C at `c`; the first block of a list starts it.
     fn multiply(
         &self,
@@ -716,66 +426,4 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         pack::Copy { width: columns, padded, strides, from, form }.call(self.emitter, source, to, k);
         to
     }
-
-    /// Hands a tile of C to the epilogue: vectors of columns outside, rows inside, so that what depends on the
-    /// column alone is computed once per tile.
-    fn epilogue(&self, tile: IntValue<'ctx>, c: PointerValue<'ctx>, column: IntValue<'ctx>, columns: u64) {
-        let scalars = &self.gemm.epilogue;
-        let types = scalars.types(self.site.buffers, &[Ty::F32]).expect("verified");
-        let written = |buffer: BufferId| scalars.stores.iter().any(|store| store.buffer == buffer);
-        let mut site = self.site.clone();
-        (site.vector, site.lanes) = (Some(COLUMN), self.emitter.target.lanes());
-        // The row is the innermost loop, the column the one around it; all others are open already.
-        let opened: Vec<usize> = [2, 1].into_iter().chain(self.outer.iter().map(|_| 0)).collect();
-        let mut frame = Frame::new(scalars, types, site.vector, &opened, true, &written);
-        let row = self.emitter.add(self.first_row(tile), self.m0);
-        site.loops = vec![row, self.emitter.add(column, self.n0)];
-        site.loops.extend(self.outer.iter().map(Cell::get));
-        let instances = self.instances(columns);
-        frame.emit(self.emitter, &site, 0, &instances, &[]);
-        frame.emit(self.emitter, &site, 1, &instances, &[]);
-        self.emitter.repeat(self.rows_of(tile), |index| {
-            let (mut site, mut frame) = (site.clone(), frame.clone());
-            site.loops[0] = self.emitter.add(index, row);
-            let sums = vec![self.c_row(c, index, instances.len())];
-            frame.emit(self.emitter, &site, 2, &instances, &sums);
-            frame.store(self.emitter, &site, &instances);
-        });
-    }
-
-    fn instances(&self, columns: u64) -> Vec<Instance<'ctx>> {
-        let lanes = u64::from(self.emitter.target.lanes());
-        let instance = |shift: u64| {
-            let left = (columns - shift).min(lanes);
-            let mask = (left < lanes).then(|| self.emitter.first_lanes(left as u32, lanes as u32));
-            Instance { shift: shift as u32, mask }
-        };
-        (0..columns).step_by(lanes as usize).map(instance).collect()
-    }
-
-    fn rows_of(&self, tile: IntValue<'ctx>) -> IntValue<'ctx> {
-        let rest = self.plan.m % self.plan.rows;
-        if rest == 0 {
-            return self.i64(self.plan.rows);
-        }
-        let full = self.i64(self.plan.m / self.plan.rows);
-        let last = must(self.emitter.builder.build_int_compare(IntPredicate::EQ, tile, full, ""));
-        self.emitter
-            .select(last.into(), self.i64(rest).into(), self.i64(self.plan.rows).into())
-            .into_int_value()
-    }
-
-    fn c_row(&self, c: PointerValue<'ctx>, row: IntValue<'ctx>, vectors: usize) -> Vec<Value<'ctx>> {
-        let lanes = self.emitter.target.lanes();
-        let start = self.entry(c, self.emitter.scale(row, self.plan.columns as i64));
-        (0..vectors)
-            .map(|vector| {
-                let from = self.emitter.offset(start, vector * lanes as usize * 4);
-                self.emitter.load(self.emitter.ty(Ty::F32, lanes), from, lanes * 4, None)
-            })
-            .collect()
-    }
 }
-
-/// The loop of an epilogue that counts columns.
-const COLUMN: LoopVar = LoopVar(1);

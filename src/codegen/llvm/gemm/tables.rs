@@ -3,6 +3,8 @@
 use inkwell::values::{IntValue, PointerValue};
 
 use super::super::emit::Emitter;
+use super::plan::{Order, Plan};
+use crate::loops::Gemm;
 
 /// Numbers by index: itself a constant where they are all the same.
 pub enum Table<'ctx> {
@@ -30,5 +32,77 @@ impl<'ctx> Table<'ctx> {
                 emitter.load(int, emitter.element(int, *table, index), 8, None).into_int_value()
             }
         }
+    }
+}
+
+/// What the code looks up while it runs.
+pub struct Tables<'ctx> {
+    /// By block. Order [`Order::Scatter`] asks for none of these and of the next two.
+    pub a: Table<'ctx>,
+    pub b: Table<'ctx>,
+    pub k: Table<'ctx>,
+    pub panel: Table<'ctx>,
+    /// By position of the outer loops that have different terms: the first block and the one behind the last.
+    pub start: Table<'ctx>,
+    pub end: Table<'ctx>,
+    /// Offsets of A and of the packed B at every step of all lists, where terms are walked step by step.
+    pub steps: Option<[PointerValue<'ctx>; 2]>,
+    /// By different block of B.
+    pub panel_b: Table<'ctx>,
+    pub panel_k: Table<'ctx>,
+    /// The products with each of those: the first one, and how many.
+    pub use_start: Table<'ctx>,
+    pub use_count: Table<'ctx>,
+    /// By product: position, offset of A, where its rows are packed, and whether that is still to be done.
+    pub use_position: Table<'ctx>,
+    pub use_a: Table<'ctx>,
+    pub use_slot: Table<'ctx>,
+    pub use_fresh: Table<'ctx>,
+    /// Blocks of A that are packed once, by slot: offset and length along k.
+    pub once_a: Table<'ctx>,
+    pub once_k: Table<'ctx>,
+}
+
+impl<'ctx> Tables<'ctx> {
+    pub fn new(emitter: &Emitter<'ctx>, gemm: &Gemm, plan: &Plan) -> Self {
+        let scatters = plan.order == Order::Scatter;
+        let blocks = || plan.blocks.iter().filter(|_| !scatters);
+        let choice = || gemm.terms.choice.iter().filter(|_| !scatters).map(|&list| list as usize);
+        let uses = || plan.scatter.uses.iter().flatten();
+        let mut use_start = plan.scatter.uses.iter().scan(0, |end, uses| {
+            let start = *end;
+            *end += uses.len() as i64;
+            Some(start)
+        });
+        let table = |numbers: &mut dyn Iterator<Item = i64>| Table::new(emitter, numbers);
+        Tables {
+            a: table(&mut blocks().map(|block| block.a)),
+            b: table(&mut blocks().map(|block| block.b)),
+            k: table(&mut blocks().map(|block| block.k as i64)),
+            panel: table(&mut blocks().map(|block| block.panel as i64)),
+            start: table(&mut choice().map(|list| plan.starts[list] as i64)),
+            end: table(&mut choice().map(|list| plan.starts[list + 1] as i64)),
+            steps: plan.stepped.then(|| Self::steps(emitter, gemm, plan)),
+            panel_b: table(&mut plan.panels_of_b.iter().map(|panel| panel.0)),
+            panel_k: table(&mut plan.panels_of_b.iter().map(|panel| panel.1 as i64)),
+            use_start: table(&mut use_start),
+            use_count: table(&mut plan.scatter.uses.iter().map(|uses| uses.len() as i64)),
+            use_position: table(&mut uses().map(|one| one.position as i64)),
+            use_a: table(&mut uses().map(|one| one.a)),
+            use_slot: table(&mut uses().map(|one| one.slot as i64)),
+            use_fresh: table(&mut uses().map(|one| i64::from(one.fresh))),
+            once_a: table(&mut plan.scatter.once.iter().map(|block| block.0)),
+            once_k: table(&mut plan.scatter.once.iter().map(|block| block.1 as i64)),
+        }
+    }
+
+    fn steps(emitter: &Emitter<'ctx>, gemm: &Gemm, plan: &Plan) -> [PointerValue<'ctx>; 2] {
+        let (along_a, along_b) = (gemm.a.strides.1 as i64, plan.columns as i64);
+        let depth = plan.depth as i64;
+        let blocks = || plan.blocks.iter();
+        let a = blocks().flat_map(|block| (0..depth).map(move |step| block.a + step * along_a));
+        let b = blocks()
+            .flat_map(|block| (0..depth).map(move |step| (block.panel as i64 * depth + step) * along_b));
+        [emitter.table("steps", a), emitter.table("steps", b)]
     }
 }

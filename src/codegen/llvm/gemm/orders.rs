@@ -1,0 +1,229 @@
+//! The loops of each [`Order`](super::plan::Order): what is packed, multiplied and finished inside of which loop.
+
+use inkwell::values::{IntValue, PointerValue};
+
+use super::plan::{Order, Source};
+use super::{GemmEmitter, List};
+use crate::loops::Ty;
+
+impl<'ctx> GemmEmitter<'_, 'ctx> {
+    /// The product at one position of the outer loops.
+    pub(super) fn product(&self) {
+        let list = self.list();
+        if self.plan.a == Source::Packed && self.plan.order != Order::Blocks {
+            self.for_blocks(list, |block| self.pack_a(list, block));
+        }
+        match self.plan.order {
+            Order::Rows => self.rows_outside(list),
+            Order::Tiles => self.for_panels(&|panel, columns| self.tiles_of_panel(list, panel, columns)),
+            Order::Blocks => self.blocks_outside(list),
+            _ => self.for_panels(&|panel, columns| self.panel(list, panel, columns)),
+        }
+    }
+
+    fn rows_outside(&self, list: List<'ctx>) {
+        let first = list.start;
+        let k = self.tables.k.get(self.emitter, first);
+        self.for_panels(&|panel, columns| {
+            self.pack_b(self.b_of_block(first, panel), columns, self.b_panel(panel), k);
+        });
+        self.for_tiles(|tile| {
+            self.for_panels(&|panel, columns| {
+                self.multiply(list, first, tile, self.b_panel(panel), self.c);
+                self.epilogue(tile, self.c, self.first_column(panel), columns);
+            });
+        });
+    }
+
+    fn tiles_of_panel(&self, list: List<'ctx>, panel: IntValue<'ctx>, columns: u64) {
+        let packed = |block| self.b_panel(self.number_in(list, block));
+        self.for_blocks(list, |block| {
+            let k = self.tables.k.get(self.emitter, block);
+            self.pack_b(self.b_of_block(block, panel), columns, packed(block), k);
+        });
+        self.for_tiles(|tile| {
+            self.clear_if_empty(self.c, 1);
+            self.for_blocks(list, |block| self.multiply(list, block, tile, packed(block), self.c));
+            self.epilogue(tile, self.c, self.first_column(panel), columns);
+        });
+    }
+
+    fn blocks_outside(&self, list: List<'ctx>) {
+        let tile_of = |panel: IntValue<'ctx>, tile: IntValue<'ctx>| {
+            let before = self.emitter.scale(panel, self.plan.tiles() as i64);
+            self.c_tile(self.emitter.add(before, tile))
+        };
+        self.clear_if_empty(self.c, self.plan.tiles() * self.plan.panels());
+        self.for_blocks(list, |block| {
+            if self.plan.a == Source::Packed {
+                self.pack_a(list, block);
+            }
+            self.for_panels(&|panel, columns| {
+                let b = self.b_of(block, panel, columns);
+                self.for_tiles(|tile| self.multiply(list, block, tile, b, tile_of(panel, tile)));
+            });
+        });
+        self.for_panels(&|panel, columns| {
+            let column = self.first_column(panel);
+            self.for_tiles(|tile| self.epilogue(tile, tile_of(panel, tile), column, columns));
+        });
+    }
+
+    /// One panel of columns at all positions that share B.
+    pub(super) fn shared_panel(&self, panel: IntValue<'ctx>, columns: u64) {
+        self.emitter.repeat(self.i64(self.plan.panels_of_b.len() as u64), |number| {
+            let k = self.tables.panel_k.get(self.emitter, number);
+            self.pack_b(self.b_of_panel(number, panel), columns, self.b_panel(number), k);
+        });
+        self.loops(&self.plan.inside, &|| {
+            let list = self.list();
+            if self.plan.a == Source::Packed {
+                self.for_blocks(list, |block| self.pack_a(list, block));
+            }
+            self.for_tiles(|tile| {
+                self.clear_if_empty(self.c, 1);
+                match self.tables.steps {
+                    Some(steps) => self.multiply_steps(list, tile, steps),
+                    None => self.for_blocks(list, |block| {
+                        let b = self.b_panel(self.tables.panel.get(self.emitter, block));
+                        self.multiply(list, block, tile, b, self.c);
+                    }),
+                }
+                self.epilogue(tile, self.c, self.first_column(panel), columns);
+            });
+        });
+    }
+
+    /// All terms of a list in one call of the kernel.
+    fn multiply_steps(&self, list: List<'ctx>, tile: IntValue<'ctx>, steps: [PointerValue<'ctx>; 2]) {
+        let emitter = self.emitter;
+        let depth = self.plan.depth as i64;
+        let a = self.a_at(self.i64(0), self.first_row(tile));
+        let first = emitter.scale(list.start, depth);
+        let int = emitter.context.i64_type().into();
+        let [steps_a, steps_b] = steps.map(|table| emitter.element(int, table, first));
+        self.by_rows(tile, &|rows| {
+            let kernel = self.vectors(rows).stepped(emitter);
+            let call = || {
+                let count = emitter.scale(list.count, depth);
+                let args = [
+                    a.into(),
+                    self.packed_b.into(),
+                    self.c.into(),
+                    count.into(),
+                    steps_a.into(),
+                    steps_b.into(),
+                ];
+                emitter.call(kernel, &args);
+            };
+            if self.plan.some_empty() { emitter.when(emitter.some(list.count), call) } else { call() }
+        });
+    }
+
+    /// Packs the blocks of A that all panels of B find packed.
+    pub(super) fn pack_once(&self) {
+        let blocks = self.plan.scatter.once.len() as u64;
+        if self.plan.a == Source::InPlace || blocks == 0 {
+            return;
+        }
+        self.emitter.repeat(self.i64(blocks), |slot| {
+            let [offset, k] =
+                [&self.tables.once_a, &self.tables.once_k].map(|table| table.get(self.emitter, slot));
+            self.pack_slot(slot, offset, k);
+        });
+    }
+
+    /// Packs the rows of A at `offset` into a slot.
+    fn pack_slot(&self, slot: IntValue<'ctx>, offset: IntValue<'ctx>, k: IntValue<'ctx>) {
+        self.for_tiles(|tile| {
+            let source = self.a_at(offset, self.first_row(tile));
+            self.pack_tile(tile, source, self.slot_tile(slot, tile), k);
+        });
+    }
+
+    /// Where a tile of A lies in a slot.
+    fn slot_tile(&self, slot: IntValue<'ctx>, tile: IntValue<'ctx>) -> PointerValue<'ctx> {
+        let number = self.emitter.add(self.emitter.scale(slot, self.plan.tiles() as i64), tile);
+        self.entry(self.packed_a, self.emitter.scale(number, self.plan.a_tile() as i64))
+    }
+
+    /// One panel of columns at all positions: the sums of all of them grow together.
+    pub(super) fn scatter_panel(&self, panel: IntValue<'ctx>, columns: u64) {
+        let emitter = self.emitter;
+        let tiles = self.plan.tiles();
+        let tile_of = |position: IntValue<'ctx>, tile: IntValue<'ctx>| {
+            self.c_tile(emitter.add(emitter.scale(position, tiles as i64), tile))
+        };
+        self.clear(self.c, tiles * self.plan.positions);
+        let tables = &self.tables;
+        emitter.repeat(self.i64(self.plan.panels_of_b.len() as u64), |number| {
+            let k = tables.panel_k.get(emitter, number);
+            let b = self.pack_b(self.b_of_panel(number, panel), columns, self.packed_b, k);
+            let start = tables.use_start.get(emitter, number);
+            emitter.repeat(tables.use_count.get(emitter, number), |one| {
+                let one = emitter.add(one, start);
+                let position = tables.use_position.get(emitter, one);
+                let offset = tables.use_a.get(emitter, one);
+                let slot = tables.use_slot.get(emitter, one);
+                let packed = self.plan.a == Source::Packed;
+                if packed && self.plan.scatter.once.is_empty() {
+                    let fresh = emitter.some(tables.use_fresh.get(emitter, one));
+                    emitter.when(fresh, || self.pack_slot(slot, offset, k));
+                }
+                self.for_tiles(|tile| {
+                    let a = match packed {
+                        true => self.slot_tile(slot, tile),
+                        false => self.a_at(offset, self.first_row(tile)),
+                    };
+                    let more = emitter.context.bool_type().const_all_ones();
+                    self.run_kernel(tile, [a, b, tile_of(position, tile)], k, more);
+                });
+            });
+        });
+        self.loops(&self.plan.inside, &|| {
+            let inside = self.plan.inside.iter().fold(self.i64(0), |before, &number| {
+                let extent = self.chunk.length(self.gemm.outer[number].range) as i64;
+                emitter.add(emitter.scale(before, extent), self.outer[number].get())
+            });
+            let column = self.first_column(panel);
+            self.for_tiles(|tile| self.epilogue(tile, tile_of(inside, tile), column, columns));
+        });
+    }
+
+    /// Zeros in tiles of C, where a position may have no terms.
+    fn clear_if_empty(&self, c: PointerValue<'ctx>, tiles: u64) {
+        if self.plan.some_empty() {
+            self.clear(c, tiles);
+        }
+    }
+
+    fn clear(&self, c: PointerValue<'ctx>, tiles: u64) {
+        let lanes = self.emitter.target.lanes();
+        let vector = self.emitter.ty(Ty::F32, lanes);
+        let count = tiles * self.plan.c_tile() / u64::from(lanes);
+        self.emitter.repeat(self.i64(count), |number| {
+            let to = self.entry(c, self.emitter.scale(number, i64::from(lanes)));
+            self.emitter.store(vector.const_zero(), to, lanes * 4, None);
+        });
+    }
+
+    /// All rows of a panel.
+    fn panel(&self, list: List<'ctx>, panel: IntValue<'ctx>, columns: u64) {
+        let keeps = self.plan.keeps_panel();
+        let column = self.first_column(panel);
+        let kept = |tile| if keeps { self.c_tile(tile) } else { self.c };
+        self.clear_if_empty(self.c, self.plan.tiles());
+        self.for_blocks(list, |block| {
+            let b = self.b_of(block, panel, columns);
+            self.for_tiles(|tile| {
+                self.multiply(list, block, tile, b, kept(tile));
+                if !keeps {
+                    self.epilogue(tile, self.c, column, columns);
+                }
+            });
+        });
+        if keeps {
+            self.for_tiles(|tile| self.epilogue(tile, kept(tile), column, columns));
+        }
+    }
+}
