@@ -16,11 +16,15 @@ use crate::sym::{Expr, Graph, Node, Reduction};
 const LARGE: usize = 4096;
 /// A sum of more entries than a pooling window has is a statistic.
 const WINDOW: usize = 64;
+/// Rows of fewer neighbours, as the channels of an image, fill no vector: products with so short terms are of f32, and read
+/// them in place.
+const SHORT_ROW: usize = 16;
 
 /// How a kept value lies in memory, if it is not a symbol's.
 pub(super) fn elem(graph: &Graph, layouts: &Layouts, costs: &Costs, expr: Expr, how: Arithmetic) -> Elem {
     let large = graph.axes.size(graph.axes_of(expr)) >= LARGE;
-    let half = how == Arithmetic::Bf16 && large && per_sample(graph, expr);
+    let row = layouts.get(&expr).and_then(|layout| layout.axes.last()).map_or(1, |&axis| graph.axes.extent(axis));
+    let half = how == Arithmetic::Bf16 && large && row >= SHORT_ROW && per_sample(graph, expr);
     if half && !is_statistic(graph, expr) && !counts(graph, layouts, costs, expr) {
         Elem::Bf16
     } else {
