@@ -6,8 +6,9 @@ TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 
 def section(table, entries, best, comparisons, searches):
     asked = table.asked
+    warmup = "" if asked.get("warmup") is None else f", warm-up over {asked['warmup']:g} of all epochs"
     parts = [
-        f"## {asked['epochs']} epochs, {asked['precision']}\n",
+        f"## {asked['epochs']} epochs, {asked['precision']}{warmup}\n",
         f"{introduction(asked, table.paper)}\n",
         main_table(table, entries, best),
         "Differences in points of per cent, scale-amended less the other, with the 95 % interval after Welch:\n",

@@ -122,15 +122,19 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Protocol:
-    """What all cells of a table share. `validation` is held back from the training set in searches, 0 in cells."""
+    """What all cells of a table share. `validation` is held back from the training set in searches, 0 in cells; `warmup` is a
+    share of all epochs, None for that of cell.blk."""
 
     epochs: int
     precision: str
     validation: float = 0
+    warmup: float | None = None
 
     @property
     def name(self):
-        return f"{'search-' if self.validation else ''}epochs{self.epochs}-{self.precision}"
+        kind = "search-" if self.validation else ""
+        warmup = "" if self.warmup is None else f"-warmup{self.warmup:g}"
+        return f"{kind}epochs{self.epochs}-{self.precision}{warmup}"
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,7 @@ class Cell:
             "epochs": self.protocol.epochs,
             "optimizer": self.optimizer.call(self.rate),
             "precision": self.protocol.precision,
+            "warmup": "" if self.protocol.warmup is None else f"warmup = {self.protocol.warmup:g}",
         }
         lines = (HERE / "cell.blk").read_text(encoding="utf-8").splitlines()
         lines = [(line, string.Template(line).substitute(values)) for line in lines if not line.startswith("// ")]

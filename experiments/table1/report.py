@@ -24,6 +24,7 @@ def ask(results, plan):
     new = {
         "epochs": protocol.epochs,
         "precision": protocol.precision,
+        "warmup": protocol.warmup,
         "search": plan.search.name,
         "data": union(old.get("data", []), [data.name for data in plan.data]),
         "networks": union(old.get("networks", []), [network.name for network in plan.networks]),

@@ -35,6 +35,7 @@ def parse(arguments):
     length.add_argument("--full", action="store_true", help=f"{FULL} epochs")
     parser.add_argument("--search-epochs", type=int, default=1, metavar="N")
     parser.add_argument("--search-per-network", action="store_true", help="not vgg11's rates for all of std.vgg")
+    parser.add_argument("--warmup", type=float, metavar="SHARE", help="of all epochs, of cells and searches (default: cell.blk's, 1/30)")
     parser.add_argument("--precision", choices=["f32", "f32_strict", "bf16"], default="bf16")
     parser.add_argument("--threads", type=int, metavar="N", help="of blkc; the results do not depend on it")
     parser.add_argument("--blkc", metavar="PATH")
@@ -55,13 +56,15 @@ class Plan:
         epochs = FULL if options.full else options.epochs
         if min(epochs, options.search_epochs) < 1:
             raise Mistake("--epochs and --search-epochs are at least 1")
+        if options.warmup is not None and not 0 <= options.warmup < 0.5:
+            raise Mistake("--warmup is a share of all epochs, at least 0 and less than 0.5")
         self.data = [Data.parse(text) for text in options.data]
         self.networks = [Network.parse(text) for text in options.networks]
         self.optimizers = [Optimizer.parse(text) for text in options.optimizers]
         self.seeds = [int(seed) for seed in options.seeds]
         self.per_network = options.search_per_network
-        self.protocol = Protocol(epochs, options.precision)
-        self.search = Protocol(options.search_epochs, options.precision, validation=0.1)
+        self.protocol = Protocol(epochs, options.precision, warmup=options.warmup)
+        self.search = Protocol(options.search_epochs, options.precision, validation=0.1, warmup=options.warmup)
 
     def searched(self, network):
         """The network whose rates this one takes."""
