@@ -86,7 +86,10 @@ impl Place {
         let epochs = || fs::read_to_string(metrics).unwrap_or_default().matches("\"epoch\",").count();
         while epochs() < 5 {
             assert!(began.elapsed() < Duration::from_secs(300), "the cell never began");
-            assert!(child.0.try_wait().expect("its state").is_none(), "the cell ended before it could be killed");
+            assert!(
+                child.0.try_wait().expect("its state").is_none(),
+                "the cell ended before it could be killed"
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -119,30 +122,31 @@ fn folders_with(place: &Path, name: &str) -> Vec<PathBuf> {
     found
 }
 
-const CELL: &str = "--networks net.blk:tiny --data digits --optimizers scale_amended --precision f32 --seeds 1";
+const CELL: &str =
+    "--networks net.blk:tiny --data digits --optimizers scale_amended --precision f32 --seeds 1";
 
 #[test]
 fn a_killed_cell_goes_on_to_the_same_bits() {
     let Some(place) = Place::new() else { return };
-    let words = format!("{CELL} --epochs 400");
+    let words = format!("{CELL} --epochs 100");
     place.good(&format!("search {CELL}"));
     // The rate that the search chooses for this network, from the table of an earlier and shorter run.
     place.good(&format!("{CELL} --epochs 1"));
     let short = folders_with(&place.path("results/epochs1-f32"), "cell.json").remove(0);
     let cell = short.strip_prefix(place.path("results/epochs1-f32")).expect("below it").to_path_buf();
-    let run = place.path("runs/epochs400-f32").join(&cell).join("run");
+    let run = place.path("runs/epochs100-f32").join(&cell).join("run");
     place.killed(&words, &run.join("metrics.jsonl"));
     assert!(place.good(&words).contains("going on after step"));
     let broken = fs::read(run.join("last.safetensors")).expect("weights");
     let whole = place.path("whole");
     fs::rename(place.path("runs"), &whole).expect("moved");
-    fs::remove_dir_all(place.path("results/epochs400-f32")).expect("removed");
+    fs::remove_dir_all(place.path("results/epochs100-f32")).expect("removed");
     assert!(!place.good(&words).contains("going on"));
     assert_eq!(broken, fs::read(run.join("last.safetensors")).expect("weights"));
     // All is done: nothing is run again.
     assert!(!place.good(&words).contains("lr0."));
     let table = fs::read_to_string(place.path("results/table.md")).expect("a table");
-    assert!(table.contains("## 400 epochs, f32") && table.contains("`scale_amended`"), "{table}");
+    assert!(table.contains("## 100 epochs, f32") && table.contains("`scale_amended`"), "{table}");
     assert_eq!(folders_with(&place.path("results"), "curves-digits-tiny.svg").len(), 2);
 }
 
@@ -156,7 +160,9 @@ fn what_diverges_is_a_result() {
     assert_eq!(cells.len(), 6);
     let cell = fs::read_to_string(cells[0].join("cell.json")).expect("a cell");
     assert!(cell.contains("\"status\": \"diverged\"") && cell.contains("the loss of step 1"), "{cell}");
-    assert!(fs::read_to_string(place.path("results/table.md")).expect("a table").contains("0.001+: diverged"));
+    assert!(
+        fs::read_to_string(place.path("results/table.md")).expect("a table").contains("0.001+: diverged")
+    );
     // From the results alone, and to the same words.
     let before = fs::read(place.path("results/table.md")).expect("a table");
     place.good("--report");
@@ -194,4 +200,22 @@ fn what_is_wrong_is_named() {
     place.refused(&words, &["was made by another program"]);
     fs::write(kept.join("cell.json"), "{").expect("written");
     place.refused("--report", &["cell.json is damaged"]);
+}
+
+#[test]
+fn the_committed_table_says_what_the_results_say() {
+    let script = format!("{}/experiments/table1/run.py", env!("CARGO_MANIFEST_DIR"));
+    let Ok(output) = Command::new("python3").args(["-B", &script, "--check"]).output() else { return };
+    assert!(output.status.success(), "{}", errors(&output));
+}
+
+#[test]
+fn programs_of_the_spectra_are_sound() {
+    let folder = format!("{}/experiments/spectra", env!("CARGO_MANIFEST_DIR"));
+    let files = fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").path());
+    for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "blk")) {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_blkc")).arg("check").arg(&file).output().expect("blkc runs");
+        assert!(output.status.success(), "{}", errors(&output));
+    }
 }

@@ -1,16 +1,24 @@
 """(b) How well conditioned H_z is, by depth and along training: plain, skip and batch-normalized blocks."""
 import math
+from statistics import median
 
 from tool import number
 
-NETWORKS = ("plain_gaussian", "plain_orthogonal", "skip_large", "skip_small", "batch_normalized")
+TITLES = {
+    "plain_gaussian": "plain, Gaussian",
+    "plain_orthogonal": "plain, orthogonal",
+    "skip_large": "skip, large branch",
+    "skip_small": "skip, small branch",
+    "batch_normalized": "batch normalized",
+}
 STEPS = (0, 10, 100, 1000)
 BATCH = 64
+SUMMARIZED = ("condition_of_nonzero", "condition_paper_form", "decades_to_geometric_mean", "rank", "m_z")
 
 
 def measure(tool):
     rows = []
-    for network in NETWORKS:
+    for network in TITLES:
         for step, weights in tool.checkpoints("chains.blk", network, STEPS).items():
             rows += [{"network": network, "step": step, **row} for row in blocks(tool, network, weights)]
     return {"batch": BATCH, "rows": rows}
@@ -64,10 +72,24 @@ def skip(jacobians):
     }
 
 
+def summary(data):
+    """Over the eight blocks: medians, and sums of the counts of samples."""
+    found = {}
+    for network in TITLES:
+        for step in STEPS:
+            rows = [row for row in data["rows"] if (row["network"], row["step"]) == (network, step)]
+            one = {key: median(row[key] for row in rows) for key in SUMMARIZED if key in rows[0]}
+            if "skip" in rows[0]:
+                one |= {key: median(row["skip"][key] for row in rows) for key in ("sigma_max", "condition_branch")}
+                one |= {key: sum(row["skip"][key] for row in rows) for key in rows[0]["skip"] if key.endswith(("samples", "improves", "right", "wrong"))}
+            found.setdefault(network, {})[f"step {step}"] = one
+    return found
+
+
 def draw(data, figure):
-    axes = figure.subplots(2, len(NETWORKS), sharex=True, sharey="row")
+    axes = figure.subplots(2, len(TITLES), sharex=True, sharey="row")
     colours = dict(zip(STEPS, ("#b0b8c0", "#6cb0ff", "#1f6feb", "#cf2455")))
-    for column, network in enumerate(NETWORKS):
+    for column, network in enumerate(TITLES):
         for step in STEPS:
             rows = [row for row in data["rows"] if row["network"] == network and row["step"] == step]
             depth, line = [row["block"] + 1 for row in rows], {"color": colours[step], "marker": ".", "label": f"step {step}"}
@@ -75,7 +97,7 @@ def draw(data, figure):
             if "condition_paper_form" in rows[0]:
                 axes[0, column].semilogy(depth, [row["condition_paper_form"] for row in rows], linestyle=":", color=colours[step])
             axes[1, column].plot(depth, [row["decades_to_geometric_mean"] for row in rows], **line)
-        axes[0, column].set_title(network.replace("_", ", ", 1))
+        axes[0, column].set_title(TITLES[network])
         axes[1, column].set_xlabel("block")
         axes[1, column].set_ylim(0, math.ceil(max(row["decades_to_geometric_mean"] for row in data["rows"])))
     axes[0, 0].set_ylabel("condition of $H_z$, nonzero part")

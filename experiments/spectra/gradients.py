@@ -27,6 +27,17 @@ def row(block, arrays):
     return found
 
 
+def summary(data):
+    """The greatest relative step over the least, among the blocks but the head, and among all."""
+    found = {}
+    for network in NETWORKS:
+        rows = [row for row in data["rows"] if row["network"] == network]
+        hidden = [row for row in rows if row["block"] != "head"]
+        spread = lambda rows, key: max(row[key] for row in rows) / min(row[key] for row in rows)
+        found[network] = {key: {"hidden": spread(hidden, key), "all": spread(rows, key)} for key in KINDS}
+    return found
+
+
 KINDS = {
     "plain": ("gradient", "#57606a", "-"),
     "own_paper": (r"by $m_W$, paper", "#1f6feb", "-"),

@@ -65,6 +65,20 @@ def distance(values, n_out):
     return float(max(numpy.abs(ranks[1:] - at).max(), numpy.abs(ranks[:-1] - at).max()))
 
 
+def summary(data):
+    """Over the seeds: the greatest distance to the law, and the range of the condition of the nonzero part."""
+    found = {}
+    for network in CASES:
+        cases = [case for case in data["cases"] if case["network"] == network]
+        conditions = [case["condition_of_nonzero"] for case in cases]
+        found[network] = {
+            "greatest_kolmogorov": max((case["kolmogorov"] for case in cases if "kolmogorov" in case), default=None),
+            "condition": [min(conditions), max(conditions)],
+            "zeros": cases[0]["zeros"],
+        }
+    return found
+
+
 def draw(data, figure):
     axes = figure.subplots(2, 3)
     first = [case for case in data["cases"] if case["seed"] == SEEDS[0]]

@@ -42,6 +42,10 @@ def random(size):
     }
 
 
+def summary(data):
+    return data
+
+
 def draw(data, figure):
     place = figure.subplots()
     size = [row["features"] for row in data["random"]]

@@ -22,6 +22,13 @@ from tool import HERE, Mistake, Tool, short
 FIGURES = {"marchenko_pastur": marchenko_pastur, "conditions": conditions, "factors": factors, "gradients": gradients, "remark": remark}
 
 
+def summarize(module, name, data, file):
+    """The numbers that README.md quotes."""
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    known[name] = short(module.summary(data))
+    file.write_text(json.dumps({key: known[key] for key in FIGURES if key in known}, indent=1) + "\n", encoding="utf-8")
+
+
 def save(module, data, path):
     """Without dates and random names, so that the same data give the same bytes."""
     import matplotlib
@@ -54,7 +61,9 @@ def main(arguments):
                 file.write_text(json.dumps(short(FIGURES[name].measure(tool)), indent=1) + "\n", encoding="utf-8")
             elif not file.exists():
                 raise Mistake(f"there is no {file}\n  help: run without --draw first")
-            save(FIGURES[name], json.loads(file.read_text(encoding="utf-8")), options.out / "figures" / f"{name}.svg")
+            data = json.loads(file.read_text(encoding="utf-8"))
+            summarize(FIGURES[name], name, data, options.out / "data" / "summary.json")
+            save(FIGURES[name], data, options.out / "figures" / f"{name}.svg")
             print(f"{name} done", file=sys.stderr)
     except Mistake as mistake:
         print(f"error: {mistake}", file=sys.stderr)

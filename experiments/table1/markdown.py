@@ -4,11 +4,11 @@ import plan
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 
 
-def section(table, entries, best, comparisons, searches):
+def section(table, entries, best, comparisons, searches, heading, base):
     asked = table.asked
     warmup = "" if asked.get("warmup") is None else f", warm-up over {asked['warmup']:g} of all epochs"
     parts = [
-        f"## {asked['epochs']} epochs, {asked['precision']}{warmup}\n",
+        f"{heading} {asked['epochs']} epochs, {asked['precision']}{warmup}\n",
         f"{introduction(asked, table.paper)}\n",
         main_table(table, entries, best),
         "Differences in points of per cent, scale-amended less the other, with the 95 % interval after Welch:\n",
@@ -16,6 +16,7 @@ def section(table, entries, best, comparisons, searches):
         f"Learning rates, chosen by the accuracy on a tenth of the training set after {asked['search'].split('-')[1].removeprefix('epochs')} "
         "epoch(s), seed 0 (in bold the chosen one; + marks a rate beyond the grid of four):\n",
         search_table(searches),
+        curves(table, base),
         missing(table, entries),
     ]
     return "\n".join(part for part in parts if part)
@@ -98,6 +99,13 @@ def search_table(searches):
 
     rows = [[TITLES.get(row["data"], row["data"]), row["network"], f"`{row['optimizer']}`", rates(row)] for row in searches]
     return grid(["data", "network", "optimizer", "rate: accuracy in %"], rows)
+
+
+def curves(table, base):
+    """The sheets that there are: of every column, `curves-DATA-NETWORK.svg`."""
+    files = [(column, f"curves-{column[0]}-{column[1]}.svg") for column in table.columns]
+    images = [f"![{title(column)}]({base}{table.folder.name}/{file})\n" for column, file in files if (table.folder / file).exists()]
+    return "\n".join(["Curves, an optimizer's seeds as their mean in a band from the least to the greatest:\n", *images]) if images else ""
 
 
 def missing(table, entries):

@@ -136,33 +136,54 @@ def tables(results):
 
 
 def write_table(results):
-    """`table.json`, `table.md`, and the same between the marks in docs/reproduction.md if these are the project's results."""
-    found, parts = [], []
-    for table in tables(results):
-        entries, rows = table.entries(), table.search_rows()
-        best, comparisons = table.best(entries), table.comparisons(entries)
-        parts.append(markdown.section(table, entries, best, comparisons, rows))
-        found.append({"protocol": table.asked, "cells": list(entries.values()), "comparisons": comparisons, "search": rows,
-                      "surely_best": [{"data": data, "network": network, "optimizer": label} for (data, network), label in best.items()]})
-    text = "\n".join(parts) or "No cell has been run yet: `python3 experiments/table1/run.py --data cifar10:DIR`.\n"
-    blkc.write(results / "table.json", json.dumps(found, indent=1) + "\n")
-    blkc.write(results / "table.md", f"# Table 1\n\n{text}")
+    for file, text in texts(results).items():
+        blkc.write(file, text)
+
+
+def stale(results):
+    """Files that do not say what the results say."""
+    return [file for file, text in texts(results).items() if not file.exists() or file.read_text(encoding="utf-8") != text]
+
+
+def texts(results):
+    """`table.json`, `table.md`, and docs/reproduction.md with the table between its marks if these are the project's results."""
+    found = [data(table) for table in tables(results)]
+    files = {
+        results / "table.json": json.dumps([public for public, _ in found], indent=1) + "\n",
+        results / "table.md": f"# Table 1\n\n{words(found, '##', '')}",
+    }
     document = plan.HERE.parents[1] / "docs" / "reproduction.md"
     if results.resolve() == plan.HERE / "results" and document.exists():
-        insert(document, text)
+        files[document] = inserted(document, words(found, "###", "../experiments/table1/results/"))
+    return files
 
 
-def insert(document, text):
+def data(table):
+    """What `table.json` holds of a protocol, and all that its section needs."""
+    entries, rows = table.entries(), table.search_rows()
+    best, comparisons = table.best(entries), table.comparisons(entries)
+    surely = [{"data": data, "network": network, "optimizer": label} for (data, network), label in best.items()]
+    public = {"protocol": table.asked, "cells": list(entries.values()), "comparisons": comparisons, "search": rows, "surely_best": surely}
+    return public, (table, entries, best, comparisons, rows)
+
+
+def words(found, heading, base):
+    """`base` is where the results lie, seen from the text."""
+    parts = [markdown.section(*all_of_it, heading, base) for _, all_of_it in found]
+    return "\n".join(parts) or "No cell has been run yet: `python3 experiments/table1/run.py --data cifar10:DIR`.\n"
+
+
+def inserted(document, text):
     whole = document.read_text(encoding="utf-8")
     before, mark, rest = whole.partition(MARKS[0])
     _, end, after = rest.partition(MARKS[1])
     if not mark or not end:
         raise plan.Mistake(f"{document} has lost its marks `{MARKS[0].strip()}` and `{MARKS[1].strip()}`")
-    blkc.write(document, f"{before}{mark}\n{text}\n{end}{after}")
+    return f"{before}{mark}\n{text}\n{end}{after}"
 
 
 def write_curves(results, compiler):
-    """One sheet for each protocol, data set and network: `curves-DATA-NETWORK.svg`, an optimizer's seeds as mean and band."""
+    """One sheet for each protocol, data set and network, an optimizer's seeds as mean and band."""
     for table in tables(results):
         for data, network in table.columns:
             draw(table, data, network, compiler)

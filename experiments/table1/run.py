@@ -41,7 +41,8 @@ def parse(arguments):
     parser.add_argument("--blkc", metavar="PATH")
     parser.add_argument("--runs", type=pathlib.Path, default=HERE.parents[1] / "build" / "table1", metavar="DIR")
     parser.add_argument("--results", type=pathlib.Path, default=HERE / "results", metavar="DIR")
-    parser.add_argument("--report", action="store_true")
+    parser.add_argument("--report", action="store_true", help="only write table and curves")
+    parser.add_argument("--check", action="store_true", help="only see whether the table says what the results say")
     return parser.parse_args(arguments)
 
 
@@ -133,28 +134,42 @@ def say(line):
 def run(options):
     plan, runner = Plan(options), Runner(options)
     try:
+        report.ask(options.results, plan)
         rates = {place: runner.search(plan, *place) for place in plan.searches()}
         if options.what == "run":
-            report.ask(options.results, plan)
             runner.cells(plan, rates)
     except blkc.Interrupted:
         say("interrupted; the same command goes on from here")
         return blkc.INTERRUPTED
     finally:
         report.write_table(options.results)
-    report.write_curves(options.results, runner.blkc)
+    write_report(options.results, runner.blkc)
     for problem in runner.problems:
         say(f"not done: {problem.splitlines()[0]}")
     return 1 if runner.problems else 0
 
 
+def write_report(results, compiler):
+    """Curves first: the table shows those that there are."""
+    report.write_curves(results, compiler)
+    report.write_table(results)
+
+
+def check(results):
+    stale = report.stale(results)
+    for file in stale:
+        say(f"{file} does not say what the results say: run.py --report")
+    return 1 if stale else 0
+
+
 def main(arguments):
     options = parse(arguments)
     try:
+        if options.check:
+            return check(options.results)
         if not options.report:
             return run(options)
-        report.write_table(options.results)
-        report.write_curves(options.results, blkc.find(options.blkc))
+        write_report(options.results, blkc.find(options.blkc))
         return 0
     except Mistake as mistake:
         say(f"error: {mistake}")
