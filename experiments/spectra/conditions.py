@@ -81,7 +81,8 @@ def summary(data):
             one = {key: median(row[key] for row in rows) for key in SUMMARIZED if key in rows[0]}
             if "skip" in rows[0]:
                 one |= {key: median(row["skip"][key] for row in rows) for key in ("sigma_max", "condition_branch")}
-                one |= {key: sum(row["skip"][key] for row in rows) for key in rows[0]["skip"] if key.endswith(("samples", "improves", "right", "wrong"))}
+                counts = [key for key in rows[0]["skip"] if key.endswith(("samples", "improves", "right", "wrong"))]
+                one |= {key: sum(row["skip"][key] for row in rows) for key in counts}
             found.setdefault(network, {})[f"step {step}"] = one
     return found
 

@@ -13,8 +13,8 @@ def section(table, entries, best, comparisons, searches, heading, base):
         main_table(table, entries, best),
         "Differences in points of per cent, scale-amended less the other, with the 95 % interval after Welch:\n",
         comparison_table(table, comparisons),
-        f"Learning rates, chosen by the accuracy on a tenth of the training set after {asked['search'].split('-')[1].removeprefix('epochs')} "
-        "epoch(s), seed 0 (in bold the chosen one; + marks a rate beyond the grid of four):\n",
+        f"Learning rates, chosen by the accuracy on a tenth of the training set (`{asked['search']}`, seed 0; in bold the chosen "
+        "one; + marks a rate beyond the grid of four):\n",
         search_table(searches),
         curves(table, base),
         missing(table, entries),
@@ -112,4 +112,5 @@ def missing(table, entries):
     absent = sum(len(found["seeds_asked"]) - len(found["accuracies"]) - len(found["diverged"]) for found in entries.values())
     if not absent:
         return ""
-    return f"{absent} of {len(entries) * len(table.asked['seeds'])} cells are missing; `python3 experiments/table1/run.py` with the options above runs them.\n"
+    asked = len(entries) * len(table.asked["seeds"])
+    return f"{absent} of {asked} cells are missing; `python3 experiments/table1/run.py` with the options above runs them.\n"

@@ -46,7 +46,8 @@ def keep(cell, folder, results, blkc, threads, diverged):
     rows = read_rows(run / "metrics.jsonl")
     last = next((row for row in reversed(rows) if row["kind"] == "epoch"), {})
     if not diverged and last.get("epoch") != cell.protocol.epochs:
-        raise Mistake(f"{run} is damaged: its metrics do not reach epoch {cell.protocol.epochs}\n  help: remove {folder} to run the cell anew")
+        what = f"{run} is damaged: its metrics do not reach epoch {cell.protocol.epochs}"
+        raise Mistake(f"{what}\n  help: remove {folder} to run the cell anew")
     for name, content in cell.files().items():
         write(place / name, content)
     write(place / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in slim(rows)))
