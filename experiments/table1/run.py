@@ -35,7 +35,7 @@ def parse(arguments):
     length.add_argument("--full", action="store_true", help=f"{FULL} epochs")
     parser.add_argument("--search-epochs", type=int, default=1, metavar="N")
     parser.add_argument("--search-per-network", action="store_true", help="not vgg11's rates for all of std.vgg")
-    parser.add_argument("--warmup", type=float, metavar="SHARE", help="of all epochs, of cells and searches (default: cell.blk's, 1/30)")
+    parser.add_argument("--warmup", type=float, metavar="SHARE", help="of all epochs, of cells and searches (default: that of cell.blk)")
     parser.add_argument("--precision", choices=["f32", "f32_strict", "bf16"], default="bf16")
     parser.add_argument("--threads", type=int, metavar="N", help="of blkc; the results do not depend on it")
     parser.add_argument("--blkc", metavar="PATH")
