@@ -4,15 +4,17 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Outcome, output};
-use crate::plot::{self, MOST_RUNS, Run};
+use crate::plot::{self, MOST_RUNS};
 
 /// Draws the curves of runs on one sheet: loss, accuracy, learning rate and scale factors
 #[derive(clap::Args)]
-#[command(after_help = "Example: blkc plot runs/sgd runs/scaled -o curves.svg")]
+#[command(after_help = "Examples:\n  blkc plot runs/sgd runs/scaled -o curves.svg\n  \
+    blkc plot sgd=runs/sgd1,runs/sgd2 scaled=runs/scaled1,runs/scaled2 -o curves.svg")]
 pub struct Args {
-    /// Folders that `train --out` wrote, or their metrics.jsonl
+    /// Folders that `train --out` wrote, or their metrics.jsonl; NAME=RUN,RUN,… draws runs as one, their mean in a band from the
+    /// least to the greatest
     #[arg(value_name = "RUN", required = true)]
-    runs: Vec<PathBuf>,
+    runs: Vec<String>,
     /// The SVG file to write (default: to stdout)
     #[arg(short, long, value_name = "SVG")]
     output: Option<PathBuf>,
@@ -23,12 +25,12 @@ pub fn run(args: &Args) -> Outcome {
         let count = args.runs.len();
         return Err(Failure::Usage(format!("{count} runs are too many for one sheet: at most {MOST_RUNS}")));
     }
-    let runs = args.runs.iter().map(|place| plot::read(place)).collect::<Result<Vec<_>, _>>();
-    let runs = runs.map_err(|message| Failure::Error {
+    let runs = named(&args.runs).into_iter().map(|(name, places)| plot::read(name, &places));
+    let runs = runs.collect::<Result<Vec<_>, _>>().map_err(|message| Failure::Error {
         message,
         help: Some("a run is the folder that `blkc train --out RUN` writes".into()),
     })?;
-    let svg = plot::sheet(&named(runs, &args.runs));
+    let svg = plot::sheet(&runs);
     match &args.output {
         None => output::result(svg),
         Some(path) => {
@@ -39,13 +41,27 @@ pub fn run(args: &Args) -> Outcome {
     }
 }
 
-/// Short names where they tell the runs apart, else the whole paths.
-fn named(mut runs: Vec<Run>, places: &[PathBuf]) -> Vec<Run> {
-    let short = |place: &Path| place.file_name().map(|name| name.to_string_lossy().into_owned());
-    let names: Option<Vec<String>> = places.iter().map(|place| short(place)).collect();
-    let names = names.filter(|names| names.iter().collect::<HashSet<_>>().len() == names.len());
-    for (run, name) in runs.iter_mut().zip(names.into_iter().flatten()) {
-        run.name = name;
+/// Names and places: the given name, or short ones where they tell the runs apart, else the whole paths.
+fn named(arguments: &[String]) -> Vec<(String, Vec<PathBuf>)> {
+    let runs: Vec<_> = arguments.iter().map(|argument| split(argument)).collect();
+    let short: Vec<String> = runs.iter().map(|(name, places)| short(name, &places[0])).collect();
+    let distinct = short.iter().collect::<HashSet<_>>().len() == short.len();
+    let long = arguments.iter().zip(&runs).map(|(argument, (name, _))| name.unwrap_or(argument).to_string());
+    let names = if distinct { short } else { long.collect() };
+    names.into_iter().zip(runs).map(|(name, (_, places))| (name, places)).collect()
+}
+
+fn short(name: &Option<&str>, place: &Path) -> String {
+    let file = || place.file_name().unwrap_or(place.as_os_str()).to_string_lossy().into_owned();
+    name.map_or_else(file, str::to_string)
+}
+
+/// `NAME=RUN,RUN`, unless there is a file or folder of this name.
+fn split(argument: &str) -> (Option<&str>, Vec<PathBuf>) {
+    match argument.split_once('=') {
+        Some((name, places)) if !Path::new(argument).exists() => {
+            (Some(name), places.split(',').map(PathBuf::from).collect())
+        }
+        _ => (None, vec![PathBuf::from(argument)]),
     }
-    runs
 }

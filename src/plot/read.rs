@@ -2,19 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use blk_runtime::metrics::Kind;
 use blk_runtime::run::METRICS_FILE;
 
-/// One run, to be drawn.
+/// What is drawn in one colour: a run, or several that count as repetitions of one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
     pub name: String,
-    /// In the order of their steps.
-    pub rows: Vec<Row>,
+    /// The rows of each repetition, in the order of their steps.
+    pub members: Vec<Vec<Row>>,
+}
+
+impl Run {
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.members.iter().flatten()
+    }
 }
 
 /// One line of the file. Numbers that were not finite stand there as `null`.
@@ -44,8 +50,14 @@ pub struct Factors {
     pub m_w: BTreeMap<String, Option<f64>>,
 }
 
-/// Reads the run in the folder `place`, or the file of its metrics. An error says what is wrong with which file.
-pub fn read(place: &Path) -> Result<Run, String> {
+/// Reads the runs in the folders `places`, or the files of their metrics, as repetitions. An error says what is wrong with
+/// which file.
+pub fn read(name: String, places: &[PathBuf]) -> Result<Run, String> {
+    let members = places.iter().map(|place| read_rows(place)).collect::<Result<_, _>>()?;
+    Ok(Run { name, members })
+}
+
+fn read_rows(place: &Path) -> Result<Vec<Row>, String> {
     let file = if place.is_dir() { place.join(METRICS_FILE) } else { place.to_path_buf() };
     let text = match fs::read(&file) {
         Ok(text) => String::from_utf8_lossy(&text).into_owned(),
@@ -59,7 +71,7 @@ pub fn read(place: &Path) -> Result<Run, String> {
     if rows.is_empty() {
         return Err(format!("{} holds no numbers yet", file.display()));
     }
-    Ok(Run { name: place.display().to_string(), rows })
+    Ok(rows)
 }
 
 /// The rows of the text; a last line that was cut off is left out. What a session wrote counts until a later one went

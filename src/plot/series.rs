@@ -16,20 +16,60 @@ pub struct Series {
     /// Index of the run, which gives the colour.
     pub run: usize,
     pub line: Line,
-    /// By growing x; a y that is not finite is a gap.
+    /// By growing x; a y that is not finite is a gap. Of repetitions these are means.
     pub points: Vec<(f64, f64)>,
+    /// Of repetitions, the least and the greatest value at each point; of a single run nothing.
+    pub bounds: Vec<(f64, f64)>,
 }
 
 impl Series {
+    /// `runs`: the points of each repetition as (step, x, y), by growing step. At a step that some of them lack, as a run that
+    /// diverged does, the others are averaged.
+    pub fn of_repetitions(run: usize, line: Line, runs: &[Vec<Point>]) -> Self {
+        let mut points: Vec<&Point> = runs.iter().flatten().collect();
+        points.sort_by_key(|point| point.step);
+        let together = || points.chunk_by(|a, b| a.step == b.step);
+        let mean = |points: &[&Point]| points.iter().map(|point| point.y).sum::<f64>() / points.len() as f64;
+        let bounds = |points: &[&Point]| {
+            let values = points.iter().map(|point| point.y);
+            (values.clone().fold(f64::INFINITY, f64::min), values.fold(f64::NEG_INFINITY, f64::max))
+        };
+        Series {
+            run,
+            line,
+            points: together().map(|points| (points[0].x, mean(points))).collect(),
+            bounds: if runs.len() > 1 { together().map(bounds).collect() } else { vec![] },
+        }
+    }
+
     /// The stretches between gaps.
     pub fn stretches(&self) -> impl Iterator<Item = &[(f64, f64)]> {
         self.points.split(|point| !point.1.is_finite()).filter(|stretch| !stretch.is_empty())
     }
 
-    /// Finite values.
-    pub fn values(&self) -> impl Iterator<Item = f64> {
-        self.points.iter().map(|point| point.1).filter(|value| value.is_finite())
+    /// The lower and the upper edge of the band around each stretch of a mean.
+    pub fn bands(&self) -> impl Iterator<Item = (Vec<(f64, f64)>, Vec<(f64, f64)>)> {
+        let both: Vec<_> = self.points.iter().zip(&self.bounds).collect();
+        let stretches = both.split(|(point, _)| !point.1.is_finite()).filter(|stretch| stretch.len() > 1);
+        let edges = stretches.map(|stretch| {
+            stretch.iter().map(|(point, bounds)| ((point.0, bounds.0), (point.0, bounds.1))).unzip()
+        });
+        edges.collect::<Vec<_>>().into_iter()
     }
+
+    /// Finite values, those of bands among them.
+    pub fn values(&self) -> impl Iterator<Item = f64> {
+        let bounds = self.bounds.iter().flat_map(|bounds| [bounds.0, bounds.1]);
+        self.points.iter().map(|point| point.1).chain(bounds).filter(|value| value.is_finite())
+    }
+}
+
+/// A value of one run: after how many steps, where it is drawn, and what it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    pub step: u64,
+    pub x: f64,
+    pub y: f64,
 }
 
 /// As few points as look the same in `columns` columns: of each column the first, the extremes and the last.
@@ -71,7 +111,27 @@ mod tests {
     #[test]
     fn gaps_part_a_line() {
         let points = vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 2.0), (3.0, 3.0)];
-        let series = Series { run: 0, line: Line::Main, points };
+        let series = Series { run: 0, line: Line::Main, points, bounds: vec![] };
         assert_eq!(series.stretches().map(<[_]>::len).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn repetitions_are_a_mean_in_a_band() {
+        let run = |values: &[f64]| -> Vec<Point> {
+            (0..).zip(values).map(|(step, y)| Point { step, x: step as f64 / 2.0, y: *y }).collect()
+        };
+        let series = Series::of_repetitions(
+            3,
+            Line::Test,
+            &[run(&[1.0, 2.0, f64::NAN, 4.0, 7.0]), run(&[3.0, 4.0, 5.0, 8.0])],
+        );
+        assert_eq!(
+            series.stretches().collect::<Vec<_>>(),
+            [&[(0.0, 2.0), (0.5, 3.0)][..], &[(1.5, 6.0), (2.0, 7.0)]]
+        );
+        let bands: Vec<_> = series.bands().collect();
+        assert_eq!(bands[0], (vec![(0.0, 1.0), (0.5, 2.0)], vec![(0.0, 3.0), (0.5, 4.0)]));
+        assert_eq!(bands[1], (vec![(1.5, 4.0), (2.0, 7.0)], vec![(1.5, 8.0), (2.0, 7.0)]));
+        assert!(Series::of_repetitions(0, Line::Main, &[run(&[1.0])]).bands().next().is_none());
     }
 }

@@ -7,7 +7,7 @@ use blk_runtime::metrics::Kind;
 use super::panel::{Frame, Panel, class};
 use super::read::{Row, Run};
 use super::scale::Scale;
-use super::series::{Line, Series};
+use super::series::{Line, Point, Series};
 use super::svg::{Anchor, Svg};
 
 /// Colours that can still be told apart.
@@ -47,7 +47,7 @@ pub fn sheet(runs: &[Run]) -> String {
     let (main, small) = (main_panels(runs), factor_panels(runs));
     let mut svg = Svg::default();
     let mut y = legend(&mut svg, runs, &main);
-    let end = runs.iter().flat_map(|run| &run.rows).map(|row| row.epoch).fold(0.0, f64::max);
+    let end = runs.iter().flat_map(Run::rows).map(|row| row.epoch).fold(0.0, f64::max);
     let x = Scale::exact(0.0, end);
     y = place(&mut svg, &main, 0, if main.len() == FOUR.columns { &FOUR } else { &MAIN }, y, &x);
     if !small.is_empty() {
@@ -130,15 +130,15 @@ impl Quantity {
         let mut series = Vec::new();
         for (index, run) in runs.iter().enumerate() {
             // Shares of a batch jump between few values: they are drawn as long as there is nothing better.
-            let epochs = run.rows.iter().filter(|row| row.kind == Kind::Epoch).count();
+            let epochs = run.rows().filter(|row| row.kind == Kind::Epoch).map(|row| row.step);
+            let epochs = epochs.collect::<BTreeSet<_>>().len();
             let training: &[_] = match (self.same, self.share && epochs > 1) {
                 (true, _) => &[(Line::Main, None)],
                 (_, true) => &[(Line::Main, epoch)],
                 _ => &[(Line::Batches, step), (Line::Main, epoch)],
             };
             let mut add = |line, kind, read: Option<Read>| {
-                let points = read.map_or(vec![], |read| points(run, kind, read));
-                series.extend((!points.is_empty()).then_some(Series { run: index, line, points }));
+                series.extend(read.and_then(|read| series_of(run, index, line, kind, read)));
             };
             training.iter().for_each(|(line, kind)| add(*line, *kind, self.training));
             add(Line::Validation, epoch, self.validation);
@@ -153,14 +153,28 @@ fn main_panels(runs: &[Run]) -> Vec<Panel> {
     panels.filter(|panel| !panel.series.is_empty()).collect()
 }
 
-/// The points of rows of a kind, or of all rows.
-fn points(run: &Run, kind: Option<Kind>, read: impl Fn(&Row) -> Option<f64>) -> Vec<(f64, f64)> {
-    let rows = run.rows.iter().filter(|row| kind.is_none_or(|kind| row.kind == kind));
-    rows.filter_map(|row| Some((row.epoch, read(row)?))).collect()
+/// What `read` finds in rows of a kind, or in all rows; of repetitions, a mean with its band.
+fn series_of(
+    run: &Run,
+    index: usize,
+    line: Line,
+    kind: Option<Kind>,
+    read: impl Fn(&Row) -> Option<f64>,
+) -> Option<Series> {
+    let point = |row: &Row| Some(Point { step: row.step, x: row.epoch, y: read(row)? });
+    let points = |rows: &Vec<Row>| -> Vec<Point> {
+        let rows = rows.iter().filter(|row| kind.is_none_or(|kind| row.kind == kind));
+        let mut points: Vec<Point> = rows.filter_map(point).collect();
+        // An epoch's row says the same of its last step as this one's own.
+        points.dedup_by_key(|point| point.step);
+        points
+    };
+    let members: Vec<_> = run.members.iter().map(points).collect();
+    members.iter().any(|points| !points.is_empty()).then(|| Series::of_repetitions(index, line, &members))
 }
 
 fn factor_panels(runs: &[Run]) -> Vec<Panel> {
-    let rows = runs.iter().flat_map(|run| &run.rows);
+    let rows = runs.iter().flat_map(Run::rows);
     let names = rows.flat_map(|row| &row.blocks).flat_map(|(block, factors)| {
         factors.m_w.keys().map(move |parameter| (natural(parameter), block.clone(), parameter.clone()))
     });
@@ -170,12 +184,9 @@ fn factor_panels(runs: &[Run]) -> Vec<Panel> {
             let factor = row.blocks.get(&block)?.m_w.get(&parameter)?;
             Some(factor.unwrap_or(f64::NAN))
         };
-        let series = runs.iter().enumerate().map(|(run, rows)| Series {
-            run,
-            line: Line::Main,
-            points: points(rows, None, read),
-        });
-        let series = series.filter(|series| !series.points.is_empty()).collect();
+        let series = runs.iter().enumerate();
+        let series =
+            series.filter_map(|(index, run)| series_of(run, index, Line::Main, None, read)).collect();
         Panel { title: parameter.clone(), series, share: false }
     };
     names.into_iter().map(panel).collect()
@@ -264,6 +275,7 @@ path,line{fill:none}
 .batches{stroke-width:0.9;stroke-opacity:0.35}
 .validation{stroke-width:1.8;stroke-dasharray:1 4;stroke-linecap:round}
 .test{stroke-width:1.8;stroke-dasharray:6 4}
+.band{fill-opacity:0.16}
 ";
 const DARK: &str = "\
 text{fill:#e6edf3}

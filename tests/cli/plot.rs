@@ -55,6 +55,25 @@ fn a_line_of_a_resumed_or_killed_run_never_goes_back() {
 }
 
 #[test]
+fn runs_under_one_name_are_a_mean_in_a_band() {
+    let user = User::new();
+    train(&user, "--out one --seed 1");
+    train(&user, "--out two --seed 2");
+    let svg = user.blkc("plot both=one,two/metrics.jsonl alone=one").good().stdout;
+    assert!(svg.contains(">both<") && svg.contains(">alone<") && !svg.contains(">two<"));
+    let count = |part: &str| svg.matches(part).count();
+    // Loss, that of single batches, accuracy, the rate and two factors.
+    assert_eq!((count("class=\"f0 band\""), count("class=\"f1 band\"")), (6, 0));
+    let height = |svg: &str| places(svg, "c0 batches");
+    let (one, two) = (user.blkc("plot one").good().stdout, user.blkc("plot two").good().stdout);
+    assert_eq!(height(&svg).len(), height(&one).len());
+    assert_ne!(height(&one), height(&two));
+    user.blkc("plot both=one,none").refused(1, &["there is no run none"]);
+    std::fs::rename(user.path("one"), user.path("lr=1")).expect("renamed");
+    assert!(user.blkc("plot lr=1").good().stdout.contains(">lr=1<"));
+}
+
+#[test]
 fn what_cannot_be_drawn_is_named() {
     let user = User::new();
     std::fs::create_dir(user.path("empty")).expect("created");
