@@ -371,6 +371,19 @@ fn large_reductions_to_a_scalar_go_in_two_steps() {
 }
 
 #[test]
+fn large_reductions_to_a_few_entries_are_shared() {
+    let mut case = Case::new(64);
+    let [h, f] = [32, 16].map(|extent| case.axis(extent));
+    let x = case.tensor("x", &[BATCH, h, f]);
+    let square = case.graph.square(x);
+    let sum = case.graph.sum(&[BATCH, h], square);
+    case.output("sum", sum);
+    let program = case.check();
+    assert_eq!(program.routines[0].levels.len(), 2);
+    assert!(program.routines[0].levels[0].groups[0].tasks() > 1, "the first step is shared");
+}
+
+#[test]
 fn renamed_reshaped_and_spread_values() {
     let mut case = Case::new(6);
     let (h, w, f, g) = (case.axis(4), case.axis(5), case.axis(20), case.axis(20));

@@ -429,3 +429,38 @@ fn places(manifest: &Manifest) -> Vec<Place> {
     }
     places
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::TensorKind;
+
+    fn tensor(shape: &[usize], order: &[usize]) -> Tensor {
+        let (name, role) = ("W".to_string(), "weight".to_string());
+        let (shape, order) = (shape.to_vec(), order.to_vec());
+        Tensor { name, kind: TensorKind::Parameter, role, shape, order, offset: 0 }
+    }
+
+    #[test]
+    fn entries_are_found_where_the_order_of_axes_puts_them() {
+        let tensor = tensor(&[2, 3, 4], &[2, 0, 1]);
+        let places: Vec<usize> = tensor.places().expect("another order").collect();
+        let at = |[i, j, k]: [usize; 3]| (i * 3 + j) * 4 + k;
+        for position in [[0, 0, 0], [0, 0, 1], [0, 2, 3], [1, 0, 0], [1, 2, 3]] {
+            let [i, j, k] = position;
+            assert_eq!(places[at(position)], (k * 2 + i) * 3 + j, "{position:?}");
+        }
+        let mut sorted = places;
+        sorted.sort_unstable();
+        assert!(sorted.into_iter().eq(0..24), "every place once");
+    }
+
+    #[test]
+    fn an_order_names_every_axis_once() {
+        for (order, holds) in
+            [(&[][..], true), (&[1, 0], true), (&[0, 0], false), (&[0], false), (&[0, 2], false)]
+        {
+            assert_eq!(tensor(&[2, 3], order).is_ordered(), holds, "{order:?}");
+        }
+    }
+}

@@ -23,7 +23,8 @@ const SHORT_ROW: usize = 16;
 /// How a kept value lies in memory, if it is not a symbol's.
 pub(super) fn elem(graph: &Graph, layouts: &Layouts, costs: &Costs, expr: Expr, how: Arithmetic) -> Elem {
     let large = graph.axes.size(graph.axes_of(expr)) >= LARGE;
-    let row = layouts.get(&expr).and_then(|layout| layout.axes.last()).map_or(1, |&axis| graph.axes.extent(axis));
+    let row =
+        layouts.get(&expr).and_then(|layout| layout.axes.last()).map_or(1, |&axis| graph.axes.extent(axis));
     let half = how == Arithmetic::Bf16 && large && row >= SHORT_ROW && per_sample(graph, expr);
     if half && !is_statistic(graph, expr) && !counts(graph, layouts, costs, expr) {
         Elem::Bf16
