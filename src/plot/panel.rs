@@ -1,7 +1,7 @@
 //! One chart of a sheet.
 
 use super::scale::Scale;
-use super::series::{Line, Series, thinned};
+use super::series::{Band, Line, Series, thinned};
 use super::svg::{Anchor, Svg};
 
 pub struct Panel {
@@ -80,7 +80,7 @@ fn draw(svg: &mut Svg, series: &Series, plot: Frame, x: &Scale, y: &Scale) {
         (plot.x + plot.width * x.place(point.0), plot.y + plot.height * (1.0 - y.place(point.1)))
     };
     let class = format!("c{} {}", series.run, class(series.line));
-    for (low, high) in series.bands() {
+    for Band { low, high } in series.bands() {
         let thin = |edge: &[(f64, f64)]| thinned(edge, plot.width as usize);
         let outline: Vec<(f64, f64)> = thin(&low).iter().chain(thin(&high).iter().rev()).map(place).collect();
         svg.path(&outline, &format!("f{} band", series.run));

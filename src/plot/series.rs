@@ -47,14 +47,16 @@ impl Series {
         self.points.split(|point| !point.1.is_finite()).filter(|stretch| !stretch.is_empty())
     }
 
-    /// The lower and the upper edge of the band around each stretch of a mean.
-    pub fn bands(&self) -> impl Iterator<Item = (Vec<(f64, f64)>, Vec<(f64, f64)>)> {
+    /// The bands around the stretches of a mean.
+    pub fn bands(&self) -> Vec<Band> {
         let both: Vec<_> = self.points.iter().zip(&self.bounds).collect();
         let stretches = both.split(|(point, _)| !point.1.is_finite()).filter(|stretch| stretch.len() > 1);
-        let edges = stretches.map(|stretch| {
-            stretch.iter().map(|(point, bounds)| ((point.0, bounds.0), (point.0, bounds.1))).unzip()
-        });
-        edges.collect::<Vec<_>>().into_iter()
+        let band = |stretch: &[(&(f64, f64), &(f64, f64))]| {
+            let edges = stretch.iter().map(|(point, bounds)| ((point.0, bounds.0), (point.0, bounds.1)));
+            let (low, high) = edges.unzip();
+            Band { low, high }
+        };
+        stretches.map(band).collect()
     }
 
     /// Finite values, those of bands among them.
@@ -62,6 +64,13 @@ impl Series {
         let bounds = self.bounds.iter().flat_map(|bounds| [bounds.0, bounds.1]);
         self.points.iter().map(|point| point.1).chain(bounds).filter(|value| value.is_finite())
     }
+}
+
+/// The edges of an area, as points by growing x.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Band {
+    pub low: Vec<(f64, f64)>,
+    pub high: Vec<(f64, f64)>,
 }
 
 /// A value of one run: after how many steps, where it is drawn, and what it is.
@@ -129,9 +138,9 @@ mod tests {
             series.stretches().collect::<Vec<_>>(),
             [&[(0.0, 2.0), (0.5, 3.0)][..], &[(1.5, 6.0), (2.0, 7.0)]]
         );
-        let bands: Vec<_> = series.bands().collect();
-        assert_eq!(bands[0], (vec![(0.0, 1.0), (0.5, 2.0)], vec![(0.0, 3.0), (0.5, 4.0)]));
-        assert_eq!(bands[1], (vec![(1.5, 4.0), (2.0, 7.0)], vec![(1.5, 8.0), (2.0, 7.0)]));
-        assert!(Series::of_repetitions(0, Line::Main, &[run(&[1.0])]).bands().next().is_none());
+        let band = |low: &[(f64, f64)], high: &[(f64, f64)]| Band { low: low.to_vec(), high: high.to_vec() };
+        let first = band(&[(0.0, 1.0), (0.5, 2.0)], &[(0.0, 3.0), (0.5, 4.0)]);
+        assert_eq!(series.bands(), [first, band(&[(1.5, 4.0), (2.0, 7.0)], &[(1.5, 8.0), (2.0, 7.0)])]);
+        assert!(Series::of_repetitions(0, Line::Main, &[run(&[1.0])]).bands().is_empty());
     }
 }
