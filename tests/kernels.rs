@@ -5,10 +5,10 @@ use blkc::codegen::family::Family;
 use blkc::codegen::jit::Jit;
 use blkc::codegen::llvm;
 use blkc::codegen::target::{EMULATE_TILES, Target};
-use blkc::loops::{Arithmetic, BufferId, Elem, bf16, verify};
+use blkc::loops::{Arithmetic, BufferId, Elem, Program, bf16, verify};
 
 mod programs;
-use programs::{Memory, Orientation, Product, fill, floats, strides};
+use programs::{Memory, Orientation, Product, fill, floats, strides, tap_gradients};
 
 const ORIENTATIONS: [Orientation; 4] =
     [Orientation::Forward, Orientation::Data, Orientation::Weight, Orientation::Spread];
@@ -28,17 +28,20 @@ fn run(product: &Product, target: &Target) -> Vec<u8> {
 
 /// The like, after `change` of the memory.
 fn run_on(product: &Product, target: &Target, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
-    let program = product.program();
-    verify::verify(&program).expect("a sound program");
-    let jit = Jit::new(&program, target).expect("code");
+    run_program(&product.program(), target, change)
+}
+
+fn run_program(program: &Program, target: &Target, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    verify::verify(program).expect("a sound program");
+    let jit = Jit::new(program, target).expect("code");
     let mut arena = Memory::new(program.arena_bytes);
-    let mut scratch = Memory::new(llvm::scratch_bytes(&program, target));
+    let mut scratch = Memory::new(llvm::scratch_bytes(program, target));
     // What is not written must not matter.
     scratch.bytes().fill(0xff);
-    fill(&program, arena.bytes());
+    fill(program, arena.bytes());
     change(arena.bytes());
     // SAFETY: both are as large as asked for and aligned.
-    unsafe { jit.run(&program, "run", arena.bytes().as_mut_ptr(), scratch.bytes().as_mut_ptr()) };
+    unsafe { jit.run(program, "run", arena.bytes().as_mut_ptr(), scratch.bytes().as_mut_ptr()) };
     arena.bytes().to_vec()
 }
 
@@ -120,6 +123,58 @@ fn sweep(target: &Target, arithmetic: Arithmetic) {
                 target,
             );
         }
+    }
+}
+
+/// Blocks of A that are kept packed for all panels of B, until their last use, and not at all where there are too many.
+#[test]
+fn gradients_of_taps_by_every_family() {
+    let families = [
+        (target("-amx-tile"), Arithmetic::F32),
+        (target("-amx-tile"), Arithmetic::Bf16),
+        (baseline(""), Arithmetic::Bf16),
+        (target("+emulate-amx"), Arithmetic::Bf16),
+        (target("+emulate-amx"), Arithmetic::F32),
+    ];
+    for (target, arithmetic) in &families {
+        for (size, length) in [([32, 40, 33], 5), ([17, 16, 64], 9), ([64, 34, 128], 90)] {
+            for elems in [[Elem::F32, Elem::F32], [Elem::Bf16, Elem::Bf16]] {
+                check_taps(size, length, elems, *arithmetic, target);
+            }
+        }
+    }
+}
+
+fn check_taps(
+    size @ [m, n, k]: [usize; 3],
+    length: usize,
+    elems: [Elem; 2],
+    arithmetic: Arithmetic,
+    target: &Target,
+) {
+    let program = tap_gradients(size, length, elems, arithmetic);
+    let arena = run_program(&program, target, |_| ());
+    let family = Family::of(arithmetic, target, [m.div_ceil(2) as u64, n as u64, k as u64]);
+    let rounds = arithmetic == Arithmetic::Bf16 && family != Family::Fma;
+    let factor = |value: f64| if rounds { f64::from(bf16::round(value as f32)) } else { value };
+    let [a, b] = [0, 1].map(|number| floats(&program, &arena, BufferId(number)));
+    let [a, b] = [a, b].map(|values| values.into_iter().map(factor).collect::<Vec<f64>>());
+    let out = floats(&program, &arena, BufferId(2));
+    for (place, found) in out.iter().enumerate() {
+        let (tap, row, column) = (place / (m * n), place / n % m, place % n);
+        let (mut sum, mut magnitude) = (0.0, 0.0);
+        for h in (0..length).filter(|h| (1..=length).contains(&(h + tap))) {
+            for depth in 0..k {
+                let product = a[(h * k + depth) * m + row] * b[((h + tap - 1) * k + depth) * n + column];
+                sum += product;
+                magnitude += product.abs();
+            }
+        }
+        let allowed = bound(family, k * length) * magnitude + f64::from(f32::EPSILON) * sum.abs();
+        assert!(
+            (found - sum).abs() <= allowed,
+            "tap {tap} [{row}, {column}]: {found} instead of {sum}, {size:?} x {length} {elems:?} {target:?}"
+        );
     }
 }
 

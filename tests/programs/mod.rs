@@ -5,7 +5,7 @@
 use blkc::loops::build::ScalarBuilder;
 use blkc::loops::{
     Accumulate, Affine, Arithmetic, Binary, Buffer, BufferId, Combine, Elem, Gemm, Group, Level, LoopVar,
-    Nest, Operand, Pass, Program, Range, Routine, Scalars, Stmt, Terms, Ty, bf16,
+    Nest, Operand, Outer, Pass, Program, Range, Routine, Scalars, Stmt, Terms, Ty, bf16,
 };
 
 /// 64-byte aligned memory.
@@ -190,6 +190,40 @@ impl Product {
         maker.level(if by_rows { m } else { n }, chunk, vec![Stmt::Gemm(gemm)]);
         maker.program()
     }
+}
+
+/// The gradient of a convolution's weights along one axis: `out[tap][m, n] = Σ_h Σ_k a[h][k, m]·b[h + tap - 1][k, n]`, where
+/// there are three taps, and `length` positions of both. A, B and out are buffers 0 to 2.
+pub fn tap_gradients(
+    [m, n, k]: [usize; 3],
+    length: usize,
+    elems: [Elem; 2],
+    arithmetic: Arithmetic,
+) -> Program {
+    let mut maker = Maker::default();
+    let a = maker.buffer(elems[0], length * k * m);
+    let b = maker.buffer(elems[1], length * k * n);
+    let out = maker.buffer(Elem::F32, 3 * m * n);
+    let mut epilogue = ScalarBuilder::new(Ty::F32);
+    let sum = epilogue.acc(0, Ty::F32);
+    epilogue.store(out, at(&[(0, n as i64), (1, 1), (2, (m * n) as i64)]), sum);
+    let list = |tap: usize| {
+        let positions = (0..length).filter(|h| (1..=length).contains(&(h + tap)));
+        positions.map(|h| ((h * k * m) as i64, (h as i64 - 1) * (k * n) as i64)).collect()
+    };
+    let gemm = Gemm {
+        outer: vec![Outer { range: Range::Full(3), strides: (0, k * n), list: 1 }],
+        m: Range::Chunk,
+        n: Range::Full(n),
+        k: Range::Full(k),
+        a: Operand { buffer: a, strides: (1, m) },
+        b: Operand { buffer: b, strides: (n, 1) },
+        terms: Terms { lists: (0..3).map(list).collect(), choice: vec![0, 1, 2] },
+        arithmetic,
+        epilogue: epilogue.finish(),
+    };
+    maker.level(m, m.div_ceil(2), vec![Stmt::Gemm(gemm)]);
+    maker.program()
 }
 
 /// The like in f32.
