@@ -49,11 +49,13 @@ impl Series {
 
     /// The bands around the stretches of a mean.
     pub fn bands(&self) -> Vec<Band> {
-        let both: Vec<_> = self.points.iter().zip(&self.bounds).collect();
-        let stretches = both.split(|(point, _)| !point.1.is_finite()).filter(|stretch| stretch.len() > 1);
-        let band = |stretch: &[(&(f64, f64), &(f64, f64))]| {
-            let edges = stretch.iter().map(|(point, bounds)| ((point.0, bounds.0), (point.0, bounds.1)));
-            let (low, high) = edges.unzip();
+        let edges = |(point, bounds): (&(f64, f64), &(f64, f64))| {
+            point.1.is_finite().then_some([(point.0, bounds.0), (point.0, bounds.1)])
+        };
+        let edges: Vec<Option<[(f64, f64); 2]>> = self.points.iter().zip(&self.bounds).map(edges).collect();
+        let stretches = edges.split(Option::is_none).filter(|stretch| stretch.len() > 1);
+        let band = |stretch: &[Option<[(f64, f64); 2]>]| {
+            let (low, high) = stretch.iter().flatten().map(|&[low, high]| (low, high)).unzip();
             Band { low, high }
         };
         stretches.map(band).collect()
