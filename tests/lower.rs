@@ -372,14 +372,17 @@ fn large_reductions_to_a_scalar_go_in_two_steps() {
 
 #[test]
 fn large_reductions_to_a_few_entries_are_shared() {
-    let mut case = Case::new(64);
-    let [h, f] = [32, 16].map(|extent| case.axis(extent));
-    let x = case.tensor("x", &[BATCH, h, f]);
-    let square = case.graph.square(x);
-    let sum = case.graph.sum(&[BATCH, h], square);
-    case.output("sum", sum);
-    let program = case.check();
-    assert_eq!(program.routines[0].levels.len(), 2);
+    let sum_of = |batch: usize| {
+        let mut case = Case::new(batch);
+        let [h, f] = [32, 16].map(|extent| case.axis(extent));
+        let x = case.tensor("x", &[BATCH, h, f]);
+        let square = case.graph.square(x);
+        let sum = case.graph.sum(&[BATCH, h], square);
+        case.output("sum", sum);
+        case
+    };
+    assert_eq!(sum_of(64).check().routines[0].levels.len(), 2);
+    let program = sum_of(1 << 14).lower().program;
     assert!(program.routines[0].levels[0].groups[0].tasks() > 1, "the first step is shared");
 }
 
