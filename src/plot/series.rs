@@ -49,14 +49,18 @@ impl Series {
 
     /// The bands around the stretches of a mean.
     pub fn bands(&self) -> Vec<Band> {
-        let both: Vec<_> = self.points.iter().zip(&self.bounds).collect();
-        let stretches = both.split(|(point, _)| !point.1.is_finite()).filter(|stretch| stretch.len() > 1);
-        let band = |stretch: &[(&(f64, f64), &(f64, f64))]| {
-            let edges = stretch.iter().map(|(point, bounds)| ((point.0, bounds.0), (point.0, bounds.1)));
-            let (low, high) = edges.unzip();
-            Band { low, high }
-        };
-        stretches.map(band).collect()
+        let mut bands = vec![Band::default()];
+        for ((x, mean), (low, high)) in self.points.iter().zip(&self.bounds) {
+            match bands.last_mut() {
+                Some(band) if mean.is_finite() => {
+                    band.low.push((*x, *low));
+                    band.high.push((*x, *high));
+                }
+                _ => bands.push(Band::default()),
+            }
+        }
+        bands.retain(|band| band.low.len() > 1);
+        bands
     }
 
     /// Finite values, those of bands among them.
@@ -67,7 +71,7 @@ impl Series {
 }
 
 /// The edges of an area, as points by growing x.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Band {
     pub low: Vec<(f64, f64)>,
     pub high: Vec<(f64, f64)>,
