@@ -58,7 +58,7 @@ def main(arguments):
             file = options.out / "data" / f"{name}.json"
             if tool:
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(json.dumps(short(FIGURES[name].measure(tool)), indent=1) + "\n", encoding="utf-8")
+                file.write_text(json.dumps(short(FIGURES[name].measure(tool))) + "\n", encoding="utf-8")
             elif not file.exists():
                 raise Mistake(f"there is no {file}\n  help: run without --draw first")
             data = json.loads(file.read_text(encoding="utf-8"))

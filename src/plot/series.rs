@@ -49,16 +49,18 @@ impl Series {
 
     /// The bands around the stretches of a mean.
     pub fn bands(&self) -> Vec<Band> {
-        let edges = |(point, bounds): (&(f64, f64), &(f64, f64))| {
-            point.1.is_finite().then_some([(point.0, bounds.0), (point.0, bounds.1)])
-        };
-        let edges: Vec<Option<[(f64, f64); 2]>> = self.points.iter().zip(&self.bounds).map(edges).collect();
-        let stretches = edges.split(Option::is_none).filter(|stretch| stretch.len() > 1);
-        let band = |stretch: &[Option<[(f64, f64); 2]>]| {
-            let (low, high) = stretch.iter().flatten().map(|&[low, high]| (low, high)).unzip();
-            Band { low, high }
-        };
-        stretches.map(band).collect()
+        let mut bands = vec![Band::default()];
+        for ((x, mean), (low, high)) in self.points.iter().zip(&self.bounds) {
+            match bands.last_mut() {
+                Some(band) if mean.is_finite() => {
+                    band.low.push((*x, *low));
+                    band.high.push((*x, *high));
+                }
+                _ => bands.push(Band::default()),
+            }
+        }
+        bands.retain(|band| band.low.len() > 1);
+        bands
     }
 
     /// Finite values, those of bands among them.
@@ -69,7 +71,7 @@ impl Series {
 }
 
 /// The edges of an area, as points by growing x.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Band {
     pub low: Vec<(f64, f64)>,
     pub high: Vec<(f64, f64)>,
