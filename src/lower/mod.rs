@@ -2,8 +2,9 @@
 //! compute them, what is fused, which tasks run side by side and where every buffer lies. General: no pattern here
 //! names a layer.
 //!
-//! What lasts is arranged first ([`symbols`]). Each routine passes through: [`prepare`] (regroup for hoisting) → [`materialize`] (what becomes a buffer) →
-//! [`stage`] (one loop computation each, with its dependences) → [`group`] (parallel groups on levels) →
+//! What lasts is arranged first ([`symbols`]). Each routine passes through: [`prepare`] (regroup for hoisting) →
+//! [`materialize`] (what becomes a buffer) → [`stage`] (one loop computation each, with its dependences) → [`group`]
+//! (parallel groups on levels) →
 //! [`exchange`] (between which levels ranks meet) → [`fuse`] (statements) → [`nest`] and [`gemm`] (loops) → [`memory`]
 //! (one arena).
 

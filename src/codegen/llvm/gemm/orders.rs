@@ -123,7 +123,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     /// Packs the blocks of A that all panels of B find packed.
     pub(super) fn pack_once(&self) {
         let blocks = self.plan.scatter.once.len() as u64;
-        if self.plan.a == Source::InPlace || blocks == 0 {
+        if blocks == 0 {
             return;
         }
         self.emitter.repeat(self.i64(blocks), |slot| {

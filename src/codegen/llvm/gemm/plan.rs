@@ -204,7 +204,8 @@ impl Plan {
             (self.order, self.a, self.rows) = (Order::Scatter, a, rows);
             (self.inside, self.positions) = (inside, positions);
             let a_block = if a == Source::Packed { self.a_tile() * self.tiles() } else { 0 };
-            self.scatter = Scatter::new(products, &panels, KEPT.checked_div(a_block).unwrap_or(u64::MAX));
+            // What is read in place has no slots, and no tables of them.
+            self.scatter = Scatter::new(products, &panels, KEPT.checked_div(a_block).unwrap_or(0));
             self.panels_of_b = panels;
         }
         scatters
