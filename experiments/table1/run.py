@@ -4,11 +4,13 @@
     run.py --data cifar10:DIR                        all networks and optimizers, the short schedule
     run.py search --data cifar10:DIR                 only the search for learning rates
     run.py --full --data cifar10:DIR,cifar100:DIR    the full schedule
+    run.py --rate 0.02 --optimizers sgd --data …      cells at a rate that the search has not chosen, beside the table
     run.py --report                                  only the table and the curves, from the results that there are
 
 What is done is not done again; what was begun goes on. README.md says what is run and what is kept.
 """
 import argparse
+import math
 import pathlib
 import sys
 
@@ -36,6 +38,7 @@ def parse(arguments):
     parser.add_argument("--search-epochs", type=int, default=1, metavar="N")
     parser.add_argument("--search-per-network", action="store_true", help="not vgg11's rates for all of std.vgg")
     parser.add_argument("--warmup", type=float, metavar="SHARE", help="of all epochs, of cells and searches (default: that of cell.blk)")
+    parser.add_argument("--rate", type=float, metavar="R", help="this one instead of the search's; the table leaves such cells out")
     parser.add_argument("--precision", choices=["f32", "f32_strict", "bf16"], default="bf16")
     parser.add_argument("--threads", type=int, metavar="N", help="of blkc; the results do not depend on it")
     parser.add_argument("--blkc", metavar="PATH")
@@ -57,6 +60,10 @@ class Plan:
         epochs = FULL if options.full else options.epochs
         if min(epochs, options.search_epochs) < 1:
             raise Mistake("--epochs and --search-epochs are at least 1")
+        if options.rate is not None and not (options.rate > 0 and math.isfinite(options.rate)):
+            raise Mistake("--rate is a positive number")
+        if options.rate is not None and options.what == "search":
+            raise Mistake("--rate is for cells, not for a search")
         if options.warmup is not None and not 0 <= options.warmup < 0.5:
             raise Mistake("--warmup is a share of all epochs, at least 0 and less than 0.5")
         self.data = [Data.parse(text) for text in options.data]
@@ -134,8 +141,11 @@ def say(line):
 def run(options):
     plan, runner = Plan(options), Runner(options)
     try:
-        report.ask(options.results, plan)
-        rates = {place: runner.search(plan, *place) for place in plan.searches()}
+        if options.rate is None:
+            report.ask(options.results, plan)
+            rates = {place: runner.search(plan, *place) for place in plan.searches()}
+        else:
+            rates = dict.fromkeys(plan.searches(), options.rate)
         if options.what == "run":
             runner.cells(plan, rates)
     except blkc.Interrupted:
