@@ -75,7 +75,7 @@ pub fn emit<'ctx>(
         emitter,
         gemm,
         chunk,
-        tables: Tables::new(emitter, gemm, &plan),
+        tables: Tables::new(emitter, gemm, &plan, site.buffers[gemm.a.buffer.index()].elem.bytes()),
         packed_a: at(0),
         packed_b: at(b_start),
         c: at(c_start),
@@ -379,6 +379,13 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         match self.plan.family.by_tiles() {
             true => self.tiles(rows).function(self.emitter),
             false => self.vectors(rows).function(self.emitter),
+        }
+    }
+
+    fn listed_kernel(&self, rows: u64, turns: u64) -> FunctionValue<'ctx> {
+        match self.plan.family.by_tiles() {
+            true => self.tiles(rows).listed(self.emitter, turns),
+            false => self.vectors(rows).listed(self.emitter, turns),
         }
     }
 

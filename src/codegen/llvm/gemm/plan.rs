@@ -20,8 +20,6 @@ const KEPT_B: u64 = 1 << 17;
 pub const LINE: u64 = 16;
 /// Entries up to which several blocks of an operand or of C are kept: half of a second-level cache.
 const KEPT: u64 = 1 << 18;
-/// Terms shorter than this are walked together, by a table of offsets.
-const SHORT_TERM: u64 = 16;
 
 /// Which loops are outside which, outermost first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +61,7 @@ pub struct Plan {
     pub starts: Vec<u64>,
     /// The different blocks of B: offset and length along k.
     pub panels_of_b: Vec<(i64, u64)>,
-    /// Steps of k in the longest block, rounded up to whole vectors; exact where short terms are walked together.
+    /// Steps of k in the longest block, rounded up to whole vectors.
     pub depth: u64,
     pub order: Order,
     /// Outer loops inside of B's packing, outermost first.
@@ -72,8 +70,8 @@ pub struct Plan {
     pub positions: u64,
     /// In order [`Order::Scatter`]: what is multiplied with what, and where.
     pub scatter: Scatter,
-    /// Terms are so short that the kernel finds each step's operands in a table.
-    pub stepped: bool,
+    /// The kernel sums a whole list of blocks, all of one length, before it leaves its registers.
+    pub listed: bool,
 }
 
 /// A stretch of k within one term.
@@ -105,7 +103,7 @@ impl Plan {
         let b = if in_place { Source::InPlace } else { Source::Packed };
         let longest = blocks.iter().map(|block| block.k).max().unwrap_or(1);
         let depth = longest.div_ceil(family.entries_per_step()).next_multiple_of(lanes);
-        let (order, stepped) = (Order::Panels, false);
+        let (order, listed) = (Order::Panels, false);
         let mut plan = Plan {
             family,
             m,
@@ -123,29 +121,19 @@ impl Plan {
             inside: vec![],
             positions: 1,
             scatter: Scatter::default(),
-            stepped,
+            listed,
         };
         if !(plan.scatters(gemm, direct(gemm.a), target) || plan.shares(gemm)) {
             plan.order = plan.best_order();
         }
-        if direct(gemm.a) {
-            plan.step_through_terms();
-        }
+        plan.listed = plan.lists();
         plan
     }
 
-    /// Short terms of one length are walked in one go.
-    fn step_through_terms(&mut self) {
-        let short = |block: &Block| block.k == self.blocks[0].k && block.k < SHORT_TERM;
-        let several = self.longest() > 1;
-        if self.order == Order::Shared
-            && self.a == Source::InPlace
-            && several
-            && self.blocks.iter().all(short)
-        {
-            self.stepped = true;
-            self.depth = self.blocks[0].k;
-        }
+    /// Whether all blocks of a list are at hand when a tile of C is computed.
+    fn lists(&self) -> bool {
+        let at_hand = matches!(self.order, Order::Shared | Order::Tiles);
+        at_hand && self.longest() > 1 && self.blocks.iter().all(|block| block.k == self.blocks[0].k)
     }
 
     fn best_order(&self) -> Order {
@@ -301,9 +289,7 @@ impl Plan {
             Order::Shared => self.panels_of_b.len() as u64,
             Order::Panels | Order::Blocks | Order::Scatter => 1,
         };
-        // Packing may write whole vectors of steps.
-        let beyond = if self.stepped { LINE * self.columns } else { 0 };
-        if self.b == Source::Packed { self.b_panel() * panels + beyond } else { 0 }
+        if self.b == Source::Packed { self.b_panel() * panels } else { 0 }
     }
 
     fn c_entries(&self) -> u64 {
