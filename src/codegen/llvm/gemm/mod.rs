@@ -13,7 +13,9 @@ mod operand;
 mod orders;
 mod plan;
 mod scatter;
+mod stencil;
 mod tables;
+mod winograd;
 
 use std::cell::Cell;
 
@@ -51,7 +53,7 @@ fn stmt_bytes(stmt: &Stmt, group: &Group, buffers: &[Buffer], target: &Target) -
             Range::Full(extent) => extent as u64,
             Range::Chunk => *length,
         };
-        Plan::new(gemm, [gemm.m, gemm.n, gemm.k].map(of), buffers, target).bytes()
+        Plan::new(gemm, of, buffers, target).bytes()
     };
     lengths.iter().filter(|length| **length > 0).map(bytes).max().unwrap_or(0)
 }
@@ -64,8 +66,7 @@ pub fn emit<'ctx>(
     site: Site<'_, 'ctx>,
     scratch: PointerValue<'ctx>,
 ) {
-    let size = [gemm.m, gemm.n, gemm.k].map(|range| chunk.length(range));
-    let plan = Plan::new(gemm, size, site.buffers, &emitter.target);
+    let plan = Plan::new(gemm, |range| chunk.length(range), site.buffers, &emitter.target);
     let by_tiles = plan.family.by_tiles();
     let [m0, n0, k0] = [gemm.m, gemm.n, gemm.k].map(|range| chunk.start_of(emitter, range));
     let at = |entries: u64| emitter.offset(scratch, entries as usize * 4);
@@ -126,6 +127,10 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         let around: Vec<usize> = (0..self.gemm.outer.len()).filter(|number| !inside(number)).collect();
         self.loops(&around, &|| match self.plan.order {
             Order::Shared => self.for_panels(&|panel, columns| self.shared_panel(panel, columns)),
+            Order::Winograd => {
+                let stencil = self.plan.stencil.as_ref().expect("the order has a window");
+                self.for_panels(&|panel, columns| self.winograd_panel(stencil, panel, columns));
+            }
             Order::Scatter => {
                 self.pack_once();
                 self.for_panels(&|panel, columns| self.scatter_panel(panel, columns));
@@ -404,6 +409,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         let plan = &self.plan;
         let product = if plan.family == Family::Dot { Product::Dot } else { Product::Fma };
         let (a_row, a_k) = match plan.a {
+            Source::Packed if plan.order == Order::Winograd => (4 * winograd::a_step(plan.depth), 4),
             Source::Packed => (4, 4 * plan.a_step()),
             Source::InPlace => (self.a_strides().0, self.a_strides().1 * plan.family.entries_per_step()),
         };

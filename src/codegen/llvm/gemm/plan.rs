@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 pub use super::operand::Source;
-use super::operand::{a_source, halves_source, tile_rows};
+use super::operand::{a_source, halves_source, packed_rows, tile_rows};
 use super::scatter::{self, Scatter};
+use super::stencil::Stencil;
+use super::winograd;
 use crate::codegen::family::Family;
 use crate::codegen::llvm::pack::{Form, TILE};
 use crate::codegen::target::Target;
-use crate::loops::{Buffer, Elem, Gemm, Operand, Outer, Range};
+use crate::loops::{Arithmetic, Buffer, Elem, Gemm, Operand, Outer, Range};
 
 /// Products per block of k: a panel of B of that length stays in the second-level cache.
 const MAX_K: u64 = 2048;
@@ -40,6 +42,8 @@ pub enum Order {
     /// every block of B is packed once, a block of A as seldom as the second-level cache allows; C is kept for all outer
     /// loops.
     Scatter,
+    /// Panels, patches of 2×2 positions, tiles of rows, products: windows of 3×3 by a faster algorithm (`gemm/winograd.rs`).
+    Winograd,
 }
 
 /// How one GEMM of known extents is done.
@@ -70,6 +74,8 @@ pub struct Plan {
     pub positions: u64,
     /// In order [`Order::Scatter`]: what is multiplied with what, and where.
     pub scatter: Scatter,
+    /// In order [`Order::Winograd`]: the window.
+    pub stencil: Option<Stencil>,
     /// The kernel sums a whole list of blocks, all of one length, before it leaves its registers.
     pub listed: bool,
 }
@@ -86,7 +92,9 @@ pub struct Block {
 }
 
 impl Plan {
-    pub fn new(gemm: &Gemm, [m, n, k]: [u64; 3], buffers: &[Buffer], target: &Target) -> Plan {
+    /// `length` gives the positions of a loop in the task.
+    pub fn new(gemm: &Gemm, length: impl Fn(Range) -> u64, buffers: &[Buffer], target: &Target) -> Plan {
+        let [m, n, k] = [gemm.m, gemm.n, gemm.k].map(&length);
         let family = Family::of(gemm.arithmetic, target, [m, n, k]);
         let elem = |operand: Operand| buffers[operand.buffer.index()].elem;
         let lanes = if family.by_tiles() { TILE } else { u64::from(target.lanes()) };
@@ -121,13 +129,37 @@ impl Plan {
             inside: vec![],
             positions: 1,
             scatter: Scatter::default(),
+            stencil: None,
             listed,
         };
+        let outer: Vec<u64> = gemm.outer.iter().map(|outer| length(outer.range)).collect();
+        if direct(gemm.a) && direct(gemm.b) && plan.transforms(gemm, &outer, target) {
+            return plan;
+        }
         if !(plan.scatters(gemm, direct(gemm.a), target) || plan.shares(gemm)) {
             plan.order = plan.best_order();
         }
         plan.listed = plan.lists();
         plan
+    }
+
+    /// Computes a window by transformed operands, where that takes less and the arithmetic may be chosen.
+    fn transforms(&mut self, gemm: &Gemm, lengths: &[u64], target: &Target) -> bool {
+        let lanes = u64::from(target.lanes());
+        let free = gemm.arithmetic == Arithmetic::F32 && gemm.a.strides.1 == 1;
+        // Terms in one block each, of whole vectors.
+        let whole = self.blocks.iter().all(|block| block.k == self.depth);
+        let Some(stencil) = Stencil::of(gemm, lengths).filter(|_| free && whole) else { return false };
+        let (ours, direct) = winograd::costs(self, &stencil, lengths, lanes);
+        if ours > direct {
+            return false;
+        }
+        self.order = Order::Winograd;
+        self.inside = stencil.loops.to_vec();
+        (self.a, self.b) = (Source::Packed, Source::Packed);
+        self.rows = packed_rows(self.m, self.vectors, target);
+        self.stencil = Some(stencil);
+        true
     }
 
     /// Whether all blocks of a list are at hand when a tile of C is computed.
@@ -274,6 +306,9 @@ impl Plan {
     }
 
     pub fn a_entries(&self) -> u64 {
+        if self.order == Order::Winograd {
+            return winograd::a_entries(self);
+        }
         let tiles = match self.order {
             Order::Blocks => self.tiles(),
             Order::Scatter => self.tiles() * self.scatter.slots,
@@ -284,6 +319,7 @@ impl Plan {
 
     pub fn b_entries(&self) -> u64 {
         let panels = match self.order {
+            Order::Winograd => return winograd::b_entries(self),
             Order::Rows => self.panels(),
             Order::Tiles => self.longest(),
             Order::Shared => self.panels_of_b.len() as u64,
@@ -297,6 +333,7 @@ impl Plan {
             Order::Panels if self.keeps_panel() => self.tiles(),
             Order::Blocks => self.tiles() * self.panels(),
             Order::Scatter => self.tiles() * self.positions,
+            Order::Winograd => winograd::PRODUCTS + winograd::RESULTS,
             _ => 1,
         };
         tiles * self.c_tile()
@@ -387,7 +424,11 @@ mod tests {
             epilogue: Default::default(),
         };
         let buffer = Buffer { name: "b".into(), elem: Elem::F32, len: 0, offset: 0, persistent: true };
-        Plan::new(&gemm, [m, n, k], &[buffer], &target)
+        let length = |range| match range {
+            Range::Full(extent) => extent as u64,
+            Range::Chunk => 0,
+        };
+        Plan::new(&gemm, length, &[buffer], &target)
     }
 
     #[test]
