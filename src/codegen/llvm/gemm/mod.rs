@@ -9,13 +9,16 @@
 //! Which loop is outside which is the plan's [`Order`]: what a task repeats stays in the second-level cache.
 
 mod epilogue;
+mod gradient;
 mod operand;
 mod orders;
 mod plan;
 mod scatter;
 mod stencil;
 mod tables;
-mod winograd;
+mod transforms;
+mod window_gradients;
+mod windows;
 
 use std::cell::Cell;
 
@@ -127,9 +130,13 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         let around: Vec<usize> = (0..self.gemm.outer.len()).filter(|number| !inside(number)).collect();
         self.loops(&around, &|| match self.plan.order {
             Order::Shared => self.for_panels(&|panel, columns| self.shared_panel(panel, columns)),
-            Order::Winograd => {
+            Order::Windows => {
                 let stencil = self.plan.stencil.as_ref().expect("the order has a window");
-                self.for_panels(&|panel, columns| self.winograd_panel(stencil, panel, columns));
+                self.for_panels(&|panel, columns| self.windows_panel(stencil, panel, columns));
+            }
+            Order::WindowGradients => {
+                let gradient = self.plan.gradient.as_ref().expect("the order has a window");
+                self.for_panels(&|panel, columns| self.gradients_panel(gradient, panel, columns));
             }
             Order::Scatter => {
                 self.pack_once();
@@ -237,7 +244,10 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
 
     /// Outer loops that offsets of blocks hold already.
     fn held(&self) -> &[usize] {
-        if self.plan.order == Order::Scatter { &self.plan.inside } else { &[] }
+        match self.plan.order {
+            Order::Scatter | Order::WindowGradients => &self.plan.inside,
+            _ => &[],
+        }
     }
 
     /// A from row `row` of this task on, at `offset`.
@@ -409,7 +419,8 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         let plan = &self.plan;
         let product = if plan.family == Family::Dot { Product::Dot } else { Product::Fma };
         let (a_row, a_k) = match plan.a {
-            Source::Packed if plan.order == Order::Winograd => (4 * winograd::a_step(plan.depth), 4),
+            Source::Packed if plan.order == Order::Windows => (4 * windows::a_step(plan.depth), 4),
+            Source::Packed if plan.order == Order::WindowGradients => (4, 4 * window_gradients::a_step(plan)),
             Source::Packed => (4, 4 * plan.a_step()),
             Source::InPlace => (self.a_strides().0, self.a_strides().1 * plan.family.entries_per_step()),
         };

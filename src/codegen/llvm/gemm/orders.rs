@@ -194,7 +194,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         }
     }
 
-    fn clear(&self, c: PointerValue<'ctx>, tiles: u64) {
+    pub(super) fn clear(&self, c: PointerValue<'ctx>, tiles: u64) {
         let lanes = self.emitter.target.lanes();
         let vector = self.emitter.ty(Ty::F32, lanes);
         let count = tiles * self.plan.c_tile() / u64::from(lanes);

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 pub use super::operand::Source;
+use super::gradient::Gradient;
 use super::operand::{a_source, halves_source, packed_rows, tile_rows};
 use super::scatter::{self, Scatter};
 use super::stencil::Stencil;
-use super::winograd;
+use super::{transforms, window_gradients, windows};
 use crate::codegen::family::Family;
 use crate::codegen::llvm::pack::{Form, TILE};
 use crate::codegen::target::Target;
@@ -42,8 +43,11 @@ pub enum Order {
     /// every block of B is packed once, a block of A as seldom as the second-level cache allows; C is kept for all outer
     /// loops.
     Scatter,
-    /// Panels, patches of 2×2 positions, tiles of rows, products: windows of 3×3 by a faster algorithm (`gemm/winograd.rs`).
-    Winograd,
+    /// Panels, patches of 2×2 positions, tiles of rows, products: windows of 3×3 by a faster algorithm (`gemm/windows.rs`).
+    Windows,
+    /// Panels, patches of 2×2 positions, products, tiles of rows: the gradients of such windows (`gemm/window_gradients.rs`);
+    /// sums of all products are kept.
+    WindowGradients,
 }
 
 /// How one GEMM of known extents is done.
@@ -74,8 +78,10 @@ pub struct Plan {
     pub positions: u64,
     /// In order [`Order::Scatter`]: what is multiplied with what, and where.
     pub scatter: Scatter,
-    /// In order [`Order::Winograd`]: the window.
+    /// In order [`Order::Windows`]: the window.
     pub stencil: Option<Stencil>,
+    /// In order [`Order::WindowGradients`]: the window.
+    pub gradient: Option<Gradient>,
     /// The kernel sums a whole list of blocks, all of one length, before it leaves its registers.
     pub listed: bool,
 }
@@ -130,10 +136,12 @@ impl Plan {
             positions: 1,
             scatter: Scatter::default(),
             stencil: None,
+            gradient: None,
             listed,
         };
         let outer: Vec<u64> = gemm.outer.iter().map(|outer| length(outer.range)).collect();
-        if direct(gemm.a) && direct(gemm.b) && plan.transforms(gemm, &outer, target) {
+        let free = gemm.arithmetic == Arithmetic::F32 && direct(gemm.a) && direct(gemm.b);
+        if free && (plan.transforms(gemm, &outer, target) || plan.transforms_gradient(gemm, k, target)) {
             return plan;
         }
         if !(plan.scatters(gemm, direct(gemm.a), target) || plan.shares(gemm)) {
@@ -143,22 +151,38 @@ impl Plan {
         plan
     }
 
-    /// Computes a window by transformed operands, where that takes less and the arithmetic may be chosen.
+    /// Computes a window by transformed operands, where that takes less.
     fn transforms(&mut self, gemm: &Gemm, lengths: &[u64], target: &Target) -> bool {
         let lanes = u64::from(target.lanes());
-        let free = gemm.arithmetic == Arithmetic::F32 && gemm.a.strides.1 == 1;
         // Terms in one block each, of whole vectors.
-        let whole = self.blocks.iter().all(|block| block.k == self.depth);
-        let Some(stencil) = Stencil::of(gemm, lengths).filter(|_| free && whole) else { return false };
-        let (ours, direct) = winograd::costs(self, &stencil, lengths, lanes);
+        let whole = gemm.a.strides.1 == 1 && self.blocks.iter().all(|block| block.k == self.depth);
+        let Some(stencil) = whole.then(|| Stencil::of(gemm, lengths)).flatten() else { return false };
+        let (ours, direct) = windows::costs(self, &stencil, lengths, lanes);
         if ours > direct {
             return false;
         }
-        self.order = Order::Winograd;
+        self.order = Order::Windows;
         self.inside = stencil.loops.to_vec();
         (self.a, self.b) = (Source::Packed, Source::Packed);
         self.rows = packed_rows(self.m, self.vectors, target);
         self.stencil = Some(stencil);
+        true
+    }
+
+    /// The same for the gradient of a window.
+    fn transforms_gradient(&mut self, gemm: &Gemm, k: u64, target: &Target) -> bool {
+        let whole = gemm.a.strides.0 == 1 && gemm.b.strides.1 == 1 && self.blocks.iter().all(|block| block.k == k);
+        let Some(gradient) = whole.then(|| Gradient::of(gemm)).flatten() else { return false };
+        let (ours, direct) = window_gradients::costs(self, &gradient, k, u64::from(target.lanes()));
+        if ours > direct {
+            return false;
+        }
+        self.order = Order::WindowGradients;
+        self.inside = gradient.loops.to_vec();
+        (self.a, self.b) = (Source::Packed, Source::Packed);
+        self.rows = packed_rows(self.m, self.vectors, target);
+        self.depth = window_gradients::part(self, k);
+        self.gradient = Some(gradient);
         true
     }
 
@@ -306,8 +330,13 @@ impl Plan {
     }
 
     pub fn a_entries(&self) -> u64 {
-        if self.order == Order::Winograd {
-            return winograd::a_entries(self);
+        match self.order {
+            Order::Windows => return windows::a_entries(self),
+            Order::WindowGradients => {
+                let step = window_gradients::a_step(self);
+                return transforms::PRODUCTS * window_gradients::number_step(self, step);
+            }
+            _ => {}
         }
         let tiles = match self.order {
             Order::Blocks => self.tiles(),
@@ -319,7 +348,10 @@ impl Plan {
 
     pub fn b_entries(&self) -> u64 {
         let panels = match self.order {
-            Order::Winograd => return winograd::b_entries(self),
+            Order::Windows => return windows::b_entries(self),
+            Order::WindowGradients => {
+                return transforms::PRODUCTS * window_gradients::number_step(self, self.columns);
+            }
             Order::Rows => self.panels(),
             Order::Tiles => self.longest(),
             Order::Shared => self.panels_of_b.len() as u64,
@@ -333,7 +365,8 @@ impl Plan {
             Order::Panels if self.keeps_panel() => self.tiles(),
             Order::Blocks => self.tiles() * self.panels(),
             Order::Scatter => self.tiles() * self.positions,
-            Order::Winograd => winograd::PRODUCTS + winograd::RESULTS,
+            Order::Windows => transforms::PRODUCTS + windows::RESULTS,
+            Order::WindowGradients => transforms::PRODUCTS * self.tiles() + window_gradients::RESULTS,
             _ => 1,
         };
         tiles * self.c_tile()

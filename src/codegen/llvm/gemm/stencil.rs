@@ -74,11 +74,6 @@ impl Stencil {
         Some(Stencil { loops, origin, strides, taps, patches: [side(0)?, side(1)?], density })
     }
 
-    /// Offset of A(i, j) of a patch from where the outer loops stand.
-    pub fn offset(&self, i: usize, j: usize) -> i64 {
-        self.origin + i as i64 * self.strides[0] + j as i64 * self.strides[1]
-    }
-
     /// The different patches at positions that pairs may begin at, along one loop of that range.
     pub fn kinds(&self, side: usize, range: Range) -> Vec<u8> {
         let step = if range == Range::Chunk { 1 } else { 2 };
@@ -178,7 +173,6 @@ mod tests {
         assert_eq!(stencil.patches[1], [0b1110, 0b1111, 0b1111, 0b0111, 0b0011]);
         assert_eq!(stencil.kinds(0, Range::Full(4)), [0b0111, 0b1110]);
         assert_eq!(stencil.kinds(0, Range::Chunk), [0b0011, 0b0111, 0b1110, 0b1111]);
-        assert_eq!((stencil.offset(0, 0), stencil.offset(2, 3)), (-60, 70));
         assert_eq!((stencil.density * 20.0).round(), 130.0);
     }
 

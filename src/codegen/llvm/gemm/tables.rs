@@ -37,7 +37,7 @@ impl<'ctx> Table<'ctx> {
 
 /// What the code looks up while it runs.
 pub struct Tables<'ctx> {
-    /// By block. Order [`Order::Scatter`] asks for none of these and of the next two.
+    /// By block. Orders with tables of their own ask for none of these and of the next two.
     pub a: Table<'ctx>,
     pub b: Table<'ctx>,
     pub k: Table<'ctx>,
@@ -66,9 +66,9 @@ pub struct Tables<'ctx> {
 impl<'ctx> Tables<'ctx> {
     /// `a_bytes` are those of an entry of A.
     pub fn new(emitter: &Emitter<'ctx>, gemm: &Gemm, plan: &Plan, a_bytes: usize) -> Self {
-        let scatters = plan.order == Order::Scatter;
-        let blocks = || plan.blocks.iter().filter(|_| !scatters);
-        let choice = || gemm.terms.choice.iter().filter(|_| !scatters).map(|&list| list as usize);
+        let own = matches!(plan.order, Order::Scatter | Order::Windows | Order::WindowGradients);
+        let blocks = || plan.blocks.iter().filter(|_| !own);
+        let choice = || gemm.terms.choice.iter().filter(|_| !own).map(|&list| list as usize);
         let uses = || plan.scatter.uses.iter().flatten();
         let mut use_start = plan.scatter.uses.iter().scan(0, |end, uses| {
             let start = *end;
