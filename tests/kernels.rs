@@ -8,7 +8,9 @@ use blkc::codegen::target::{EMULATE_TILES, Target};
 use blkc::loops::{Arithmetic, BufferId, Elem, Program, bf16, verify};
 
 mod programs;
-use programs::{Memory, Orientation, Product, fill, floats, strides, tap_gradients, window_gradients, windows};
+use programs::{
+    Memory, Orientation, Product, fill, floats, strides, tap_gradients, window_gradients, windows,
+};
 
 const ORIENTATIONS: [Orientation; 4] =
     [Orientation::Forward, Orientation::Data, Orientation::Weight, Orientation::Spread];
@@ -193,7 +195,8 @@ fn window_error(
     let columns = width + 2 * pad - 2;
     let mut worst = 0f64;
     for (place, found) in out.iter().enumerate() {
-        let (y, x, row, column) = (place / (m * n) / columns, place / (m * n) % columns, place / n % m, place % n);
+        let (y, x, row, column) =
+            (place / (m * n) / columns, place / (m * n) % columns, place / n % m, place % n);
         let (mut sum, mut magnitude) = (0.0, 0.0);
         for (i, j) in (0..3).flat_map(|i| (0..3).map(move |j| (i, j))) {
             if !(pad..height + pad).contains(&(y + i)) || !(pad..width + pad).contains(&(x + j)) {

@@ -195,7 +195,8 @@ impl Shape {
     pub fn overlaps(&self, axis: Axis) -> bool {
         let Some(outer) = self.outer.iter().find(|outer| outer.axis == axis) else { return false };
         let step = outer.strides.0 as i64;
-        let met = |list: &Vec<(i64, i64)>| list.iter().any(|one| list.iter().any(|other| other.0 - one.0 == step));
+        let met =
+            |list: &Vec<(i64, i64)>| list.iter().any(|one| list.iter().any(|other| other.0 - one.0 == step));
         step > 0 && self.terms.lists.iter().any(met)
     }
 

@@ -246,7 +246,8 @@ pub fn windows(
     epilogue.store(out, at(&to), sum);
     let list = |y: usize, x: usize| -> Vec<(i64, i64)> {
         let taps = (0..3).flat_map(|i| (0..3).map(move |j| (i, j)));
-        let inside = taps.filter(|(i, j)| (pad..height + pad).contains(&(y + i)) && (pad..width + pad).contains(&(x + j)));
+        let inside = taps
+            .filter(|(i, j)| (pad..height + pad).contains(&(y + i)) && (pad..width + pad).contains(&(x + j)));
         let offset = |(i, j): (usize, usize)| {
             let place = (i as i64 - pad as i64) * width as i64 + j as i64 - pad as i64;
             (place * (m * k) as i64, ((3 * i + j) * k * n) as i64)
@@ -305,7 +306,8 @@ pub fn window_gradients(
     let [fixed, sliding] = if b_slides { [k * m, k * n] } else { [k * n, k * m] };
     let list = |j: usize, i: usize| -> Vec<(i64, i64)> {
         let positions = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
-        let inside = positions.filter(|(y, x)| (1..=height).contains(&(y + i)) && (1..=width).contains(&(x + j)));
+        let inside =
+            positions.filter(|(y, x)| (1..=height).contains(&(y + i)) && (1..=width).contains(&(x + j)));
         let offsets = |(y, x): (usize, usize)| {
             let place = (y * width + x) as i64;
             let slid = (place - width as i64 - 1) * sliding as i64;

@@ -34,8 +34,11 @@ type Found = ([usize; 2], [i64; 2]);
 impl Gradient {
     pub fn of(gemm: &Gemm) -> Option<Gradient> {
         let numbers = || 0..gemm.outer.len();
-        let pairs = numbers().flat_map(|i| numbers().map(move |j| [i, j])).filter(|loops| loops[0] != loops[1]);
-        pairs.flat_map(|loops| [(loops, false), (loops, true)]).find_map(|(loops, b)| Gradient::along(gemm, loops, b))
+        let pairs =
+            numbers().flat_map(|i| numbers().map(move |j| [i, j])).filter(|loops| loops[0] != loops[1]);
+        pairs
+            .flat_map(|loops| [(loops, false), (loops, true)])
+            .find_map(|(loops, b)| Gradient::along(gemm, loops, b))
     }
 
     fn along(gemm: &Gemm, loops: [usize; 2], b_slides: bool) -> Option<Gradient> {
@@ -47,7 +50,10 @@ impl Gradient {
         };
         let mut others = (0..gemm.outer.len()).filter(|number| !loops.contains(number));
         let sliding = loops.map(|number| strides(&gemm.outer[number])[1]);
-        if !loops.iter().all(tap) || sliding[0] <= sliding[1] || others.any(|number| gemm.outer[number].list > 0) {
+        if !loops.iter().all(tap)
+            || sliding[0] <= sliding[1]
+            || others.any(|number| gemm.outer[number].list > 0)
+        {
             return None;
         }
         let mut found: Vec<Found> = Vec::new();
@@ -59,7 +65,15 @@ impl Gradient {
         let grid = Grid::of(&found, sliding)?;
         let exists = grid.exists(&found)?;
         let Grid { origins, fixed, extents, .. } = grid;
-        Some(Gradient { loops, b_slides, origins, strides: [fixed, sliding], extents, exists, terms: found.len() })
+        Some(Gradient {
+            loops,
+            b_slides,
+            origins,
+            strides: [fixed, sliding],
+            extents,
+            exists,
+            terms: found.len(),
+        })
     }
 
     /// What there is of each pair of positions along one side: bit i (of 4) says that row i of S exists that the pair sees, bit 4
@@ -144,8 +158,8 @@ mod tests {
         let (height, width) = (3, 4);
         let list = |i: i64, j: i64| {
             let positions = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
-            let inside =
-                positions.filter(|(y, x)| (0..height).contains(&(y + i - 1)) && (0..width).contains(&(x + j - 1)));
+            let inside = positions
+                .filter(|(y, x)| (0..height).contains(&(y + i - 1)) && (0..width).contains(&(x + j - 1)));
             inside.map(|(y, x)| (y * 400 + x * 100, (y - 1) * 80 + (x - 1) * 20)).collect::<Vec<(i64, i64)>>()
         };
         let outer = |stride, list| Outer { range: Range::Full(3), strides: (0, stride), list };

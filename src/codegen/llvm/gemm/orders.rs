@@ -45,7 +45,9 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             self.clear_if_empty(self.c, 1);
             match self.tables.listed {
                 Some(offsets) => self.multiply_listed(list, tile, offsets),
-                None => self.for_blocks(list, |block| self.multiply(list, block, tile, packed(block), self.c)),
+                None => {
+                    self.for_blocks(list, |block| self.multiply(list, block, tile, packed(block), self.c))
+                }
             }
             self.epilogue(tile, self.c, self.first_column(panel), columns);
         });
@@ -111,7 +113,8 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             let kernel = self.listed_kernel(rows, turns);
             let operands = [a, self.packed_b, self.c].map(Into::into);
             let call = || {
-                emitter.call(kernel, &[&operands[..], &[list.count.into(), of_a.into(), of_b.into()]].concat());
+                emitter
+                    .call(kernel, &[&operands[..], &[list.count.into(), of_a.into(), of_b.into()]].concat());
             };
             if self.plan.some_empty() { emitter.when(emitter.some(list.count), call) } else { call() }
         });

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-pub use super::operand::Source;
 use super::gradient::Gradient;
+pub use super::operand::Source;
 use super::operand::{a_source, halves_source, packed_rows, tile_rows};
 use super::scatter::{self, Scatter};
 use super::stencil::Stencil;
@@ -114,7 +114,6 @@ impl Plan {
         let rows = tile_rows(gemm.a, (family, a), m, vectors, target);
         let direct = |operand| family == Family::Fma && elem(operand) == Elem::F32;
         let in_place = direct(gemm.b) && gemm.b.strides.1 == 1 && m <= FEW_ROWS && n.is_multiple_of(columns);
-        let b = if in_place { Source::InPlace } else { Source::Packed };
         let longest = blocks.iter().map(|block| block.k).max().unwrap_or(1);
         let depth = longest.div_ceil(family.entries_per_step()).next_multiple_of(lanes);
         let (order, listed) = (Order::Panels, false);
@@ -126,7 +125,7 @@ impl Plan {
             vectors,
             columns,
             a,
-            b,
+            b: Source::Packed,
             blocks,
             starts,
             panels_of_b,
@@ -144,8 +143,11 @@ impl Plan {
         if free && (plan.transforms(gemm, &outer, target) || plan.transforms_gradient(gemm, k, target)) {
             return plan;
         }
-        if !(plan.scatters(gemm, direct(gemm.a), target) || plan.shares(gemm)) {
-            plan.order = plan.best_order();
+        if !plan.scatters(gemm, direct(gemm.a), target) {
+            plan.b = if in_place { Source::InPlace } else { Source::Packed };
+            if !plan.shares(gemm) {
+                plan.order = plan.best_order();
+            }
         }
         plan.listed = plan.lists();
         plan
@@ -171,7 +173,8 @@ impl Plan {
 
     /// The same for the gradient of a window.
     fn transforms_gradient(&mut self, gemm: &Gemm, k: u64, target: &Target) -> bool {
-        let whole = gemm.a.strides.0 == 1 && gemm.b.strides.1 == 1 && self.blocks.iter().all(|block| block.k == k);
+        let whole =
+            gemm.a.strides.0 == 1 && gemm.b.strides.1 == 1 && self.blocks.iter().all(|block| block.k == k);
         let Some(gradient) = whole.then(|| Gradient::of(gemm)).flatten() else { return false };
         let (ours, direct) = window_gradients::costs(self, &gradient, k, u64::from(target.lanes()));
         if ours > direct {

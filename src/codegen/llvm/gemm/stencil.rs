@@ -31,7 +31,8 @@ impl Stencil {
     /// `lengths` are those of the outer loops in a task.
     pub fn of(gemm: &Gemm, lengths: &[u64]) -> Option<Stencil> {
         let blind = |outer: &Outer| outer.strides.1 == 0 && outer.strides.0 > 0;
-        let numbers: Vec<usize> = (0..gemm.outer.len()).filter(|&number| blind(&gemm.outer[number])).collect();
+        let numbers: Vec<usize> =
+            (0..gemm.outer.len()).filter(|&number| blind(&gemm.outer[number])).collect();
         let pairs = numbers.iter().flat_map(|&y| numbers.iter().map(move |&x| [y, x]));
         pairs.filter(|loops| loops[0] != loops[1]).find_map(|loops| Stencil::along(gemm, loops, lengths))
     }
@@ -144,7 +145,9 @@ mod tests {
         let (mut lists, mut choice) = (Vec::new(), Vec::new());
         for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
             let taps = (0..taps).flat_map(|i| (0..3).map(move |j| (i, j)));
-            let inside = |&(i, j): &(i64, i64)| (0..height).contains(&(y + i - 1)) && (0..width).contains(&(x + j - 1));
+            let inside = |&(i, j): &(i64, i64)| {
+                (0..height).contains(&(y + i - 1)) && (0..width).contains(&(x + j - 1))
+            };
             let offset = |(i, j): (i64, i64)| ((i - 1) * 50 + (j - 1) * 10, i * 3 + j);
             choice.push(lists.len() as u32);
             lists.push(taps.filter(inside).map(offset).collect());

@@ -49,14 +49,22 @@ pub fn results<'ctx>(emitter: &Emitter<'ctx>, [a, b, c, d]: Numbers<'ctx, 4>) ->
     [plus(emitter, a, plus(emitter, b, c)), minus(emitter, minus(emitter, b, c), d)]
 }
 
-fn plus<'ctx>(emitter: &Emitter<'ctx>, a: Option<Value<'ctx>>, b: Option<Value<'ctx>>) -> Option<Value<'ctx>> {
+fn plus<'ctx>(
+    emitter: &Emitter<'ctx>,
+    a: Option<Value<'ctx>>,
+    b: Option<Value<'ctx>>,
+) -> Option<Value<'ctx>> {
     match (a, b) {
         (Some(a), Some(b)) => Some(emitter.binop(InstructionOpcode::FAdd, a, b)),
         (a, b) => a.or(b),
     }
 }
 
-fn minus<'ctx>(emitter: &Emitter<'ctx>, a: Option<Value<'ctx>>, b: Option<Value<'ctx>>) -> Option<Value<'ctx>> {
+fn minus<'ctx>(
+    emitter: &Emitter<'ctx>,
+    a: Option<Value<'ctx>>,
+    b: Option<Value<'ctx>>,
+) -> Option<Value<'ctx>> {
     match (a, b) {
         (Some(a), Some(b)) => Some(emitter.binop(InstructionOpcode::FSub, a, b)),
         (None, Some(b)) => Some(emitter.negate(b)),
@@ -76,8 +84,7 @@ fn both_ways<'ctx, const N: usize, const M: usize>(
     map: Map<'ctx, N, M>,
 ) -> [Numbers<'ctx, M>; M] {
     let rows = numbers.map(|row| map(emitter, row));
-    let columns: [Numbers<M>; M] =
-        std::array::from_fn(|column| map(emitter, rows.map(|row| row[column])));
+    let columns: [Numbers<M>; M] = std::array::from_fn(|column| map(emitter, rows.map(|row| row[column])));
     std::array::from_fn(|row| std::array::from_fn(|column| columns[column][row]))
 }
 
@@ -139,7 +146,8 @@ impl Patches {
     ) {
         let Patches { origin, strides: [y, x], row, width, step, number } = self;
         let [below, beside] = exist;
-        let name = format!("winograd_patch_{N}_{below}_{beside}_{origin}_{y}_{x}_{row}_{width}_{step}_{number}");
+        let name =
+            format!("winograd_patch_{N}_{below}_{beside}_{origin}_{y}_{x}_{row}_{width}_{step}_{number}");
         let pointer = emitter.pointer_type();
         let params = [pointer, pointer, emitter.context.i64_type().into()];
         let function = emitter.define(&name, &params, &[1], |function| {

@@ -120,7 +120,8 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         let emitter = self.emitter;
         let (plan, tiles) = (&self.plan, self.plan.tiles());
         emitter.repeat(self.i64(PRODUCTS), |number| {
-            let at = |base, step: u64| self.entry(base, emitter.scale(number, number_step(plan, step) as i64));
+            let at =
+                |base, step: u64| self.entry(base, emitter.scale(number, number_step(plan, step) as i64));
             let (a, b) = (at(self.packed_a, a_step(plan)), at(self.packed_b, plan.columns));
             self.for_tiles(|tile| {
                 let a = self.entry(a, self.first_row(tile));

@@ -106,7 +106,8 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         };
         let (parts, rest) = (k / ROWS_OF_B, k % ROWS_OF_B);
         if parts > 0 {
-            emitter.repeat(self.i64(parts), |number| part(emitter.scale(number, ROWS_OF_B as i64), ROWS_OF_B));
+            emitter
+                .repeat(self.i64(parts), |number| part(emitter.scale(number, ROWS_OF_B as i64), ROWS_OF_B));
         }
         if rest > 0 {
             part(self.i64(parts * ROWS_OF_B), rest);
@@ -158,7 +159,11 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         results
     }
 
-    pub(super) fn tile_behind(&self, first: PointerValue<'ctx>, number: IntValue<'ctx>) -> PointerValue<'ctx> {
+    pub(super) fn tile_behind(
+        &self,
+        first: PointerValue<'ctx>,
+        number: IntValue<'ctx>,
+    ) -> PointerValue<'ctx> {
         self.entry(first, self.emitter.scale(number, self.plan.c_tile() as i64))
     }
 }
