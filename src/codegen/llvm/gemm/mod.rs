@@ -132,7 +132,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
             Order::Shared => self.for_panels(&|panel, columns| self.shared_panel(panel, columns)),
             Order::Windows => {
                 let stencil = self.plan.stencil.as_ref().expect("the order has a window");
-                self.for_panels(&|panel, columns| self.windows_panel(stencil, panel, columns));
+                self.windows(stencil);
             }
             Order::WindowGradients => {
                 let gradient = self.plan.gradient.as_ref().expect("the order has a window");
@@ -419,7 +419,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         let plan = &self.plan;
         let product = if plan.family == Family::Dot { Product::Dot } else { Product::Fma };
         let (a_row, a_k) = match plan.a {
-            Source::Packed if plan.order == Order::Windows => (4 * windows::a_step(plan.depth), 4),
+            Source::Packed if plan.order == Order::Windows => (4 * windows::a_step(plan), 4),
             Source::Packed if plan.order == Order::WindowGradients => (4, 4 * window_gradients::a_step(plan)),
             Source::Packed => (4, 4 * plan.a_step()),
             Source::InPlace => (self.a_strides().0, self.a_strides().1 * plan.family.entries_per_step()),

@@ -70,7 +70,7 @@ fn most_rows(vectors: u64, target: &Target) -> u64 {
 }
 
 /// Whether that many rows at a stride fall on too few sets of the first-level cache.
-fn crowded(stride: u64, rows: u64) -> bool {
+pub fn crowded(stride: u64, rows: u64) -> bool {
     let sets = if stride.is_multiple_of(LINE) { SETS / gcd(stride / LINE, SETS) } else { SETS };
     rows.div_ceil(sets) > WAYS_FOR_ROWS
 }

@@ -22,7 +22,7 @@ const KEPT_B: u64 = 1 << 17;
 /// Entries of a cache line.
 pub const LINE: u64 = 16;
 /// Entries up to which several blocks of an operand or of C are kept: half of a second-level cache.
-const KEPT: u64 = 1 << 18;
+pub const KEPT: u64 = 1 << 18;
 
 /// Which loops are outside which, outermost first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub enum Order {
     /// every block of B is packed once, a block of A as seldom as the second-level cache allows; C is kept for all outer
     /// loops.
     Scatter,
-    /// Panels, patches of 2×2 positions, tiles of rows, products: windows of 3×3 by a faster algorithm (`gemm/windows.rs`).
+    /// Patches of 2×2 positions, tiles of rows, panels, products: windows of 3×3 by a faster algorithm (`gemm/windows.rs`).
     Windows,
     /// Panels, patches of 2×2 positions, products, tiles of rows: the gradients of such windows (`gemm/window_gradients.rs`);
     /// sums of all products are kept.

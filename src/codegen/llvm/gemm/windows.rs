@@ -5,7 +5,8 @@ use inkwell::IntPredicate;
 use inkwell::values::{IntValue, PointerValue};
 
 use super::GemmEmitter;
-use super::plan::{LINE, Plan};
+use super::operand::crowded;
+use super::plan::{KEPT, LINE, Plan};
 use super::stencil::Stencil;
 use super::tables::Table;
 use super::transforms::{self, PRODUCTS, Patches};
@@ -16,20 +17,31 @@ const TAPS: u64 = 9;
 /// Rows of B, of all taps, that are transformed at a time.
 const ROWS_OF_B: u64 = 64;
 
-/// Entries from row to row of a transformed tile of A; no power of two, as that would crowd sets of a cache.
-pub fn a_step(k: u64) -> u64 {
-    k + LINE
+/// Entries from row to row of a transformed tile of A.
+pub fn a_step(plan: &Plan) -> u64 {
+    if crowded(plan.depth, plan.rows) { plan.depth + LINE } else { plan.depth }
 }
 
 /// Entries of the transformed tile of A.
 pub fn a_entries(plan: &Plan) -> u64 {
-    PRODUCTS * plan.rows * a_step(plan.depth)
+    PRODUCTS * plan.rows * a_step(plan)
 }
 
-/// Entries of a transformed panel of B, and of the rows that wait to be.
+/// Whether all panels of B are kept transformed, so that A is transformed once for all of them.
+fn together(plan: &Plan) -> bool {
+    plan.panels() * PRODUCTS * plan.b_panel() <= KEPT / 2
+}
+
+/// Entries of the transformed panels of B that are kept.
+fn transformed(plan: &Plan) -> u64 {
+    let panels = if together(plan) { plan.panels() } else { 1 };
+    panels * PRODUCTS * plan.b_panel()
+}
+
+/// Entries of these, and of the rows that wait to be transformed.
 pub fn b_entries(plan: &Plan) -> u64 {
     // Packing may write one vector of steps more.
-    PRODUCTS * plan.b_panel() + (TAPS * plan.depth.min(ROWS_OF_B) + LINE) * plan.columns
+    transformed(plan) + (TAPS * plan.depth.min(ROWS_OF_B) + LINE) * plan.columns
 }
 
 /// What this algorithm takes for one row of C at all positions of a task, and what the window itself does, in
@@ -39,31 +51,51 @@ pub fn costs(plan: &Plan, stencil: &Stencil, lengths: &[u64], lanes: u64) -> (f6
     let patches = lengths.map(|length| length.div_ceil(2)).iter().product::<u64>() as f64;
     let positions = lengths.iter().product::<u64>() as f64;
     let (k, vectors) = (plan.depth as f64, plan.n.div_ceil(lanes) as f64);
-    let input = plan.panels() as f64 * 16.0 * k / lanes as f64 * 5.0;
+    let times = if together(plan) { 1 } else { plan.panels() };
+    let input = times as f64 * 16.0 * k / lanes as f64 * 5.0;
     let output = vectors * 50.0;
     let filters = vectors * k * 40.0 / plan.m as f64;
     let ours = patches * (16.0 * k * vectors + input + output) + filters;
     (ours, positions * stencil.density * k * vectors)
 }
 
+/// Takes where a panel lies transformed, its number, and its columns.
+type Visit<'v, 'ctx> = dyn Fn(IntValue<'ctx>, IntValue<'ctx>, u64) + 'v;
+
 impl<'ctx> GemmEmitter<'_, 'ctx> {
-    /// One panel of columns at all positions of the window.
-    pub(super) fn windows_panel(&self, stencil: &Stencil, panel: IntValue<'ctx>, columns: u64) {
-        self.window_taps(stencil, panel, columns);
+    /// All columns at all positions of the window.
+    pub(super) fn windows(&self, stencil: &Stencil) {
+        if together(&self.plan) {
+            self.for_panels(&|panel, columns| self.window_taps(stencil, panel, panel, columns));
+            return self.windows_of(stencil, &|visit| {
+                self.for_panels(&|panel, columns| visit(panel, panel, columns))
+            });
+        }
+        self.for_panels(&|panel, columns| {
+            self.window_taps(stencil, self.i64(0), panel, columns);
+            self.windows_of(stencil, &|visit| visit(self.i64(0), panel, columns));
+        });
+    }
+
+    /// The columns of the panels that `each` visits: where the panel lies transformed, its number, and its columns.
+    fn windows_of(&self, stencil: &Stencil, each: &dyn Fn(&Visit<'_, 'ctx>)) {
         let [rows, along] = stencil.loops;
         self.in_pairs(rows, &|y, height| {
             self.in_pairs(along, &|x, width| {
                 self.for_tiles(|tile| {
                     self.window_input(stencil, [y, x], tile);
-                    self.emitter.repeat(self.i64(PRODUCTS), |number| self.window_product(tile, number));
-                    let results = self.window_results();
-                    self.emitter.repeat(height, |dy| {
-                        self.outer[rows].set(self.emitter.add(dy, y));
-                        self.emitter.repeat(width, |dx| {
-                            self.outer[along].set(self.emitter.add(dx, x));
-                            let number = self.emitter.add(self.emitter.scale(dy, 2), dx);
-                            let c = self.tile_behind(results, number);
-                            self.epilogue(tile, c, self.first_column(panel), columns);
+                    each(&|slot, panel, columns| {
+                        let product = |number| self.window_product(tile, slot, number);
+                        self.emitter.repeat(self.i64(PRODUCTS), product);
+                        let results = self.window_results();
+                        self.emitter.repeat(height, |dy| {
+                            self.outer[rows].set(self.emitter.add(dy, y));
+                            self.emitter.repeat(width, |dx| {
+                                self.outer[along].set(self.emitter.add(dx, x));
+                                let number = self.emitter.add(self.emitter.scale(dy, 2), dx);
+                                let c = self.tile_behind(results, number);
+                                self.epilogue(tile, c, self.first_column(panel), columns);
+                            });
                         });
                     });
                 });
@@ -86,11 +118,12 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         });
     }
 
-    /// The transformed panels of B.
-    fn window_taps(&self, stencil: &Stencil, panel: IntValue<'ctx>, columns: u64) {
+    /// Transforms a panel of B.
+    fn window_taps(&self, stencil: &Stencil, slot: IntValue<'ctx>, panel: IntValue<'ctx>, columns: u64) {
         let emitter = self.emitter;
         let (k, plan) = (self.plan.depth, &self.plan);
-        let waiting = emitter.offset(self.packed_b, (PRODUCTS * plan.b_panel() * 4) as usize);
+        let waiting = emitter.offset(self.packed_b, (transformed(plan) * 4) as usize);
+        let transformed = self.b_panel(emitter.scale(slot, PRODUCTS as i64));
         let part = |first: IntValue<'ctx>, rows: u64| {
             for (tap, &offset) in stencil.taps.iter().flatten().enumerate() {
                 let source = self.b(emitter.i64(offset), panel);
@@ -98,7 +131,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
                 let to = emitter.offset(waiting, tap * (rows * plan.columns * 4) as usize);
                 self.pack_b(self.entry(source, along), columns, to, self.i64(rows));
             }
-            let to = self.entry(self.packed_b, emitter.scale(first, plan.columns as i64));
+            let to = self.entry(transformed, emitter.scale(first, plan.columns as i64));
             let entries = rows * plan.columns;
             let transform =
                 transforms::of_panels(emitter, entries, [entries, plan.b_panel()], transforms::filter);
@@ -131,8 +164,8 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             strides: stencil.strides,
             row: self.gemm.a.strides.0 as u64,
             width: k,
-            step: a_step(k),
-            number: self.plan.rows * a_step(k),
+            step: a_step(&self.plan),
+            number: self.plan.rows * a_step(&self.plan),
         };
         let rows = self.rows_of(tile);
         transforms::by_kind(emitter, kinds, |exist| {
@@ -141,11 +174,12 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     }
 
     /// The product of that number of the transformed tiles.
-    fn window_product(&self, tile: IntValue<'ctx>, number: IntValue<'ctx>) {
+    fn window_product(&self, tile: IntValue<'ctx>, slot: IntValue<'ctx>, number: IntValue<'ctx>) {
         let emitter = self.emitter;
-        let tile_of_a = (self.plan.rows * a_step(self.plan.depth)) as i64;
+        let tile_of_a = (self.plan.rows * a_step(&self.plan)) as i64;
         let a = self.entry(self.packed_a, emitter.scale(number, tile_of_a));
-        let (b, c) = (self.b_panel(number), self.tile_behind(self.c, number));
+        let b = self.b_panel(emitter.add(emitter.scale(slot, PRODUCTS as i64), number));
+        let c = self.tile_behind(self.c, number);
         let more = emitter.context.bool_type().const_zero();
         self.run_kernel(tile, [a, b, c], self.i64(self.plan.depth), more);
     }
