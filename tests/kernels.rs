@@ -8,7 +8,9 @@ use blkc::codegen::target::{EMULATE_TILES, Target};
 use blkc::loops::{Arithmetic, BufferId, Elem, Program, bf16, verify};
 
 mod programs;
-use programs::{Memory, Orientation, Product, fill, floats, strides, tap_gradients};
+use programs::{
+    Memory, Orientation, Product, fill, floats, strides, tap_gradients, window_gradients, windows,
+};
 
 const ORIENTATIONS: [Orientation; 4] =
     [Orientation::Forward, Orientation::Data, Orientation::Weight, Orientation::Spread];
@@ -175,6 +177,122 @@ fn check_taps(
             (found - sum).abs() <= allowed,
             "tap {tap} [{row}, {column}]: {found} instead of {sum}, {size:?} x {length} {elems:?} {target:?}"
         );
+    }
+}
+
+/// Error of a convolution with windows of 3×3 (`programs::windows`), the largest as a share of Σ |a|·|b| over all that the
+/// windows of two by two positions see.
+fn window_error(
+    size @ [m, n, k]: [usize; 3],
+    image @ [height, width]: [usize; 2],
+    [pad, chunk]: [usize; 2],
+    arithmetic: Arithmetic,
+    target: &Target,
+) -> f64 {
+    let program = windows(size, image, pad, chunk, arithmetic);
+    let arena = run_program(&program, target, |_| ());
+    let [a, b, out] = [0, 1, 2].map(|number| floats(&program, &arena, BufferId(number)));
+    let columns = width + 2 * pad - 2;
+    let mut worst = 0f64;
+    for (place, found) in out.iter().enumerate() {
+        let (y, x, row, column) =
+            (place / (m * n) / columns, place / (m * n) % columns, place / n % m, place % n);
+        let (mut sum, mut magnitude) = (0.0, 0.0);
+        for (i, j) in (0..3).flat_map(|i| (0..3).map(move |j| (i, j))) {
+            if !(pad..height + pad).contains(&(y + i)) || !(pad..width + pad).contains(&(x + j)) {
+                continue;
+            }
+            let seen = ((y + i - pad) * width + x + j - pad) * m + row;
+            for depth in 0..k {
+                let product = a[seen * k + depth] * b[((3 * i + j) * k + depth) * n + column];
+                sum += product;
+                magnitude += product.abs();
+            }
+        }
+        assert!(found.is_finite(), "[{y}, {x}, {row}, {column}] of {size:?} {image:?} {pad} {chunk}");
+        worst = worst.max((found - sum).abs() / magnitude);
+    }
+    worst
+}
+
+/// Windows of 3×3 by transformed operands: borders, images and chunks of odd sizes, rows and columns that fill no tile, on
+/// vectors of every width; no worse than multiply-adds.
+#[test]
+fn windows_err_no_more_than_multiply_adds() {
+    let targets = [target("-amx-tile"), baseline("+avx2,+fma"), baseline("")];
+    for target in &targets {
+        for image in [[4, 4], [5, 7], [2, 8], [9, 3]] {
+            for (size, places) in [
+                ([13, 32, 64], [[1, 2], [1, 0]]),
+                ([31, 48, 128], [[1, 3], [0, 0]]),
+                ([1, 17, 16], [[1, 1], [1, 5]]),
+                ([27, 16, 192], [[1, 0], [1, 4]]),
+            ] {
+                for place in places.into_iter().filter(|place| place[0] > 0 || image[0] > 2) {
+                    let [ours, chain] = [Arithmetic::F32, Arithmetic::Fma]
+                        .map(|arithmetic| window_error(size, image, place, arithmetic, target));
+                    let bound = (9 * size[2]) as f64 * f64::from(f32::EPSILON);
+                    assert!(
+                        ours <= 1e-6_f64.max(chain) && chain <= bound,
+                        "{ours:e} {chain:e}: {size:?} {image:?} {place:?} {target:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Error of the gradient of a window (`programs::window_gradients`), the largest as a share of Σ |a|·|b|.
+fn gradient_error(
+    size @ [m, n, k]: [usize; 3],
+    image @ [height, width]: [usize; 2],
+    b_slides: bool,
+    arithmetic: Arithmetic,
+    target: &Target,
+) -> f64 {
+    let program = window_gradients(size, image, b_slides, arithmetic);
+    let arena = run_program(&program, target, |_| ());
+    let [a, b, out] = [0, 1, 2].map(|number| floats(&program, &arena, BufferId(number)));
+    let mut worst = 0f64;
+    for (place, found) in out.iter().enumerate() {
+        let (i, j, row, column) = (place / (3 * m * n), place / (m * n) % 3, place / n % m, place % n);
+        let (mut sum, mut magnitude) = (0.0, 0.0);
+        for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+            if !(1..=height).contains(&(y + i)) || !(1..=width).contains(&(x + j)) {
+                continue;
+            }
+            let (stays, slid) = (y * width + x, (y + i - 1) * width + x + j - 1);
+            let [of_a, of_b] = if b_slides { [stays, slid] } else { [slid, stays] };
+            for depth in 0..k {
+                let product = a[(of_a * k + depth) * m + row] * b[(of_b * k + depth) * n + column];
+                sum += product;
+                magnitude += product.abs();
+            }
+        }
+        assert!(found.is_finite(), "[{i}, {j}, {row}, {column}] of {size:?} {image:?}");
+        worst = worst.max((found - sum).abs() / magnitude);
+    }
+    worst
+}
+
+/// The like for gradients of windows, whichever operand slides.
+#[test]
+fn gradients_of_windows_err_no_more_than_multiply_adds() {
+    let targets = [target("-amx-tile"), baseline("+avx2,+fma"), baseline("")];
+    for target in &targets {
+        for image in [[4, 4], [5, 7], [2, 8], [9, 3]] {
+            for (size, b_slides) in
+                [([64, 40, 33], true), ([27, 64, 128], false), ([96, 64, 150], true), ([70, 17, 64], false)]
+            {
+                let [ours, chain] = [Arithmetic::F32, Arithmetic::Fma]
+                    .map(|arithmetic| gradient_error(size, image, b_slides, arithmetic, target));
+                let bound = (9 * size[2] * image[0] * image[1]) as f64 * f64::from(f32::EPSILON);
+                assert!(
+                    ours <= 1e-6_f64.max(chain) && chain <= bound,
+                    "{ours:e} {chain:e}: {size:?} {image:?} {b_slides} {target:?}"
+                );
+            }
+        }
     }
 }
 

@@ -583,8 +583,12 @@ fn a_training_step_takes_few_levels() {
 
 #[test]
 fn small_networks_stay_in_one_thread() {
-    let program = training_step(64, &[64, 128, 128, 10]).lower().program;
-    assert!(program.routines[0].levels.iter().all(|level| level.serial));
+    let serial = |batch: usize, widths: &[usize]| {
+        let program = training_step(batch, widths).lower().program;
+        program.routines[0].levels.iter().all(|level| level.serial)
+    };
+    assert!(serial(16, &[16, 32, 32, 10]));
+    assert!(!serial(64, &[64, 128, 128, 10]));
 }
 
 #[test]

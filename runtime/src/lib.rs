@@ -24,6 +24,7 @@ pub mod manifest;
 pub mod memory;
 pub mod metrics;
 pub mod options;
+mod pace;
 pub mod peak;
 pub mod pool;
 pub mod predict;

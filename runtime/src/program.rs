@@ -8,6 +8,7 @@ use crate::Error;
 use crate::features;
 use crate::manifest::{FORMAT, Level, LevelFn, Manifest, Probe, Scalars, Task, Tensor};
 use crate::memory::{AlignedMemory, PAGE};
+use crate::pace::Pace;
 use crate::pool::{Job, Pool};
 use crate::ranks;
 
@@ -28,6 +29,8 @@ pub struct Program {
     /// Per routine the level functions, in the manifest's order.
     levels: Vec<Vec<LevelFn>>,
     arena: AlignedMemory,
+    /// Per routine.
+    paces: Vec<Pace>,
 }
 
 /// A program's lasting content: where it lies, and its bytes.
@@ -84,9 +87,14 @@ impl Program {
             .routines
             .iter()
             .map(|routine| routine.levels.iter().map(&mut find).collect())
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<Vec<LevelFn>>, _>>()?;
         let arena = AlignedMemory::zeroed(manifest.arena_bytes, PAGE)?;
-        Ok(Program { manifest, levels, arena })
+        let pace = |levels: &Vec<Level>| match levels.iter().all(|level| level.serial) {
+            true => Pace::unwatched(),
+            false => Pace::default(),
+        };
+        let paces = manifest.routines.iter().map(|routine| pace(&routine.levels)).collect();
+        Ok(Program { manifest, levels, arena, paces })
     }
 
     /// As [`Program::new`], with the level functions in the manifest's order, as in [`crate::manifest::ENTRIES_SYMBOL`].
@@ -122,11 +130,21 @@ impl Program {
 
     /// Runs the levels of a routine one after the other. The pool's scratch must have the manifest's size.
     pub fn run(&mut self, routine: RoutineId, pool: &mut Pool) {
+        if pool.threads() == 1 || !self.paces[routine.0].watches() {
+            return self.run_levels(routine, pool, false);
+        }
+        let start = Instant::now();
+        self.run_levels(routine, pool, !self.paces[routine.0].shares());
+        self.paces[routine.0].ran(start.elapsed().as_secs_f64());
+    }
+
+    /// With all tasks on this thread if `alone`.
+    fn run_levels(&mut self, routine: RoutineId, pool: &mut Pool, alone: bool) {
         let base = self.arena.as_ptr();
         for (level, function) in self.manifest.routines[routine.0].levels.iter().zip(&self.levels[routine.0])
         {
             let job = Job { function: *function, base, first: 0, tasks: level.tasks() as u32 };
-            run_job(job, level.serial, pool);
+            run_job(job, level.serial || alone, pool);
             ranks::exchange(&level.exchanges, &mut self.arena);
         }
     }

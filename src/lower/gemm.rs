@@ -191,6 +191,15 @@ impl Shape {
         self.outer.iter().any(|outer| outer.axis == axis)
     }
 
+    /// Whether neighbouring positions of an outer axis read some of the same entries of A, as windows do that overlap.
+    pub fn overlaps(&self, axis: Axis) -> bool {
+        let Some(outer) = self.outer.iter().find(|outer| outer.axis == axis) else { return false };
+        let step = outer.strides.0 as i64;
+        let met =
+            |list: &Vec<(i64, i64)>| list.iter().any(|one| list.iter().any(|other| other.0 - one.0 == step));
+        step > 0 && self.terms.lists.iter().any(met)
+    }
+
     /// Operations that all of so many tasks, cut along `axis`, spend on packing operands, where one operation of a matrix
     /// product counts as much as for [`Shape::flops`]: what the axis does not cut is packed by every task.
     pub fn packing(&self, axis: Axis, tasks: usize, table: &AxisTable) -> f64 {

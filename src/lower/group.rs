@@ -10,6 +10,7 @@ use super::depend::Edge;
 use super::exchange;
 use super::stage::{Kind, StageId, Stages};
 use crate::axes::Axis;
+use crate::loops::Arithmetic;
 
 /// Work that is not worth cutting or a barrier of its own, in operations.
 pub(super) const SMALL_WORK: u64 = 20_000;
@@ -266,9 +267,14 @@ pub(super) fn chunk(stages: &Stages, group: &Group) -> usize {
 }
 
 /// What a chunk of the stage should be a multiple of: where the axis is cut whose entries are neighbours, a cache line of what
-/// is written or read along it.
+/// is written or read along it; where windows overlap, two, as kernels may compute two by two.
 fn unit(stages: &Stages, stage: StageId, axis: Option<Axis>) -> usize {
     let own = &stages.list[stage];
+    if let (Kind::Gemm(shape), Some(axis), Arithmetic::F32) = (&own.kind, axis, stages.arithmetic)
+        && shape.overlaps(axis)
+    {
+        return 2;
+    }
     let inside = |axis: &Axis| !matches!(&own.kind, Kind::Gemm(shape) if shape.is_outer(*axis));
     let Some(axis) = axis.filter(|axis| inside(axis) && own.axes.last() == Some(axis)) else { return 1 };
     let along =

@@ -14,8 +14,8 @@ use crate::loops::{self, Buffer, BufferId, Level};
 use crate::sym::graph::{Pass, Tag};
 use crate::sym::{Expr, Graph, Symbol};
 
-/// A routine with less work than this runs in one thread: handing it over and waiting costs more than it saves.
-const SERIAL_ROUTINE: u64 = 8_000_000;
+/// What handing a level over and waiting for its last task takes, in operations.
+const BARRIER: u64 = 100_000;
 
 /// A routine in loops.
 pub(super) struct LoweredRoutine {
@@ -59,9 +59,10 @@ fn levels(
     options: &Options,
 ) -> Result<Vec<Level>, String> {
     let total: u64 = groups.iter().map(|group| group.work).fold(0, u64::saturating_add);
-    let small = total < SERIAL_ROUTINE;
-    let alone = options.threads_hint < 2 || small;
     let count = groups.iter().map(|group| group.level + 1).max().unwrap_or(0);
+    // Two threads spare half of the work at best.
+    let small = total / 2 < count as u64 * BARRIER;
+    let alone = options.threads_hint < 2 || small;
     let mut work = vec![0u64; count];
     for group in groups {
         work[group.level] = work[group.level].saturating_add(group.work);

@@ -226,6 +226,116 @@ pub fn tap_gradients(
     maker.program()
 }
 
+/// A convolution with windows of 3×3 and a border of `pad` zeros: `out[y, x][m, n] = Σ_ij Σ_k a[y + i - pad, x + j - pad][m, k] ·
+/// b[i, j][k, n]`, in chunks along y, or along the columns where `chunk` is 0. A, B and out are buffers 0 to 2.
+pub fn windows(
+    [m, n, k]: [usize; 3],
+    [height, width]: [usize; 2],
+    pad: usize,
+    chunk: usize,
+    arithmetic: Arithmetic,
+) -> Program {
+    let mut maker = Maker::default();
+    let a = maker.buffer(Elem::F32, height * width * m * k);
+    let b = maker.buffer(Elem::F32, 9 * k * n);
+    let [rows, columns] = [height, width].map(|extent| extent + 2 * pad - 2);
+    let out = maker.buffer(Elem::F32, rows * columns * m * n);
+    let mut epilogue = ScalarBuilder::new(Ty::F32);
+    let sum = epilogue.acc(0, Ty::F32);
+    let to = [(0, n as i64), (1, 1), (2, (columns * m * n) as i64), (3, (m * n) as i64)];
+    epilogue.store(out, at(&to), sum);
+    let list = |y: usize, x: usize| -> Vec<(i64, i64)> {
+        let taps = (0..3).flat_map(|i| (0..3).map(move |j| (i, j)));
+        let inside = taps
+            .filter(|(i, j)| (pad..height + pad).contains(&(y + i)) && (pad..width + pad).contains(&(x + j)));
+        let offset = |(i, j): (usize, usize)| {
+            let place = (i as i64 - pad as i64) * width as i64 + j as i64 - pad as i64;
+            (place * (m * k) as i64, ((3 * i + j) * k * n) as i64)
+        };
+        inside.map(offset).collect()
+    };
+    let positions = || (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x)));
+    // Without a border all positions are alike.
+    let terms = match pad {
+        0 => Terms::alike(list(0, 0)),
+        _ => Terms {
+            lists: positions().map(|(y, x)| list(y, x)).collect(),
+            choice: (0..(rows * columns) as u32).collect(),
+        },
+    };
+    let by = |list: usize| if pad == 0 { 0 } else { list };
+    let along_y = if chunk > 0 { Range::Chunk } else { Range::Full(rows) };
+    let gemm = Gemm {
+        outer: vec![
+            Outer { range: along_y, strides: (width * m * k, 0), list: by(columns) },
+            Outer { range: Range::Full(columns), strides: (m * k, 0), list: by(1) },
+        ],
+        m: Range::Full(m),
+        n: if chunk > 0 { Range::Full(n) } else { Range::Chunk },
+        k: Range::Full(k),
+        a: Operand { buffer: a, strides: (k, 1) },
+        b: Operand { buffer: b, strides: (n, 1) },
+        terms,
+        arithmetic,
+        epilogue: epilogue.finish(),
+    };
+    match chunk {
+        0 => maker.level(n, n.div_ceil(2), vec![Stmt::Gemm(gemm)]),
+        _ => maker.level(rows, chunk, vec![Stmt::Gemm(gemm)]),
+    }
+    maker.program()
+}
+
+/// The gradient of such a window with a border of one: `out[i, j][m, n] = Σ_yx Σ_k fixed[y, x][k, ·]·sliding[y + i - 1, x + j - 1][k, ·]`,
+/// in chunks along the rows m. A, B and out are buffers 0 to 2; B slides, or A.
+pub fn window_gradients(
+    [m, n, k]: [usize; 3],
+    [height, width]: [usize; 2],
+    b_slides: bool,
+    arithmetic: Arithmetic,
+) -> Program {
+    let mut maker = Maker::default();
+    let a = maker.buffer(Elem::F32, height * width * k * m);
+    let b = maker.buffer(Elem::F32, height * width * k * n);
+    let out = maker.buffer(Elem::F32, 9 * m * n);
+    let mut epilogue = ScalarBuilder::new(Ty::F32);
+    let sum = epilogue.acc(0, Ty::F32);
+    // The loop along x comes first.
+    let to = [(0, n as i64), (1, 1), (2, (m * n) as i64), (3, (3 * m * n) as i64)];
+    epilogue.store(out, at(&to), sum);
+    let [fixed, sliding] = if b_slides { [k * m, k * n] } else { [k * n, k * m] };
+    let list = |j: usize, i: usize| -> Vec<(i64, i64)> {
+        let positions = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
+        let inside =
+            positions.filter(|(y, x)| (1..=height).contains(&(y + i)) && (1..=width).contains(&(x + j)));
+        let offsets = |(y, x): (usize, usize)| {
+            let place = (y * width + x) as i64;
+            let slid = (place - width as i64 - 1) * sliding as i64;
+            let stays = place * fixed as i64;
+            if b_slides { (stays, slid) } else { (slid, stays) }
+        };
+        inside.map(offsets).collect()
+    };
+    let strides = |stride: usize| if b_slides { (0, stride) } else { (stride, 0) };
+    let outer = |stride, list| Outer { range: Range::Full(3), strides: strides(stride), list };
+    let gemm = Gemm {
+        outer: vec![outer(sliding, 3), outer(width * sliding, 1)],
+        m: Range::Chunk,
+        n: Range::Full(n),
+        k: Range::Full(k),
+        a: Operand { buffer: a, strides: (1, m) },
+        b: Operand { buffer: b, strides: (n, 1) },
+        terms: Terms {
+            lists: (0..3).flat_map(|j| (0..3).map(move |i| list(j, i))).collect(),
+            choice: (0..9).collect(),
+        },
+        arithmetic,
+        epilogue: epilogue.finish(),
+    };
+    maker.level(m, m.div_ceil(2), vec![Stmt::Gemm(gemm)]);
+    maker.program()
+}
+
 /// The like in f32.
 pub fn gemm(
     orientation: Orientation,

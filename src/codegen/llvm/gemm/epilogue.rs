@@ -56,7 +56,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         (0..columns).step_by(lanes as usize).map(instance).collect()
     }
 
-    fn rows_of(&self, tile: IntValue<'ctx>) -> IntValue<'ctx> {
+    pub(super) fn rows_of(&self, tile: IntValue<'ctx>) -> IntValue<'ctx> {
         let rest = self.plan.m % self.plan.rows;
         if rest == 0 {
             return self.i64(self.plan.rows);

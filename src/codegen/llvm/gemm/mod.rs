@@ -9,11 +9,16 @@
 //! Which loop is outside which is the plan's [`Order`]: what a task repeats stays in the second-level cache.
 
 mod epilogue;
+mod gradient;
 mod operand;
 mod orders;
 mod plan;
 mod scatter;
+mod stencil;
 mod tables;
+mod transforms;
+mod window_gradients;
+mod windows;
 
 use std::cell::Cell;
 
@@ -51,7 +56,7 @@ fn stmt_bytes(stmt: &Stmt, group: &Group, buffers: &[Buffer], target: &Target) -
             Range::Full(extent) => extent as u64,
             Range::Chunk => *length,
         };
-        Plan::new(gemm, [gemm.m, gemm.n, gemm.k].map(of), buffers, target).bytes()
+        Plan::new(gemm, of, buffers, target).bytes()
     };
     lengths.iter().filter(|length| **length > 0).map(bytes).max().unwrap_or(0)
 }
@@ -64,8 +69,7 @@ pub fn emit<'ctx>(
     site: Site<'_, 'ctx>,
     scratch: PointerValue<'ctx>,
 ) {
-    let size = [gemm.m, gemm.n, gemm.k].map(|range| chunk.length(range));
-    let plan = Plan::new(gemm, size, site.buffers, &emitter.target);
+    let plan = Plan::new(gemm, |range| chunk.length(range), site.buffers, &emitter.target);
     let by_tiles = plan.family.by_tiles();
     let [m0, n0, k0] = [gemm.m, gemm.n, gemm.k].map(|range| chunk.start_of(emitter, range));
     let at = |entries: u64| emitter.offset(scratch, entries as usize * 4);
@@ -75,7 +79,7 @@ pub fn emit<'ctx>(
         emitter,
         gemm,
         chunk,
-        tables: Tables::new(emitter, gemm, &plan),
+        tables: Tables::new(emitter, gemm, &plan, site.buffers[gemm.a.buffer.index()].elem.bytes()),
         packed_a: at(0),
         packed_b: at(b_start),
         c: at(c_start),
@@ -126,6 +130,14 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         let around: Vec<usize> = (0..self.gemm.outer.len()).filter(|number| !inside(number)).collect();
         self.loops(&around, &|| match self.plan.order {
             Order::Shared => self.for_panels(&|panel, columns| self.shared_panel(panel, columns)),
+            Order::Windows => {
+                let stencil = self.plan.stencil.as_ref().expect("the order has a window");
+                self.windows(stencil);
+            }
+            Order::WindowGradients => {
+                let gradient = self.plan.gradient.as_ref().expect("the order has a window");
+                self.for_panels(&|panel, columns| self.gradients_panel(gradient, panel, columns));
+            }
             Order::Scatter => {
                 self.pack_once();
                 self.for_panels(&|panel, columns| self.scatter_panel(panel, columns));
@@ -232,7 +244,10 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
 
     /// Outer loops that offsets of blocks hold already.
     fn held(&self) -> &[usize] {
-        if self.plan.order == Order::Scatter { &self.plan.inside } else { &[] }
+        match self.plan.order {
+            Order::Scatter | Order::WindowGradients => &self.plan.inside,
+            _ => &[],
+        }
     }
 
     /// A from row `row` of this task on, at `offset`.
@@ -382,6 +397,13 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         }
     }
 
+    fn listed_kernel(&self, rows: u64, turns: u64) -> FunctionValue<'ctx> {
+        match self.plan.family.by_tiles() {
+            true => self.tiles(rows).listed(self.emitter, turns),
+            false => self.vectors(rows).listed(self.emitter, turns),
+        }
+    }
+
     fn tiles(&self, rows: u64) -> Tiles {
         let plan = &self.plan;
         let planes = plan.family.planes();
@@ -397,6 +419,8 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         let plan = &self.plan;
         let product = if plan.family == Family::Dot { Product::Dot } else { Product::Fma };
         let (a_row, a_k) = match plan.a {
+            Source::Packed if plan.order == Order::Windows => (4 * windows::a_step(plan), 4),
+            Source::Packed if plan.order == Order::WindowGradients => (4, 4 * window_gradients::a_step(plan)),
             Source::Packed => (4, 4 * plan.a_step()),
             Source::InPlace => (self.a_strides().0, self.a_strides().1 * plan.family.entries_per_step()),
         };

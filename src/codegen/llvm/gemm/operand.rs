@@ -46,12 +46,7 @@ pub fn tile_rows(
     if family.by_tiles() {
         return if m > TILE { 2 * TILE } else { TILE };
     }
-    let mut most = match (target.vector_registers() >= 32, vectors) {
-        (true, 1) => 24,
-        (true, _) => 13,
-        (false, 1) => 12,
-        (false, _) => 6,
-    };
+    let mut most = most_rows(vectors, target);
     let stride = a.strides.0 as u64 / family.entries_per_step();
     if source == Source::InPlace && a.strides.1 == 1 && crowded(stride, most) {
         most = most.min(WAYS_FOR_ROWS);
@@ -59,8 +54,23 @@ pub fn tile_rows(
     m.div_ceil(m.div_ceil(most))
 }
 
+/// Those of a tile of vectors whose rows lie well.
+pub fn packed_rows(m: u64, vectors: u64, target: &Target) -> u64 {
+    m.div_ceil(m.div_ceil(most_rows(vectors, target)))
+}
+
+/// As many as registers can hold.
+fn most_rows(vectors: u64, target: &Target) -> u64 {
+    match (target.vector_registers() >= 32, vectors) {
+        (true, 1) => 24,
+        (true, _) => 13,
+        (false, 1) => 12,
+        (false, _) => 6,
+    }
+}
+
 /// Whether that many rows at a stride fall on too few sets of the first-level cache.
-fn crowded(stride: u64, rows: u64) -> bool {
+pub fn crowded(stride: u64, rows: u64) -> bool {
     let sets = if stride.is_multiple_of(LINE) { SETS / gcd(stride / LINE, SETS) } else { SETS };
     rows.div_ceil(sets) > WAYS_FOR_ROWS
 }

@@ -43,7 +43,12 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         });
         self.for_tiles(|tile| {
             self.clear_if_empty(self.c, 1);
-            self.for_blocks(list, |block| self.multiply(list, block, tile, packed(block), self.c));
+            match self.tables.listed {
+                Some(offsets) => self.multiply_listed(list, tile, offsets),
+                None => {
+                    self.for_blocks(list, |block| self.multiply(list, block, tile, packed(block), self.c))
+                }
+            }
             self.epilogue(tile, self.c, self.first_column(panel), columns);
         });
     }
@@ -82,8 +87,8 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             }
             self.for_tiles(|tile| {
                 self.clear_if_empty(self.c, 1);
-                match self.tables.steps {
-                    Some(steps) => self.multiply_steps(list, tile, steps),
+                match self.tables.listed {
+                    Some(offsets) => self.multiply_listed(list, tile, offsets),
                     None => self.for_blocks(list, |block| {
                         let b = self.b_panel(self.tables.panel.get(self.emitter, block));
                         self.multiply(list, block, tile, b, self.c);
@@ -94,27 +99,22 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         });
     }
 
-    /// All terms of a list in one call of the kernel.
-    fn multiply_steps(&self, list: List<'ctx>, tile: IntValue<'ctx>, steps: [PointerValue<'ctx>; 2]) {
+    /// All blocks of a list in one call of the kernel.
+    fn multiply_listed(&self, list: List<'ctx>, tile: IntValue<'ctx>, offsets: [PointerValue<'ctx>; 2]) {
         let emitter = self.emitter;
-        let depth = self.plan.depth as i64;
-        let a = self.a_at(self.i64(0), self.first_row(tile));
-        let first = emitter.scale(list.start, depth);
+        let a = match self.plan.a {
+            Source::InPlace => self.a_at(self.i64(0), self.first_row(tile)),
+            Source::Packed => self.entry(self.packed_a, emitter.scale(tile, self.plan.a_tile() as i64)),
+        };
         let int = emitter.context.i64_type().into();
-        let [steps_a, steps_b] = steps.map(|table| emitter.element(int, table, first));
+        let [of_a, of_b] = offsets.map(|table| emitter.element(int, table, list.start));
+        let turns = self.plan.blocks[0].k.div_ceil(self.plan.family.turn());
         self.by_rows(tile, &|rows| {
-            let kernel = self.vectors(rows).stepped(emitter);
+            let kernel = self.listed_kernel(rows, turns);
+            let operands = [a, self.packed_b, self.c].map(Into::into);
             let call = || {
-                let count = emitter.scale(list.count, depth);
-                let args = [
-                    a.into(),
-                    self.packed_b.into(),
-                    self.c.into(),
-                    count.into(),
-                    steps_a.into(),
-                    steps_b.into(),
-                ];
-                emitter.call(kernel, &args);
+                emitter
+                    .call(kernel, &[&operands[..], &[list.count.into(), of_a.into(), of_b.into()]].concat());
             };
             if self.plan.some_empty() { emitter.when(emitter.some(list.count), call) } else { call() }
         });
@@ -197,7 +197,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         }
     }
 
-    fn clear(&self, c: PointerValue<'ctx>, tiles: u64) {
+    pub(super) fn clear(&self, c: PointerValue<'ctx>, tiles: u64) {
         let lanes = self.emitter.target.lanes();
         let vector = self.emitter.ty(Ty::F32, lanes);
         let count = tiles * self.plan.c_tile() / u64::from(lanes);

@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 
+use super::gradient::Gradient;
 pub use super::operand::Source;
-use super::operand::{a_source, halves_source, tile_rows};
+use super::operand::{a_source, halves_source, packed_rows, tile_rows};
 use super::scatter::{self, Scatter};
+use super::stencil::Stencil;
+use super::{transforms, window_gradients, windows};
 use crate::codegen::family::Family;
 use crate::codegen::llvm::pack::{Form, TILE};
 use crate::codegen::target::Target;
-use crate::loops::{Buffer, Elem, Gemm, Operand, Outer, Range};
+use crate::loops::{Arithmetic, Buffer, Elem, Gemm, Operand, Outer, Range};
 
 /// Products per block of k: a panel of B of that length stays in the second-level cache.
 const MAX_K: u64 = 2048;
@@ -19,9 +22,7 @@ const KEPT_B: u64 = 1 << 17;
 /// Entries of a cache line.
 pub const LINE: u64 = 16;
 /// Entries up to which several blocks of an operand or of C are kept: half of a second-level cache.
-const KEPT: u64 = 1 << 18;
-/// Terms shorter than this are walked together, by a table of offsets.
-const SHORT_TERM: u64 = 16;
+pub const KEPT: u64 = 1 << 18;
 
 /// Which loops are outside which, outermost first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,11 @@ pub enum Order {
     /// every block of B is packed once, a block of A as seldom as the second-level cache allows; C is kept for all outer
     /// loops.
     Scatter,
+    /// Patches of 2×2 positions, tiles of rows, panels, products: windows of 3×3 by a faster algorithm (`gemm/windows.rs`).
+    Windows,
+    /// Panels, patches of 2×2 positions, products, tiles of rows: the gradients of such windows (`gemm/window_gradients.rs`);
+    /// sums of all products are kept.
+    WindowGradients,
 }
 
 /// How one GEMM of known extents is done.
@@ -63,7 +69,7 @@ pub struct Plan {
     pub starts: Vec<u64>,
     /// The different blocks of B: offset and length along k.
     pub panels_of_b: Vec<(i64, u64)>,
-    /// Steps of k in the longest block, rounded up to whole vectors; exact where short terms are walked together.
+    /// Steps of k in the longest block, rounded up to whole vectors.
     pub depth: u64,
     pub order: Order,
     /// Outer loops inside of B's packing, outermost first.
@@ -72,8 +78,12 @@ pub struct Plan {
     pub positions: u64,
     /// In order [`Order::Scatter`]: what is multiplied with what, and where.
     pub scatter: Scatter,
-    /// Terms are so short that the kernel finds each step's operands in a table.
-    pub stepped: bool,
+    /// In order [`Order::Windows`]: the window.
+    pub stencil: Option<Stencil>,
+    /// In order [`Order::WindowGradients`]: the window.
+    pub gradient: Option<Gradient>,
+    /// The kernel sums a whole list of blocks, all of one length, before it leaves its registers.
+    pub listed: bool,
 }
 
 /// A stretch of k within one term.
@@ -88,7 +98,9 @@ pub struct Block {
 }
 
 impl Plan {
-    pub fn new(gemm: &Gemm, [m, n, k]: [u64; 3], buffers: &[Buffer], target: &Target) -> Plan {
+    /// `length` gives the positions of a loop in the task.
+    pub fn new(gemm: &Gemm, length: impl Fn(Range) -> u64, buffers: &[Buffer], target: &Target) -> Plan {
+        let [m, n, k] = [gemm.m, gemm.n, gemm.k].map(&length);
         let family = Family::of(gemm.arithmetic, target, [m, n, k]);
         let elem = |operand: Operand| buffers[operand.buffer.index()].elem;
         let lanes = if family.by_tiles() { TILE } else { u64::from(target.lanes()) };
@@ -102,10 +114,9 @@ impl Plan {
         let rows = tile_rows(gemm.a, (family, a), m, vectors, target);
         let direct = |operand| family == Family::Fma && elem(operand) == Elem::F32;
         let in_place = direct(gemm.b) && gemm.b.strides.1 == 1 && m <= FEW_ROWS && n.is_multiple_of(columns);
-        let b = if in_place { Source::InPlace } else { Source::Packed };
         let longest = blocks.iter().map(|block| block.k).max().unwrap_or(1);
         let depth = longest.div_ceil(family.entries_per_step()).next_multiple_of(lanes);
-        let (order, stepped) = (Order::Panels, false);
+        let (order, listed) = (Order::Panels, false);
         let mut plan = Plan {
             family,
             m,
@@ -114,7 +125,7 @@ impl Plan {
             vectors,
             columns,
             a,
-            b,
+            b: Source::Packed,
             blocks,
             starts,
             panels_of_b,
@@ -123,29 +134,65 @@ impl Plan {
             inside: vec![],
             positions: 1,
             scatter: Scatter::default(),
-            stepped,
+            stencil: None,
+            gradient: None,
+            listed,
         };
-        if !(plan.scatters(gemm, direct(gemm.a), target) || plan.shares(gemm)) {
-            plan.order = plan.best_order();
+        let outer: Vec<u64> = gemm.outer.iter().map(|outer| length(outer.range)).collect();
+        let free = gemm.arithmetic == Arithmetic::F32 && direct(gemm.a) && direct(gemm.b);
+        if free && (plan.transforms(gemm, &outer, target) || plan.transforms_gradient(gemm, k, target)) {
+            return plan;
         }
-        if direct(gemm.a) {
-            plan.step_through_terms();
+        if !plan.scatters(gemm, direct(gemm.a), target) {
+            plan.b = if in_place { Source::InPlace } else { Source::Packed };
+            if !plan.shares(gemm) {
+                plan.order = plan.best_order();
+            }
         }
+        plan.listed = plan.lists();
         plan
     }
 
-    /// Short terms of one length are walked in one go.
-    fn step_through_terms(&mut self) {
-        let short = |block: &Block| block.k == self.blocks[0].k && block.k < SHORT_TERM;
-        let several = self.longest() > 1;
-        if self.order == Order::Shared
-            && self.a == Source::InPlace
-            && several
-            && self.blocks.iter().all(short)
-        {
-            self.stepped = true;
-            self.depth = self.blocks[0].k;
+    /// Computes a window by transformed operands, where that takes less.
+    fn transforms(&mut self, gemm: &Gemm, lengths: &[u64], target: &Target) -> bool {
+        let lanes = u64::from(target.lanes());
+        // Terms in one block each, of whole vectors.
+        let whole = gemm.a.strides.1 == 1 && self.blocks.iter().all(|block| block.k == self.depth);
+        let Some(stencil) = whole.then(|| Stencil::of(gemm, lengths)).flatten() else { return false };
+        let (ours, direct) = windows::costs(self, &stencil, lengths, lanes);
+        if ours > direct {
+            return false;
         }
+        self.order = Order::Windows;
+        self.inside = stencil.loops.to_vec();
+        (self.a, self.b) = (Source::Packed, Source::Packed);
+        self.rows = packed_rows(self.m, self.vectors, target);
+        self.stencil = Some(stencil);
+        true
+    }
+
+    /// The same for the gradient of a window.
+    fn transforms_gradient(&mut self, gemm: &Gemm, k: u64, target: &Target) -> bool {
+        let whole =
+            gemm.a.strides.0 == 1 && gemm.b.strides.1 == 1 && self.blocks.iter().all(|block| block.k == k);
+        let Some(gradient) = whole.then(|| Gradient::of(gemm)).flatten() else { return false };
+        let (ours, direct) = window_gradients::costs(self, &gradient, k, u64::from(target.lanes()));
+        if ours > direct {
+            return false;
+        }
+        self.order = Order::WindowGradients;
+        self.inside = gradient.loops.to_vec();
+        (self.a, self.b) = (Source::Packed, Source::Packed);
+        self.rows = packed_rows(self.m, self.vectors, target);
+        self.depth = window_gradients::part(self, k);
+        self.gradient = Some(gradient);
+        true
+    }
+
+    /// Whether all blocks of a list are at hand when a tile of C is computed.
+    fn lists(&self) -> bool {
+        let at_hand = matches!(self.order, Order::Shared | Order::Tiles);
+        at_hand && self.longest() > 1 && self.blocks.iter().all(|block| block.k == self.blocks[0].k)
     }
 
     fn best_order(&self) -> Order {
@@ -286,6 +333,14 @@ impl Plan {
     }
 
     pub fn a_entries(&self) -> u64 {
+        match self.order {
+            Order::Windows => return windows::a_entries(self),
+            Order::WindowGradients => {
+                let step = window_gradients::a_step(self);
+                return transforms::PRODUCTS * window_gradients::number_step(self, step);
+            }
+            _ => {}
+        }
         let tiles = match self.order {
             Order::Blocks => self.tiles(),
             Order::Scatter => self.tiles() * self.scatter.slots,
@@ -296,14 +351,16 @@ impl Plan {
 
     pub fn b_entries(&self) -> u64 {
         let panels = match self.order {
+            Order::Windows => return windows::b_entries(self),
+            Order::WindowGradients => {
+                return transforms::PRODUCTS * window_gradients::number_step(self, self.columns);
+            }
             Order::Rows => self.panels(),
             Order::Tiles => self.longest(),
             Order::Shared => self.panels_of_b.len() as u64,
             Order::Panels | Order::Blocks | Order::Scatter => 1,
         };
-        // Packing may write whole vectors of steps.
-        let beyond = if self.stepped { LINE * self.columns } else { 0 };
-        if self.b == Source::Packed { self.b_panel() * panels + beyond } else { 0 }
+        if self.b == Source::Packed { self.b_panel() * panels } else { 0 }
     }
 
     fn c_entries(&self) -> u64 {
@@ -311,6 +368,8 @@ impl Plan {
             Order::Panels if self.keeps_panel() => self.tiles(),
             Order::Blocks => self.tiles() * self.panels(),
             Order::Scatter => self.tiles() * self.positions,
+            Order::Windows => transforms::PRODUCTS + windows::RESULTS,
+            Order::WindowGradients => transforms::PRODUCTS * self.tiles() + window_gradients::RESULTS,
             _ => 1,
         };
         tiles * self.c_tile()
@@ -401,7 +460,11 @@ mod tests {
             epilogue: Default::default(),
         };
         let buffer = Buffer { name: "b".into(), elem: Elem::F32, len: 0, offset: 0, persistent: true };
-        Plan::new(&gemm, [m, n, k], &[buffer], &target)
+        let length = |range| match range {
+            Range::Full(extent) => extent as u64,
+            Range::Chunk => 0,
+        };
+        Plan::new(&gemm, length, &[buffer], &target)
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use inkwell::values::{IntValue, PointerValue};
 
 use super::super::emit::Emitter;
-use super::plan::{Order, Plan};
+use super::plan::{Order, Plan, Source};
 use crate::loops::Gemm;
 
 /// Numbers by index: itself a constant where they are all the same.
@@ -37,7 +37,7 @@ impl<'ctx> Table<'ctx> {
 
 /// What the code looks up while it runs.
 pub struct Tables<'ctx> {
-    /// By block. Order [`Order::Scatter`] asks for none of these and of the next two.
+    /// By block. Orders with tables of their own ask for none of these and of the next two.
     pub a: Table<'ctx>,
     pub b: Table<'ctx>,
     pub k: Table<'ctx>,
@@ -45,8 +45,8 @@ pub struct Tables<'ctx> {
     /// By position of the outer loops that have different terms: the first block and the one behind the last.
     pub start: Table<'ctx>,
     pub end: Table<'ctx>,
-    /// Offsets of A and of the packed B at every step of all lists, where terms are walked step by step.
-    pub steps: Option<[PointerValue<'ctx>; 2]>,
+    /// By block, where the kernel goes through whole lists: bytes from the tile of A, and from the packed B.
+    pub listed: Option<[PointerValue<'ctx>; 2]>,
     /// By different block of B.
     pub panel_b: Table<'ctx>,
     pub panel_k: Table<'ctx>,
@@ -64,10 +64,11 @@ pub struct Tables<'ctx> {
 }
 
 impl<'ctx> Tables<'ctx> {
-    pub fn new(emitter: &Emitter<'ctx>, gemm: &Gemm, plan: &Plan) -> Self {
-        let scatters = plan.order == Order::Scatter;
-        let blocks = || plan.blocks.iter().filter(|_| !scatters);
-        let choice = || gemm.terms.choice.iter().filter(|_| !scatters).map(|&list| list as usize);
+    /// `a_bytes` are those of an entry of A.
+    pub fn new(emitter: &Emitter<'ctx>, gemm: &Gemm, plan: &Plan, a_bytes: usize) -> Self {
+        let own = matches!(plan.order, Order::Scatter | Order::Windows | Order::WindowGradients);
+        let blocks = || plan.blocks.iter().filter(|_| !own);
+        let choice = || gemm.terms.choice.iter().filter(|_| !own).map(|&list| list as usize);
         let uses = || plan.scatter.uses.iter().flatten();
         let mut use_start = plan.scatter.uses.iter().scan(0, |end, uses| {
             let start = *end;
@@ -82,7 +83,7 @@ impl<'ctx> Tables<'ctx> {
             panel: table(&mut blocks().map(|block| block.panel as i64)),
             start: table(&mut choice().map(|list| plan.starts[list] as i64)),
             end: table(&mut choice().map(|list| plan.starts[list + 1] as i64)),
-            steps: plan.stepped.then(|| Self::steps(emitter, gemm, plan)),
+            listed: plan.listed.then(|| Self::listed(emitter, plan, a_bytes)),
             panel_b: table(&mut plan.panels_of_b.iter().map(|panel| panel.0)),
             panel_k: table(&mut plan.panels_of_b.iter().map(|panel| panel.1 as i64)),
             use_start: table(&mut use_start),
@@ -96,13 +97,17 @@ impl<'ctx> Tables<'ctx> {
         }
     }
 
-    fn steps(emitter: &Emitter<'ctx>, gemm: &Gemm, plan: &Plan) -> [PointerValue<'ctx>; 2] {
-        let (along_a, along_b) = (gemm.a.strides.1 as i64, plan.columns as i64);
-        let depth = plan.depth as i64;
-        let blocks = || plan.blocks.iter();
-        let a = blocks().flat_map(|block| (0..depth).map(move |step| block.a + step * along_a));
-        let b = blocks()
-            .flat_map(|block| (0..depth).map(move |step| (block.panel as i64 * depth + step) * along_b));
-        [emitter.table("steps", a), emitter.table("steps", b)]
+    fn listed(emitter: &Emitter<'ctx>, plan: &Plan, a_bytes: usize) -> [PointerValue<'ctx>; 2] {
+        let places = plan.starts.windows(2).flat_map(|list| 0..list[1] - list[0]);
+        let blocks = || plan.blocks.iter().zip(places.clone());
+        let a = blocks().map(|(block, place)| match plan.a {
+            Source::InPlace => block.a * a_bytes as i64,
+            Source::Packed => (place * plan.tiles() * plan.a_tile() * 4) as i64,
+        });
+        let b = blocks().map(|(block, place)| {
+            let panel = if plan.order == Order::Shared { block.panel } else { place };
+            (panel * plan.b_panel() * 4) as i64
+        });
+        [emitter.table("offsets", a), emitter.table("offsets", b)]
     }
 }

@@ -6,7 +6,7 @@ mod tile;
 mod vector;
 
 use inkwell::types::BasicTypeEnum;
-use inkwell::values::FunctionValue;
+use inkwell::values::{FunctionValue, PointerValue};
 
 use super::emit::Emitter;
 pub use amx::{configure, release};
@@ -18,6 +18,33 @@ fn parameters<'ctx>(emitter: &Emitter<'ctx>) -> [BasicTypeEnum<'ctx>; 5] {
     let pointer = emitter.pointer_type();
     let (int, bit) = (emitter.context.i64_type().into(), emitter.context.bool_type().into());
     [pointer, pointer, pointer, int, bit]
+}
+
+/// Those of the function `(a, b, c, blocks, a_offsets, b_offsets)` of a kernel that goes through a list of blocks.
+fn listed_parameters<'ctx>(emitter: &Emitter<'ctx>) -> [BasicTypeEnum<'ctx>; 6] {
+    let (pointer, int) = (emitter.pointer_type(), emitter.context.i64_type().into());
+    [pointer, pointer, pointer, int, pointer, pointer]
+}
+
+fn listed_c<'ctx>(function: FunctionValue<'ctx>) -> PointerValue<'ctx> {
+    function.get_nth_param(2).expect("six parameters").into_pointer_value()
+}
+
+/// Visits the operands of every block of such a function's list.
+fn for_listed<'ctx>(
+    emitter: &Emitter<'ctx>,
+    function: FunctionValue<'ctx>,
+    visit: impl FnOnce([PointerValue<'ctx>; 2]),
+) {
+    let pointer = |number| function.get_nth_param(number).expect("six parameters").into_pointer_value();
+    let blocks = function.get_nth_param(3).expect("six parameters").into_int_value();
+    let (int, byte) = (emitter.context.i64_type().into(), emitter.context.i8_type().into());
+    emitter.repeat(blocks, |block| {
+        visit([(0, 4), (1, 5)].map(|(base, table)| {
+            let offset = emitter.load(int, emitter.element(int, pointer(table), block), 8, None);
+            emitter.element(byte, pointer(base), offset.into_int_value())
+        }));
+    });
 }
 
 /// The function of a kernel, whose third parameter is C.

@@ -1,9 +1,9 @@
 //! Kernels of tiles: up to 2×2 tiles of C stay in registers while blocks of 32 entries along k pass by.
 
-use inkwell::values::{FunctionValue, PointerValue};
+use inkwell::values::{FunctionValue, IntValue, PointerValue};
 
 use super::amx::{ROW, Registers};
-use super::{define, parameters};
+use super::{define, for_listed, listed_c, listed_parameters, parameters};
 use crate::codegen::llvm::emit::Emitter;
 use crate::codegen::llvm::pack::TILE;
 
@@ -29,9 +29,27 @@ impl Tiles {
     /// The kernel's function `(a, b, c, blocks, more)`: C = A·B over that many (at least one) blocks of k, or
     /// C += A·B if `more`.
     pub fn function<'ctx>(&self, emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
+        define(emitter, &self.name(), &parameters(emitter), |function| self.body(emitter, function))
+    }
+
+    /// The kernel's function `(a, b, c, blocks, a_offsets, b_offsets)`: C = A·B over that many (at least one) blocks, each
+    /// of `turns` blocks of 32 entries along k, which lie at the tables' offsets in bytes.
+    pub fn listed<'ctx>(&self, emitter: &Emitter<'ctx>, turns: u64) -> FunctionValue<'ctx> {
+        let name = format!("{}_by_{turns}", self.name());
+        define(emitter, &name, &listed_parameters(emitter), |function| {
+            let registers = Registers::new(emitter);
+            let c = listed_c(function);
+            self.each_of_c(emitter, c, |register, _| registers.zero(register));
+            for_listed(emitter, function, |operands| {
+                self.blocks(emitter, &registers, operands, emitter.i64(turns as i64));
+            });
+            self.each_of_c(emitter, c, |register, at| registers.store(register, at, self.row()));
+        })
+    }
+
+    fn name(&self) -> String {
         let Tiles { rows, columns, planes, a_row, a_plane, a_block } = self;
-        let name = format!("gemm_tile{planes}_{rows}x{columns}_{a_row}_{a_plane}_{a_block}");
-        define(emitter, &name, &parameters(emitter), |function| self.body(emitter, function))
+        format!("gemm_tile{planes}_{rows}x{columns}_{a_row}_{a_plane}_{a_block}")
     }
 
     fn body<'ctx>(&self, emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>) {
@@ -43,18 +61,25 @@ impl Tiles {
         emitter.when(more, || {
             self.each_of_c(emitter, c, |register, at| registers.load(register, at, self.row()));
         });
+        self.blocks(emitter, &registers, [a, b], blocks);
+        self.each_of_c(emitter, c, |register, at| registers.store(register, at, self.row()));
+    }
+
+    /// The products of all blocks of 32 entries that follow each other in memory.
+    fn blocks<'ctx>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        registers: &Registers<'_, 'ctx>,
+        [a, b]: [PointerValue<'ctx>; 2],
+        blocks: IntValue<'ctx>,
+    ) {
         emitter.repeat(blocks, |block| {
             let start = |base, by: u64| {
                 emitter.element(emitter.context.i8_type().into(), base, emitter.scale(block, by as i64))
             };
-            self.block(
-                emitter,
-                &registers,
-                start(a, self.a_block),
-                start(b, self.planes * TILE * self.row()),
-            );
+            let b = start(b, self.planes * TILE * self.row());
+            self.block(emitter, registers, start(a, self.a_block), b);
         });
-        self.each_of_c(emitter, c, |register, at| registers.store(register, at, self.row()));
     }
 
     /// Bytes of a row of B and of C.

@@ -3,7 +3,7 @@
 
 use inkwell::values::{FunctionValue, InstructionOpcode, IntValue, PointerValue};
 
-use super::{define, parameters};
+use super::{define, for_listed, listed_c, listed_parameters, parameters};
 use crate::codegen::llvm::emit::{Emitter, Value};
 use crate::loops::Ty;
 
@@ -39,35 +39,23 @@ impl Vectors {
     /// The kernel's function `(a, b, c, steps, more)`: C = A·B over that many (at least one) steps of k, or C += A·B
     /// if `more`.
     pub fn function<'ctx>(&self, emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
+        define(emitter, &self.name(), &parameters(emitter), |function| self.body(emitter, function))
+    }
+
+    /// The kernel's function `(a, b, c, blocks, a_offsets, b_offsets)`: C = A·B over that many (at least one) blocks of
+    /// `steps` steps of k, which lie at the tables' offsets in bytes.
+    pub fn listed<'ctx>(&self, emitter: &Emitter<'ctx>, steps: u64) -> FunctionValue<'ctx> {
+        let name = format!("{}_by_{steps}", self.name());
+        define(emitter, &name, &listed_parameters(emitter), |function| {
+            let sums = self.sums(emitter);
+            for_listed(emitter, function, |operands| self.known_steps(emitter, operands, steps, &sums));
+            self.write(emitter, &sums, listed_c(function));
+        })
+    }
+
+    fn name(&self) -> String {
         let Vectors { product, rows, vectors, a_row, a_k, b_k } = self;
-        let name = format!("gemm_{product:?}_{rows}x{vectors}_{a_row}_{a_k}_{b_k}").to_lowercase();
-        define(emitter, &name, &parameters(emitter), |function| self.body(emitter, function))
-    }
-
-    /// The kernel's function `(a, b, c, steps, a_offsets, b_offsets)`: C = A·B over steps ≥ 1, whose operands lie at
-    /// the tables' offsets, in entries of f32.
-    pub fn stepped<'ctx>(&self, emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
-        let Vectors { rows, vectors, a_row, .. } = self;
-        let name = format!("gemm_steps_{rows}x{vectors}_{a_row}");
-        let pointer = emitter.pointer_type();
-        let int = emitter.context.i64_type().into();
-        let params = [pointer, pointer, pointer, int, pointer, pointer];
-        define(emitter, &name, &params, |function| self.stepped_body(emitter, function))
-    }
-
-    fn stepped_body<'ctx>(&self, emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>) {
-        let pointer = |number| function.get_nth_param(number).expect("six parameters").into_pointer_value();
-        let steps = function.get_nth_param(3).expect("six parameters").into_int_value();
-        let int = emitter.context.i64_type().into();
-        let sums = self.sums(emitter);
-        emitter.repeat(steps, |step| {
-            let operands = [(0, 4), (1, 5)].map(|(base, table)| {
-                let offset = emitter.load(int, emitter.element(int, pointer(table), step), 8, None);
-                emitter.element(emitter.ty(Ty::F32, 1), pointer(base), offset.into_int_value())
-            });
-            self.step(emitter, operands, 0, &sums);
-        });
-        self.write(emitter, &sums, pointer(2));
+        format!("gemm_{product:?}_{rows}x{vectors}_{a_row}_{a_k}_{b_k}").to_lowercase()
     }
 
     /// The tile in registers, zero.
@@ -126,6 +114,24 @@ impl Vectors {
             let operands = self.at(emitter, operands, emitter.add(step, done));
             self.step(emitter, operands, 0, sums);
         });
+    }
+
+    /// A number of steps that is known here: few are written out, many go in turns of [`UNROLL`] steps.
+    fn known_steps<'ctx>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        operands: [PointerValue<'ctx>; 2],
+        steps: u64,
+        sums: &[PointerValue<'ctx>],
+    ) {
+        let in_turns = if steps < 2 * UNROLL { 0 } else { steps / UNROLL * UNROLL };
+        if in_turns > 0 {
+            emitter.repeat(emitter.i64((in_turns / UNROLL) as i64), |turn| {
+                let operands = self.at(emitter, operands, emitter.scale(turn, UNROLL as i64));
+                (0..UNROLL).for_each(|step| self.step(emitter, operands, step, sums));
+            });
+        }
+        (in_turns..steps).for_each(|step| self.step(emitter, operands, step, sums));
     }
 
     /// The operands from step `first` on.
@@ -196,6 +202,8 @@ impl Vectors {
         let pairs = emitter.widen(emitter.context.bf16_type().into(), 2 * lanes);
         let [a, b] = [a, b].map(|pair| emitter.cast(InstructionOpcode::BitCast, pair, pairs));
         let name = format!("llvm.x86.avx512bf16.dpbf16ps.{}", lanes * 32);
-        emitter.intrinsic(&name, &[], &[sum, a, b])
+        // The instruction broadcasts its last operand while it reads it; a broadcast of its own would take the place of every
+        // fourth product.
+        emitter.intrinsic(&name, &[], &[sum, b, a])
     }
 }

@@ -1,0 +1,195 @@
+//! Windows of 3×3 taps that move by one position along two outer loops, as a product's terms show them.
+
+use std::collections::HashMap;
+
+use crate::loops::{Gemm, Outer, Range};
+
+/// Taps of a window along one loop.
+const TAPS: usize = 3;
+/// Rows that two neighbouring windows see together.
+const PATCH: usize = 4;
+
+/// Such a product: at position (y, x) it sums A(y + i, x + j) · B(i, j) over the taps that exist.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stencil {
+    /// The outer loops y and x.
+    pub loops: [usize; 2],
+    /// Offset of A at the first tap, from where the outer loops stand.
+    pub origin: i64,
+    /// Strides of A along y and x.
+    pub strides: [i64; 2],
+    /// Offsets of B by tap.
+    pub taps: [[i64; TAPS]; TAPS],
+    /// By position along each loop: bit i says that A(position + i) exists, for the four that this position and the next
+    /// one see. One entry only where that is the same everywhere.
+    pub patches: [Vec<u8>; 2],
+    /// Products per position on average.
+    pub density: f64,
+}
+
+impl Stencil {
+    /// `lengths` are those of the outer loops in a task.
+    pub fn of(gemm: &Gemm, lengths: &[u64]) -> Option<Stencil> {
+        let blind = |outer: &Outer| outer.strides.1 == 0 && outer.strides.0 > 0;
+        let numbers: Vec<usize> =
+            (0..gemm.outer.len()).filter(|&number| blind(&gemm.outer[number])).collect();
+        let pairs = numbers.iter().flat_map(|&y| numbers.iter().map(move |&x| [y, x]));
+        pairs.filter(|loops| loops[0] != loops[1]).find_map(|loops| Stencil::along(gemm, loops, lengths))
+    }
+
+    fn along(gemm: &Gemm, loops: [usize; 2], lengths: &[u64]) -> Option<Stencil> {
+        let others = (0..gemm.outer.len()).filter(|number| !loops.contains(number));
+        if others.into_iter().any(|number| gemm.outer[number].list > 0) {
+            return None;
+        }
+        let strides = loops.map(|number| gemm.outer[number].strides.0 as i64);
+        let (origin, taps) = window(gemm, strides)?;
+        let tap = |a: i64| (0..TAPS * TAPS).find(|&tap| origin + at(tap, strides) == a);
+        let extents = extents(gemm, loops);
+        let mut exists = extents.map(|extent| vec![None; extent + TAPS - 1]);
+        for (y, x) in (0..extents[0]).flat_map(|y| (0..extents[1]).map(move |x| (y, x))) {
+            let place = y * gemm.outer[loops[0]].list + x * gemm.outer[loops[1]].list;
+            let list = &gemm.terms.lists[*gemm.terms.choice.get(place)? as usize];
+            let seen: Vec<usize> = list.iter().filter_map(|&(a, _)| tap(a)).collect();
+            let sides = [|tap: usize| tap / TAPS, |tap: usize| tap % TAPS];
+            let has = sides.map(|side| [0, 1, 2].map(|row| seen.iter().any(|&tap| side(tap) == row)));
+            let count = |side: usize| has[side].iter().filter(|&&has| has).count();
+            if seen.is_empty() || seen.len() != count(0) * count(1) {
+                return None;
+            }
+            for (side, position) in [y, x].into_iter().enumerate() {
+                for row in 0..TAPS {
+                    let known = exists[side][position + row].get_or_insert(has[side][row]);
+                    if *known != has[side][row] {
+                        return None;
+                    }
+                }
+            }
+        }
+        let side = |side: usize| {
+            let outer = &gemm.outer[loops[side]];
+            patches(&exists[side], outer, lengths[loops[side]])
+        };
+        let lists = gemm.terms.choice.iter().map(|&list| gemm.terms.lists[list as usize].len());
+        let density = lists.sum::<usize>() as f64 / gemm.terms.choice.len() as f64;
+        Some(Stencil { loops, origin, strides, taps, patches: [side(0)?, side(1)?], density })
+    }
+
+    /// The different patches at positions that pairs may begin at, along one loop of that range.
+    pub fn kinds(&self, side: usize, range: Range) -> Vec<u8> {
+        let step = if range == Range::Chunk { 1 } else { 2 };
+        let mut kinds: Vec<u8> = self.patches[side].iter().copied().step_by(step).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        kinds
+    }
+}
+
+/// Offset of a tap from the first one.
+fn at(tap: usize, strides: [i64; 2]) -> i64 {
+    (tap / TAPS) as i64 * strides[0] + (tap % TAPS) as i64 * strides[1]
+}
+
+/// Offset of A at the first tap, and those of B at all, if the terms are nine taps at these strides.
+fn window(gemm: &Gemm, strides: [i64; 2]) -> Option<(i64, [[i64; TAPS]; TAPS])> {
+    let mut terms: HashMap<i64, i64> = HashMap::new();
+    for &(a, b) in gemm.terms.lists.iter().flatten() {
+        if *terms.entry(a).or_insert(b) != b {
+            return None;
+        }
+    }
+    let origin = *terms.keys().min()?;
+    let mut taps = [[0; TAPS]; TAPS];
+    for tap in 0..TAPS * TAPS {
+        taps[tap / TAPS][tap % TAPS] = terms.remove(&(origin + at(tap, strides)))?;
+    }
+    terms.is_empty().then_some((origin, taps))
+}
+
+/// Positions along both loops among which the terms differ; 1 along a loop where they do not.
+fn extents(gemm: &Gemm, loops: [usize; 2]) -> [usize; 2] {
+    let lists = loops.map(|number| gemm.outer[number].list);
+    let all = gemm.terms.choice.len();
+    [0, 1].map(|side| match (lists[side], lists[1 - side]) {
+        (0, _) => 1,
+        (own, other) if other > own => other / own,
+        (own, _) => all / own,
+    })
+}
+
+/// Which rows of a patch exist, by position. None where that is not known: past the end of a loop whose extent is not.
+fn patches(exists: &[Option<bool>], outer: &Outer, length: u64) -> Option<Vec<u8>> {
+    let everywhere = outer.list == 0;
+    let positions = match outer.range {
+        _ if !everywhere => exists.len() - (TAPS - 1),
+        Range::Full(extent) => extent,
+        Range::Chunk if length.is_multiple_of(2) => return Some(vec![0b1111]),
+        Range::Chunk => return None,
+    };
+    let row = |row: usize| match everywhere {
+        true => row < positions + TAPS - 1,
+        false => exists.get(row).copied().flatten().unwrap_or(false),
+    };
+    let patch = |position: usize| (0..PATCH).map(|i| u8::from(row(position + i)) << i).sum();
+    Some((0..positions).map(patch).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loops::{Arithmetic, BufferId, Operand, Terms};
+
+    /// A window of `taps`×3 with a border of one on an image of 4×5 positions.
+    fn image(taps: i64) -> Gemm {
+        let (height, width) = (4, 5);
+        let (mut lists, mut choice) = (Vec::new(), Vec::new());
+        for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+            let taps = (0..taps).flat_map(|i| (0..3).map(move |j| (i, j)));
+            let inside = |&(i, j): &(i64, i64)| {
+                (0..height).contains(&(y + i - 1)) && (0..width).contains(&(x + j - 1))
+            };
+            let offset = |(i, j): (i64, i64)| ((i - 1) * 50 + (j - 1) * 10, i * 3 + j);
+            choice.push(lists.len() as u32);
+            lists.push(taps.filter(inside).map(offset).collect());
+        }
+        let outer = |extent, stride, list| Outer { range: Range::Full(extent), strides: (stride, 0), list };
+        let operand = |strides| Operand { buffer: BufferId(0), strides };
+        Gemm {
+            outer: vec![outer(4, 50, 5), outer(5, 10, 1)],
+            m: Range::Full(8),
+            n: Range::Full(16),
+            k: Range::Full(16),
+            a: operand((200, 1)),
+            b: operand((1, 16)),
+            terms: Terms { lists, choice },
+            arithmetic: Arithmetic::F32,
+            epilogue: Default::default(),
+        }
+    }
+
+    #[test]
+    fn a_window_with_a_border_is_found() {
+        let stencil = Stencil::of(&image(3), &[4, 5]).unwrap();
+        assert_eq!((stencil.loops, stencil.origin, stencil.strides), ([0, 1], -60, [50, 10]));
+        assert_eq!(stencil.taps, [[0, 1, 2], [3, 4, 5], [6, 7, 8]]);
+        assert_eq!(stencil.patches[0], [0b1110, 0b1111, 0b0111, 0b0011]);
+        assert_eq!(stencil.patches[1], [0b1110, 0b1111, 0b1111, 0b0111, 0b0011]);
+        assert_eq!(stencil.kinds(0, Range::Full(4)), [0b0111, 0b1110]);
+        assert_eq!(stencil.kinds(0, Range::Chunk), [0b0011, 0b0111, 0b1110, 0b1111]);
+        assert_eq!((stencil.density * 20.0).round(), 130.0);
+    }
+
+    #[test]
+    fn other_windows_are_none() {
+        assert_eq!(Stencil::of(&image(2), &[4, 5]), None);
+        let mut strided = image(3);
+        strided.outer[1].strides.0 = 20;
+        assert_eq!(Stencil::of(&strided, &[4, 5]), None);
+        let mut hole = image(3);
+        hole.terms.lists[7].remove(4);
+        assert_eq!(Stencil::of(&hole, &[4, 5]), None);
+        let mut other = image(3);
+        other.terms.lists[7][4].1 = 77;
+        assert_eq!(Stencil::of(&other, &[4, 5]), None);
+    }
+}
