@@ -67,7 +67,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
                     self.gradient_products(self.i64(rows));
                 };
                 emitter.repeat(self.i64(k / part), |number| sum(emitter.scale(number, part as i64), part));
-                if k % part > 0 {
+                if !k.is_multiple_of(part) {
                     sum(self.i64(k / part * part), k % part);
                 }
             });
