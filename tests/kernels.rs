@@ -180,8 +180,7 @@ fn check_taps(
     }
 }
 
-/// Error of a convolution with windows of 3×3 (`programs::windows`), the largest as a share of Σ |a|·|b| over all that the
-/// windows of two by two positions see.
+/// Error of a convolution with windows of 3×3 (`programs::windows`), the largest as a share of Σ |a|·|b|.
 fn window_error(
     size @ [m, n, k]: [usize; 3],
     image @ [height, width]: [usize; 2],
@@ -215,22 +214,41 @@ fn window_error(
     worst
 }
 
+/// Whether a window, or its gradient, is computed by transformed operands.
+fn transformed(program: &Program, target: &Target) -> bool {
+    let path = aot::Path { program, target, manifest: b"" };
+    aot::assembly(&[path]).expect("assembly").contains("winograd_patch")
+}
+
+/// Windows of 3×3 whose sums are longer than a block of k.
+#[test]
+fn windows_of_many_channels() {
+    for k in [2048, 2304, 4096] {
+        let error = window_error([3, 16, k], [4, 4], [1, 2], Arithmetic::F32, &target("-amx-tile"));
+        assert!(error <= 1e-6, "{k}: {error:e}");
+    }
+}
+
 /// Windows of 3×3 by transformed operands: borders, images and chunks of odd sizes, rows and columns that fill no tile, on
 /// vectors of every width; no worse than multiply-adds.
 #[test]
 fn windows_err_no_more_than_multiply_adds() {
     let targets = [target("-amx-tile"), baseline("+avx2,+fma"), baseline("")];
     for target in &targets {
-        for image in [[4, 4], [5, 7], [2, 8], [9, 3]] {
+        let mut ours_used = 0;
+        for image in [[4, 4], [5, 7], [2, 8], [9, 3], [8, 6]] {
             for (size, places) in [
                 ([13, 32, 64], [[1, 2], [1, 0]]),
                 ([31, 48, 128], [[1, 3], [0, 0]]),
                 ([1, 17, 16], [[1, 1], [1, 5]]),
-                ([27, 16, 192], [[1, 0], [1, 4]]),
+                ([27, 16, 192], [[2, 0], [2, 4]]),
+                ([15, 16, 64], [[0, 2], [1, 4]]),
             ] {
                 for place in places.into_iter().filter(|place| place[0] > 0 || image[0] > 2) {
                     let [ours, chain] = [Arithmetic::F32, Arithmetic::Fma]
                         .map(|arithmetic| window_error(size, image, place, arithmetic, target));
+                    let program = windows(size, image, place[0], place[1], Arithmetic::F32);
+                    ours_used += usize::from(transformed(&program, target));
                     let bound = (9 * size[2]) as f64 * f64::from(f32::EPSILON);
                     assert!(
                         ours <= 1e-6_f64.max(chain) && chain <= bound,
@@ -239,6 +257,7 @@ fn windows_err_no_more_than_multiply_adds() {
                 }
             }
         }
+        assert!(ours_used >= 6, "transforms were chosen {ours_used} times: {target:?}");
     }
 }
 
@@ -280,12 +299,15 @@ fn gradient_error(
 fn gradients_of_windows_err_no_more_than_multiply_adds() {
     let targets = [target("-amx-tile"), baseline("+avx2,+fma"), baseline("")];
     for target in &targets {
-        for image in [[4, 4], [5, 7], [2, 8], [9, 3]] {
+        let mut ours_used = 0;
+        for image in [[4, 4], [5, 7], [2, 8], [9, 3], [8, 6]] {
             for (size, b_slides) in
                 [([64, 40, 33], true), ([27, 64, 128], false), ([96, 64, 150], true), ([70, 17, 64], false)]
             {
                 let [ours, chain] = [Arithmetic::F32, Arithmetic::Fma]
                     .map(|arithmetic| gradient_error(size, image, b_slides, arithmetic, target));
+                let program = window_gradients(size, image, b_slides, Arithmetic::F32);
+                ours_used += usize::from(transformed(&program, target));
                 let bound = (9 * size[2] * image[0] * image[1]) as f64 * f64::from(f32::EPSILON);
                 assert!(
                     ours <= 1e-6_f64.max(chain) && chain <= bound,
@@ -293,6 +315,7 @@ fn gradients_of_windows_err_no_more_than_multiply_adds() {
                 );
             }
         }
+        assert!(ours_used >= 6, "transforms were chosen {ours_used} times: {target:?}");
     }
 }
 

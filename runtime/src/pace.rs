@@ -7,7 +7,7 @@ const TRIAL: f64 = 5e-3;
 const LEAST_RUNS: u32 = 8;
 /// Seconds between two trials.
 const SETTLED: f64 = 1.0;
-/// A routine that takes longer is always shared.
+/// A routine whose fastest shared run takes longer is always shared.
 const LONG: f64 = 1e-3;
 
 #[derive(Clone, Debug)]
@@ -16,7 +16,8 @@ pub struct Pace {
     /// Runs and seconds of this phase.
     runs: u32,
     seconds: f64,
-    /// Seconds of a run on all threads, from the trial at hand.
+    fastest: f64,
+    /// Seconds of a run on all threads, on average in the trial at hand.
     shared: f64,
 }
 
@@ -33,12 +34,12 @@ enum Phase {
 
 impl Default for Pace {
     fn default() -> Self {
-        Pace { phase: Phase::TryShared, runs: 0, seconds: 0.0, shared: 0.0 }
+        Pace { phase: Phase::TryShared, runs: 0, seconds: 0.0, fastest: f64::INFINITY, shared: 0.0 }
     }
 }
 
 impl Pace {
-    /// Of a routine that has nothing to share.
+    /// Of a routine that has nothing to share, or whose time depends on other processes.
     pub fn unwatched() -> Self {
         Pace { phase: Phase::Long, ..Pace::default() }
     }
@@ -57,12 +58,14 @@ impl Pace {
     pub fn ran(&mut self, seconds: f64) {
         self.runs += 1;
         self.seconds += seconds;
+        self.fastest = self.fastest.min(seconds);
         let mean = self.seconds / f64::from(self.runs);
         let tried = self.runs >= LEAST_RUNS && self.seconds >= TRIAL;
         match self.phase {
             Phase::TryShared if tried => {
                 self.shared = mean;
-                self.enter(if mean > LONG { Phase::Long } else { Phase::TryAlone });
+                // Not the mean: threads that have lost their core make short runs long, and are to be found out.
+                self.enter(if self.fastest > LONG { Phase::Long } else { Phase::TryAlone });
             }
             Phase::TryAlone if tried => self.enter(Phase::Settled { shared: self.shared <= mean }),
             Phase::Settled { .. } if self.seconds >= SETTLED => self.enter(Phase::TryShared),
@@ -71,7 +74,7 @@ impl Pace {
     }
 
     fn enter(&mut self, phase: Phase) {
-        *self = Pace { phase, runs: 0, seconds: 0.0, shared: self.shared };
+        *self = Pace { phase, shared: self.shared, ..Pace::default() };
     }
 }
 
@@ -99,6 +102,13 @@ mod tests {
         assert!(share(&mut pace, 3.0, [15e-5, 9e-5]) < 0.4, "a neighbour came");
         assert!(share(&mut pace, 3.0, [15e-5, 9e-5]) < 0.03);
         assert!(share(&mut pace, 3.0, [6e-5, 9e-5]) > 0.6, "and went");
+    }
+
+    #[test]
+    fn a_short_routine_that_stalls_is_not_a_long_one() {
+        let mut pace = Pace::default();
+        (0..1000).for_each(|run| pace.ran(if pace.shares() && run % 3 > 0 { 4e-3 } else { 9e-5 }));
+        assert!(!pace.shares() && pace.watches());
     }
 
     #[test]

@@ -89,9 +89,10 @@ impl Program {
             .map(|routine| routine.levels.iter().map(&mut find).collect())
             .collect::<Result<Vec<Vec<LevelFn>>, _>>()?;
         let arena = AlignedMemory::zeroed(manifest.arena_bytes, PAGE)?;
-        let pace = |levels: &Vec<Level>| match levels.iter().all(|level| level.serial) {
-            true => Pace::unwatched(),
-            false => Pace::default(),
+        let pace = |levels: &Vec<Level>| {
+            let fixed = levels.iter().all(|level| level.serial)
+                || levels.iter().any(|level| !level.exchanges.is_empty());
+            if fixed { Pace::unwatched() } else { Pace::default() }
         };
         let paces = manifest.routines.iter().map(|routine| pace(&routine.levels)).collect();
         Ok(Program { manifest, levels, arena, paces })
@@ -152,6 +153,7 @@ impl Program {
     /// Runs a routine, its groups one by one, and adds to `seconds` what each took; they are numbered level by level.
     pub fn run_timed(&mut self, routine: RoutineId, pool: &mut Pool, seconds: &mut Vec<f64>) {
         let base = self.arena.as_ptr();
+        let alone = !self.paces[routine.0].shares();
         let mut number = 0;
         for (level, function) in self.manifest.routines[routine.0].levels.iter().zip(&self.levels[routine.0])
         {
@@ -159,7 +161,7 @@ impl Program {
             for group in &level.groups {
                 let job = Job { function: *function, base, first, tasks: group.tasks as u32 };
                 let start = Instant::now();
-                run_job(job, level.serial, pool);
+                run_job(job, level.serial || alone, pool);
                 seconds.resize(seconds.len().max(number + 1), 0.0);
                 seconds[number] += start.elapsed().as_secs_f64();
                 number += 1;

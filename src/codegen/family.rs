@@ -66,11 +66,11 @@ impl Family {
 pub fn describe(arithmetic: Arithmetic, target: &Target) -> String {
     let tiles = if target.emulates_tiles() { "emulated AMX" } else { "AMX" };
     match Family::of(arithmetic, target, [u64::MAX; 3]) {
-        Family::Fma if arithmetic == Arithmetic::F32 && target.has_fma() => {
-            "f32 by FMA, windows of 3x3 by Winograd's F(2x2, 3x3)".into()
+        Family::Fma => {
+            let way = if target.has_fma() { "f32 by FMA" } else { "f32 by multiplication and addition" };
+            let windows = ", windows of 3x3 by Winograd's F(2x2, 3x3)";
+            format!("{way}{}", if arithmetic == Arithmetic::F32 { windows } else { "" })
         }
-        Family::Fma if target.has_fma() => "f32 by FMA".into(),
-        Family::Fma => "f32 by multiplication and addition".into(),
         Family::Rounded => "bf16 emulated by f32".into(),
         Family::Dot => "bf16 by vdpbf16ps".into(),
         Family::Tile => format!("bf16 by {tiles}"),

@@ -140,11 +140,11 @@ impl Grid {
             (0..self.extents[side]).filter(|position| exists[side][position + tap]).count()
         };
         let taps = (0..TAPS).flat_map(|i| (0..TAPS).map(move |j| [i, j]));
-        let mut all = taps.map(|tap| count(0, tap[0]) * count(1, tap[1]));
+        let all = taps.map(|tap| count(0, tap[0]) * count(1, tap[1]));
         let mut seen: Vec<([usize; 2], i64)> = found.iter().map(|&(tap, [fixed, _])| (tap, fixed)).collect();
         seen.sort_unstable();
         seen.dedup();
-        (seen.len() == found.len() && all.by_ref().sum::<usize>() == found.len()).then_some(exists)
+        (seen.len() == found.len() && all.sum::<usize>() == found.len()).then_some(exists)
     }
 }
 

@@ -43,7 +43,7 @@ pub enum Order {
     /// every block of B is packed once, a block of A as seldom as the second-level cache allows; C is kept for all outer
     /// loops.
     Scatter,
-    /// Patches of 2×2 positions, tiles of rows, panels, products: windows of 3×3 by a faster algorithm (`gemm/windows.rs`).
+    /// Patches of 2×2 positions, tiles of rows, panels (outermost where they are not all kept), products: windows of 3×3 by a faster algorithm (`gemm/windows.rs`).
     Windows,
     /// Panels, patches of 2×2 positions, products, tiles of rows: the gradients of such windows (`gemm/window_gradients.rs`);
     /// sums of all products are kept.
@@ -140,7 +140,7 @@ impl Plan {
         };
         let outer: Vec<u64> = gemm.outer.iter().map(|outer| length(outer.range)).collect();
         let free = gemm.arithmetic == Arithmetic::F32 && direct(gemm.a) && direct(gemm.b);
-        if free && (plan.transforms(gemm, &outer, target) || plan.transforms_gradient(gemm, k, target)) {
+        if free && (plan.transforms(gemm, &outer, k, target) || plan.transforms_gradient(gemm, k, target)) {
             return plan;
         }
         if !plan.scatters(gemm, direct(gemm.a), target) {
@@ -154,10 +154,10 @@ impl Plan {
     }
 
     /// Computes a window by transformed operands, where that takes less.
-    fn transforms(&mut self, gemm: &Gemm, lengths: &[u64], target: &Target) -> bool {
+    fn transforms(&mut self, gemm: &Gemm, lengths: &[u64], k: u64, target: &Target) -> bool {
         let lanes = u64::from(target.lanes());
         // Terms in one block each, of whole vectors.
-        let whole = gemm.a.strides.1 == 1 && self.blocks.iter().all(|block| block.k == self.depth);
+        let whole = gemm.a.strides.1 == 1 && self.depth == k && self.blocks.iter().all(|block| block.k == k);
         let Some(stencil) = whole.then(|| Stencil::of(gemm, lengths)).flatten() else { return false };
         let (ours, direct) = windows::costs(self, &stencil, lengths, lanes);
         if ours > direct {
@@ -175,7 +175,8 @@ impl Plan {
     fn transforms_gradient(&mut self, gemm: &Gemm, k: u64, target: &Target) -> bool {
         let whole =
             gemm.a.strides.0 == 1 && gemm.b.strides.1 == 1 && self.blocks.iter().all(|block| block.k == k);
-        let Some(gradient) = whole.then(|| Gradient::of(gemm)).flatten() else { return false };
+        let kept = transforms::PRODUCTS * self.m * self.columns <= KEPT;
+        let Some(gradient) = (whole && kept).then(|| Gradient::of(gemm)).flatten() else { return false };
         let (ours, direct) = window_gradients::costs(self, &gradient, k, u64::from(target.lanes()));
         if ours > direct {
             return false;

@@ -50,11 +50,13 @@ impl Stencil {
         for (y, x) in (0..extents[0]).flat_map(|y| (0..extents[1]).map(move |x| (y, x))) {
             let place = y * gemm.outer[loops[0]].list + x * gemm.outer[loops[1]].list;
             let list = &gemm.terms.lists[*gemm.terms.choice.get(place)? as usize];
-            let seen: Vec<usize> = list.iter().filter_map(|&(a, _)| tap(a)).collect();
+            let mut seen: Vec<usize> = list.iter().filter_map(|&(a, _)| tap(a)).collect();
+            seen.sort_unstable();
+            seen.dedup();
             let sides = [|tap: usize| tap / TAPS, |tap: usize| tap % TAPS];
             let has = sides.map(|side| [0, 1, 2].map(|row| seen.iter().any(|&tap| side(tap) == row)));
             let count = |side: usize| has[side].iter().filter(|&&has| has).count();
-            if seen.is_empty() || seen.len() != count(0) * count(1) {
+            if seen.is_empty() || seen.len() != list.len() || seen.len() != count(0) * count(1) {
                 return None;
             }
             for (side, position) in [y, x].into_iter().enumerate() {
@@ -188,6 +190,9 @@ mod tests {
         let mut hole = image(3);
         hole.terms.lists[7].remove(4);
         assert_eq!(Stencil::of(&hole, &[4, 5]), None);
+        let mut twice = image(3);
+        twice.terms.lists[7][4] = twice.terms.lists[7][3];
+        assert_eq!(Stencil::of(&twice, &[4, 5]), None);
         let mut other = image(3);
         other.terms.lists[7][4].1 = 77;
         assert_eq!(Stencil::of(&other, &[4, 5]), None);

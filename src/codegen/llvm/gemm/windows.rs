@@ -13,6 +13,7 @@ use super::transforms::{self, PRODUCTS, Patches};
 
 /// Positions of C that a patch gives.
 pub const RESULTS: u64 = 4;
+/// Of the whole window.
 const TAPS: u64 = 9;
 /// Rows of B, of all taps, that are transformed at a time.
 const ROWS_OF_B: u64 = 64;
