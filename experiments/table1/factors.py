@@ -3,16 +3,15 @@
 
     factors.py [RESULTS]        a table in Markdown for each network, over all its scale_amended cells
 """
-import json
 import pathlib
 import sys
 
+import record
 from plan import HERE
 
 
 def rows_of(cell):
-    rows = (json.loads(line) for line in (cell / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    return [row["blocks"] for row in rows if "blocks" in row]
+    return [row["blocks"] for row in record.read_rows(cell / "metrics.jsonl") if "blocks" in row]
 
 
 def factors(row):

@@ -192,6 +192,14 @@ impl Product {
     }
 }
 
+/// An epilogue that stores the sum, at strides by loop.
+fn stored(out: BufferId, to: &[(u32, i64)]) -> Scalars {
+    let mut epilogue = ScalarBuilder::new(Ty::F32);
+    let sum = epilogue.acc(0, Ty::F32);
+    epilogue.store(out, at(to), sum);
+    epilogue.finish()
+}
+
 /// The gradient of a convolution's weights along one axis: `out[tap][m, n] = Σ_h Σ_k a[h][k, m]·b[h + tap - 1][k, n]`, where
 /// there are three taps, and `length` positions of both. A, B and out are buffers 0 to 2.
 pub fn tap_gradients(
@@ -204,9 +212,7 @@ pub fn tap_gradients(
     let a = maker.buffer(elems[0], length * k * m);
     let b = maker.buffer(elems[1], length * k * n);
     let out = maker.buffer(Elem::F32, 3 * m * n);
-    let mut epilogue = ScalarBuilder::new(Ty::F32);
-    let sum = epilogue.acc(0, Ty::F32);
-    epilogue.store(out, at(&[(0, n as i64), (1, 1), (2, (m * n) as i64)]), sum);
+    let to = [(0, n as i64), (1, 1), (2, (m * n) as i64)];
     let list = |tap: usize| {
         let positions = (0..length).filter(|h| (1..=length).contains(&(h + tap)));
         positions.map(|h| ((h * k * m) as i64, (h as i64 - 1) * (k * n) as i64)).collect()
@@ -220,7 +226,7 @@ pub fn tap_gradients(
         b: Operand { buffer: b, strides: (n, 1) },
         terms: Terms { lists: (0..3).map(list).collect(), choice: vec![0, 1, 2] },
         arithmetic,
-        epilogue: epilogue.finish(),
+        epilogue: stored(out, &to),
     };
     maker.level(m, m.div_ceil(2), vec![Stmt::Gemm(gemm)]);
     maker.program()
@@ -240,10 +246,7 @@ pub fn windows(
     let b = maker.buffer(Elem::F32, 9 * k * n);
     let [rows, columns] = [height, width].map(|extent| extent + 2 * pad - 2);
     let out = maker.buffer(Elem::F32, rows * columns * m * n);
-    let mut epilogue = ScalarBuilder::new(Ty::F32);
-    let sum = epilogue.acc(0, Ty::F32);
     let to = [(0, n as i64), (1, 1), (2, (columns * m * n) as i64), (3, (m * n) as i64)];
-    epilogue.store(out, at(&to), sum);
     let list = |y: usize, x: usize| -> Vec<(i64, i64)> {
         let taps = (0..3).flat_map(|i| (0..3).map(move |j| (i, j)));
         let inside = taps
@@ -277,7 +280,7 @@ pub fn windows(
         b: Operand { buffer: b, strides: (n, 1) },
         terms,
         arithmetic,
-        epilogue: epilogue.finish(),
+        epilogue: stored(out, &to),
     };
     match chunk {
         0 => maker.level(n, n.div_ceil(2), vec![Stmt::Gemm(gemm)]),
@@ -298,11 +301,8 @@ pub fn window_gradients(
     let a = maker.buffer(Elem::F32, height * width * k * m);
     let b = maker.buffer(Elem::F32, height * width * k * n);
     let out = maker.buffer(Elem::F32, 9 * m * n);
-    let mut epilogue = ScalarBuilder::new(Ty::F32);
-    let sum = epilogue.acc(0, Ty::F32);
     // The loop along x comes first.
     let to = [(0, n as i64), (1, 1), (2, (m * n) as i64), (3, (3 * m * n) as i64)];
-    epilogue.store(out, at(&to), sum);
     let [fixed, sliding] = if b_slides { [k * m, k * n] } else { [k * n, k * m] };
     let list = |j: usize, i: usize| -> Vec<(i64, i64)> {
         let positions = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
@@ -330,7 +330,7 @@ pub fn window_gradients(
             choice: (0..9).collect(),
         },
         arithmetic,
-        epilogue: epilogue.finish(),
+        epilogue: stored(out, &to),
     };
     maker.level(m, m.div_ceil(2), vec![Stmt::Gemm(gemm)]);
     maker.program()

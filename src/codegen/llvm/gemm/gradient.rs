@@ -3,11 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use super::patch::{PATCH, TAPS, mask};
 use crate::loops::{Gemm, Outer, Range};
-
-const TAPS: usize = 3;
-/// Rows that the windows of two neighbouring positions see together.
-const PATCH: usize = 4;
 
 /// Such a product: at tap (i, j) it sums F(y, x)·S(y + i, x + j) over the positions (y, x) where S exists.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +25,7 @@ pub struct Gradient {
     pub terms: usize,
 }
 
-/// A tap, the operands' offsets there by position, and the position.
+/// A tap, and the offsets of F and S of one of its terms.
 type Found = ([usize; 2], [i64; 2]);
 
 impl Gradient {
@@ -80,10 +77,7 @@ impl Gradient {
     /// that the pair's second position does.
     pub fn pairs(&self, side: usize) -> Vec<u8> {
         let row = |row: usize| self.exists[side].get(row).copied().unwrap_or(false);
-        let pair = |first: usize| {
-            let rows: u8 = (0..PATCH).map(|i| u8::from(row(first + i)) << i).sum();
-            rows | u8::from(first + 1 < self.extents[side]) << PATCH
-        };
+        let pair = |first: usize| mask(first, row) | u8::from(first + 1 < self.extents[side]) << PATCH;
         (0..self.extents[side]).step_by(2).map(pair).collect()
     }
 

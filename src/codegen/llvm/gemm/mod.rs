@@ -12,6 +12,7 @@ mod epilogue;
 mod gradient;
 mod operand;
 mod orders;
+mod patch;
 mod plan;
 mod scatter;
 mod stencil;

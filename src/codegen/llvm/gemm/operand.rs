@@ -46,27 +46,17 @@ pub fn tile_rows(
     if family.by_tiles() {
         return if m > TILE { 2 * TILE } else { TILE };
     }
-    let mut most = most_rows(vectors, target);
+    let mut most = match (target.vector_registers() >= 32, vectors) {
+        (true, 1) => 24,
+        (true, _) => 13,
+        (false, 1) => 12,
+        (false, _) => 6,
+    };
     let stride = a.strides.0 as u64 / family.entries_per_step();
     if source == Source::InPlace && a.strides.1 == 1 && crowded(stride, most) {
         most = most.min(WAYS_FOR_ROWS);
     }
     m.div_ceil(m.div_ceil(most))
-}
-
-/// Those of a tile of vectors whose rows lie well.
-pub fn packed_rows(m: u64, vectors: u64, target: &Target) -> u64 {
-    m.div_ceil(m.div_ceil(most_rows(vectors, target)))
-}
-
-/// As many as registers can hold.
-fn most_rows(vectors: u64, target: &Target) -> u64 {
-    match (target.vector_registers() >= 32, vectors) {
-        (true, 1) => 24,
-        (true, _) => 13,
-        (false, 1) => 12,
-        (false, _) => 6,
-    }
 }
 
 /// Whether that many rows at a stride fall on too few sets of the first-level cache.

@@ -42,13 +42,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             self.pack_b(self.b_of_block(block, panel), columns, packed(block), k);
         });
         self.for_tiles(|tile| {
-            self.clear_if_empty(self.c, 1);
-            match self.tables.listed {
-                Some(offsets) => self.multiply_listed(list, tile, offsets),
-                None => {
-                    self.for_blocks(list, |block| self.multiply(list, block, tile, packed(block), self.c))
-                }
-            }
+            self.multiply_list(list, tile, packed);
             self.epilogue(tile, self.c, self.first_column(panel), columns);
         });
     }
@@ -86,17 +80,25 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
                 self.for_blocks(list, |block| self.pack_a(list, block));
             }
             self.for_tiles(|tile| {
-                self.clear_if_empty(self.c, 1);
-                match self.tables.listed {
-                    Some(offsets) => self.multiply_listed(list, tile, offsets),
-                    None => self.for_blocks(list, |block| {
-                        let b = self.b_panel(self.tables.panel.get(self.emitter, block));
-                        self.multiply(list, block, tile, b, self.c);
-                    }),
-                }
+                let packed = |block| self.b_panel(self.tables.panel.get(self.emitter, block));
+                self.multiply_list(list, tile, packed);
                 self.epilogue(tile, self.c, self.first_column(panel), columns);
             });
         });
+    }
+
+    /// A tile of C from all blocks of a list, of which `packed` gives the panel of B.
+    fn multiply_list(
+        &self,
+        list: List<'ctx>,
+        tile: IntValue<'ctx>,
+        packed: impl Fn(IntValue<'ctx>) -> PointerValue<'ctx>,
+    ) {
+        self.clear_if_empty(self.c, 1);
+        match self.tables.listed {
+            Some(offsets) => self.multiply_listed(list, tile, offsets),
+            None => self.for_blocks(list, |block| self.multiply(list, block, tile, packed(block), self.c)),
+        }
     }
 
     /// All blocks of a list in one call of the kernel.
@@ -111,11 +113,8 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         let turns = self.plan.blocks[0].k.div_ceil(self.plan.family.turn());
         self.by_rows(tile, &|rows| {
             let kernel = self.listed_kernel(rows, turns);
-            let operands = [a, self.packed_b, self.c].map(Into::into);
-            let call = || {
-                emitter
-                    .call(kernel, &[&operands[..], &[list.count.into(), of_a.into(), of_b.into()]].concat());
-            };
+            let [a, b, c, of_a, of_b] = [a, self.packed_b, self.c, of_a, of_b].map(Into::into);
+            let call = || emitter.call(kernel, &[a, b, c, list.count.into(), of_a, of_b]);
             if self.plan.some_empty() { emitter.when(emitter.some(list.count), call) } else { call() }
         });
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::gradient::Gradient;
 pub use super::operand::Source;
-use super::operand::{a_source, halves_source, packed_rows, tile_rows};
+use super::operand::{a_source, halves_source, tile_rows};
 use super::scatter::{self, Scatter};
 use super::stencil::Stencil;
 use super::{transforms, window_gradients, windows};
@@ -43,7 +43,8 @@ pub enum Order {
     /// every block of B is packed once, a block of A as seldom as the second-level cache allows; C is kept for all outer
     /// loops.
     Scatter,
-    /// Patches of 2×2 positions, tiles of rows, panels (outermost where they are not all kept), products: windows of 3×3 by a faster algorithm (`gemm/windows.rs`).
+    /// Patches of 2×2 positions, tiles of rows, panels (outermost where they are not all kept), products: windows of 3×3 by a
+    /// faster algorithm (`gemm/windows.rs`).
     Windows,
     /// Panels, patches of 2×2 positions, products, tiles of rows: the gradients of such windows (`gemm/window_gradients.rs`);
     /// sums of all products are kept.
@@ -163,10 +164,7 @@ impl Plan {
         if ours > direct {
             return false;
         }
-        self.order = Order::Windows;
-        self.inside = stencil.loops.to_vec();
-        (self.a, self.b) = (Source::Packed, Source::Packed);
-        self.rows = packed_rows(self.m, self.vectors, target);
+        self.take_transformed(Order::Windows, gemm, stencil.loops, target);
         self.stencil = Some(stencil);
         true
     }
@@ -181,13 +179,17 @@ impl Plan {
         if ours > direct {
             return false;
         }
-        self.order = Order::WindowGradients;
-        self.inside = gradient.loops.to_vec();
-        (self.a, self.b) = (Source::Packed, Source::Packed);
-        self.rows = packed_rows(self.m, self.vectors, target);
+        self.take_transformed(Order::WindowGradients, gemm, gradient.loops, target);
         self.depth = window_gradients::part(self, k);
         self.gradient = Some(gradient);
         true
+    }
+
+    /// Both operands come to the kernel transformed, and so packed.
+    fn take_transformed(&mut self, order: Order, gemm: &Gemm, loops: [usize; 2], target: &Target) {
+        (self.order, self.inside) = (order, loops.to_vec());
+        (self.a, self.b) = (Source::Packed, Source::Packed);
+        self.rows = tile_rows(gemm.a, (self.family, self.a), self.m, self.vectors, target);
     }
 
     /// Whether all blocks of a list are at hand when a tile of C is computed.
@@ -334,15 +336,9 @@ impl Plan {
     }
 
     pub fn a_entries(&self) -> u64 {
-        match self.order {
-            Order::Windows => return windows::a_entries(self),
-            Order::WindowGradients => {
-                let step = window_gradients::a_step(self);
-                return transforms::PRODUCTS * window_gradients::number_step(self, step);
-            }
-            _ => {}
-        }
         let tiles = match self.order {
+            Order::Windows => return windows::a_entries(self),
+            Order::WindowGradients => return window_gradients::entries(self)[0],
             Order::Blocks => self.tiles(),
             Order::Scatter => self.tiles() * self.scatter.slots,
             _ => self.tiles() * self.longest(),
@@ -353,9 +349,7 @@ impl Plan {
     pub fn b_entries(&self) -> u64 {
         let panels = match self.order {
             Order::Windows => return windows::b_entries(self),
-            Order::WindowGradients => {
-                return transforms::PRODUCTS * window_gradients::number_step(self, self.columns);
-            }
+            Order::WindowGradients => return window_gradients::entries(self)[1],
             Order::Rows => self.panels(),
             Order::Tiles => self.longest(),
             Order::Shared => self.panels_of_b.len() as u64,

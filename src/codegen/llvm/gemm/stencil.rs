@@ -2,12 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::patch::{TAPS, distinct, mask};
 use crate::loops::{Gemm, Outer, Range};
-
-/// Taps of a window along one loop.
-const TAPS: usize = 3;
-/// Rows that two neighbouring windows see together.
-const PATCH: usize = 4;
 
 /// Such a product: at position (y, x) it sums A(y + i, x + j) · B(i, j) over the taps that exist.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,10 +76,7 @@ impl Stencil {
     /// The different patches at positions that pairs may begin at, along one loop of that range.
     pub fn kinds(&self, side: usize, range: Range) -> Vec<u8> {
         let step = if range == Range::Chunk { 1 } else { 2 };
-        let mut kinds: Vec<u8> = self.patches[side].iter().copied().step_by(step).collect();
-        kinds.sort_unstable();
-        kinds.dedup();
-        kinds
+        distinct(self.patches[side].iter().copied().step_by(step))
     }
 }
 
@@ -132,8 +125,7 @@ fn patches(exists: &[Option<bool>], outer: &Outer, length: u64) -> Option<Vec<u8
         true => row < positions + TAPS - 1,
         false => exists.get(row).copied().flatten().unwrap_or(false),
     };
-    let patch = |position: usize| (0..PATCH).map(|i| u8::from(row(position + i)) << i).sum();
-    Some((0..positions).map(patch).collect())
+    Some((0..positions).map(|position| mask(position, row)).collect())
 }
 
 #[cfg(test)]

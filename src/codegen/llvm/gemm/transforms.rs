@@ -16,8 +16,9 @@ use crate::loops::Ty;
 /// Products in place of 36.
 pub const PRODUCTS: u64 = 16;
 
-/// N numbers; what does not exist is zero.
-pub type Numbers<'ctx, const N: usize> = [Option<Value<'ctx>>; N];
+/// What does not exist is zero.
+type Number<'ctx> = Option<Value<'ctx>>;
+pub type Numbers<'ctx, const N: usize> = [Number<'ctx>; N];
 
 /// A linear map of numbers.
 pub type Map<'ctx, const N: usize, const M: usize> = fn(&Emitter<'ctx>, Numbers<'ctx, N>) -> Numbers<'ctx, M>;
@@ -49,22 +50,14 @@ pub fn results<'ctx>(emitter: &Emitter<'ctx>, [a, b, c, d]: Numbers<'ctx, 4>) ->
     [plus(emitter, a, plus(emitter, b, c)), minus(emitter, minus(emitter, b, c), d)]
 }
 
-fn plus<'ctx>(
-    emitter: &Emitter<'ctx>,
-    a: Option<Value<'ctx>>,
-    b: Option<Value<'ctx>>,
-) -> Option<Value<'ctx>> {
+fn plus<'ctx>(emitter: &Emitter<'ctx>, a: Number<'ctx>, b: Number<'ctx>) -> Number<'ctx> {
     match (a, b) {
         (Some(a), Some(b)) => Some(emitter.binop(InstructionOpcode::FAdd, a, b)),
         (a, b) => a.or(b),
     }
 }
 
-fn minus<'ctx>(
-    emitter: &Emitter<'ctx>,
-    a: Option<Value<'ctx>>,
-    b: Option<Value<'ctx>>,
-) -> Option<Value<'ctx>> {
+fn minus<'ctx>(emitter: &Emitter<'ctx>, a: Number<'ctx>, b: Number<'ctx>) -> Number<'ctx> {
     match (a, b) {
         (Some(a), Some(b)) => Some(emitter.binop(InstructionOpcode::FSub, a, b)),
         (None, Some(b)) => Some(emitter.negate(b)),
@@ -72,7 +65,7 @@ fn minus<'ctx>(
     }
 }
 
-fn half<'ctx>(emitter: &Emitter<'ctx>, a: Option<Value<'ctx>>) -> Option<Value<'ctx>> {
+fn half<'ctx>(emitter: &Emitter<'ctx>, a: Number<'ctx>) -> Number<'ctx> {
     let half = emitter.splat(emitter.float(0.5, Ty::F32), emitter.target.lanes());
     a.map(|a| emitter.binop(InstructionOpcode::FMul, a, half))
 }

@@ -2,10 +2,11 @@
 //! F(2×2, 3×3) ([`transforms`]). Two by two positions of the operand that stays and the 4×4 of the one that slides are
 //! transformed; the sums of 16 products over all patches become the nine taps at the end.
 
-use inkwell::values::{IntValue, PointerValue};
+use inkwell::values::IntValue;
 
 use super::GemmEmitter;
 use super::gradient::Gradient;
+use super::patch::distinct;
 use super::plan::{LINE, Plan};
 use super::tables::Table;
 use super::transforms::{self, PRODUCTS, Patches};
@@ -22,8 +23,13 @@ pub fn a_step(plan: &Plan) -> u64 {
 
 /// Entries from one transformed number of an operand to the next, by those of a row; no power of two, as that would crowd sets
 /// of a cache.
-pub fn number_step(plan: &Plan, step: u64) -> u64 {
+fn number_step(plan: &Plan, step: u64) -> u64 {
     step * plan.depth + LINE
+}
+
+/// Entries of the transformed patches of A, and of those of B.
+pub fn entries(plan: &Plan) -> [u64; 2] {
+    [a_step(plan), plan.columns].map(|step| PRODUCTS * number_step(plan, step))
 }
 
 /// Rows of k that are transformed at a time.
@@ -52,11 +58,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         self.clear(self.c, PRODUCTS * tiles);
         let pairs = [0, 1].map(|side| gradient.pairs(side));
         let tables = [0, 1].map(|side| Table::new(emitter, pairs[side].iter().map(|&pair| i64::from(pair))));
-        let kinds = pairs.clone().map(|mut kinds| {
-            kinds.sort_unstable();
-            kinds.dedup();
-            kinds
-        });
+        let kinds = pairs.clone().map(distinct);
         emitter.repeat(self.i64(pairs[0].len() as u64), |y| {
             emitter.repeat(self.i64(pairs[1].len() as u64), |x| {
                 let kind = |side: usize, at| (kinds[side].clone(), tables[side].get(emitter, at));
@@ -136,15 +138,15 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     fn gradient_taps(&self, gradient: &Gradient, tile: IntValue<'ctx>, panel: IntValue<'ctx>, columns: u64) {
         let emitter = self.emitter;
         let (size, tiles) = (self.plan.c_tile(), self.plan.tiles());
-        let results: PointerValue = emitter.offset(self.c, (PRODUCTS * tiles * size * 4) as usize);
+        let results = self.i64(PRODUCTS * tiles);
         let transform = transforms::of_panels(emitter, size, [tiles * size, size], transforms::taps);
-        emitter.call(transform, &[self.c_tile(tile).into(), results.into()]);
+        emitter.call(transform, &[self.c_tile(tile).into(), self.c_tile(results).into()]);
         let [rows, along] = gradient.loops;
         emitter.repeat(self.i64(3), |i| {
             self.outer[rows].set(i);
             emitter.repeat(self.i64(3), |j| {
                 self.outer[along].set(j);
-                let c = self.tile_behind(results, emitter.add(emitter.scale(i, 3), j));
+                let c = self.c_tile(emitter.add(results, emitter.add(emitter.scale(i, 3), j)));
                 self.epilogue(tile, c, self.first_column(panel), columns);
             });
         });

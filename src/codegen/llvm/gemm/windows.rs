@@ -2,10 +2,11 @@
 //! neighbouring positions comes from products of the transformed taps in B with the transformed 4×4 positions of A.
 
 use inkwell::IntPredicate;
-use inkwell::values::{IntValue, PointerValue};
+use inkwell::values::IntValue;
 
 use super::GemmEmitter;
 use super::operand::crowded;
+use super::patch::TAPS;
 use super::plan::{KEPT, LINE, Plan};
 use super::stencil::Stencil;
 use super::tables::Table;
@@ -13,8 +14,6 @@ use super::transforms::{self, PRODUCTS, Patches};
 
 /// Positions of C that a patch gives.
 pub const RESULTS: u64 = 4;
-/// Of the whole window.
-const TAPS: u64 = 9;
 /// Rows of B, of all taps, that are transformed at a time.
 const ROWS_OF_B: u64 = 64;
 
@@ -42,7 +41,7 @@ fn transformed(plan: &Plan) -> u64 {
 /// Entries of these, and of the rows that wait to be transformed.
 pub fn b_entries(plan: &Plan) -> u64 {
     // Packing may write one vector of steps more.
-    transformed(plan) + (TAPS * plan.depth.min(ROWS_OF_B) + LINE) * plan.columns
+    transformed(plan) + ((TAPS * TAPS) as u64 * plan.depth.min(ROWS_OF_B) + LINE) * plan.columns
 }
 
 /// What this algorithm takes for one row of C at all positions of a task, and what the window itself does, in
@@ -88,13 +87,13 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
                     each(&|slot, panel, columns| {
                         let product = |number| self.window_product(tile, slot, number);
                         self.emitter.repeat(self.i64(PRODUCTS), product);
-                        let results = self.window_results();
+                        self.window_results();
                         self.emitter.repeat(height, |dy| {
                             self.outer[rows].set(self.emitter.add(dy, y));
                             self.emitter.repeat(width, |dx| {
                                 self.outer[along].set(self.emitter.add(dx, x));
                                 let number = self.emitter.add(self.emitter.scale(dy, 2), dx);
-                                let c = self.tile_behind(results, number);
+                                let c = self.c_tile(self.emitter.add(number, self.i64(PRODUCTS)));
                                 self.epilogue(tile, c, self.first_column(panel), columns);
                             });
                         });
@@ -180,25 +179,15 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         let tile_of_a = (self.plan.rows * a_step(&self.plan)) as i64;
         let a = self.entry(self.packed_a, emitter.scale(number, tile_of_a));
         let b = self.b_panel(emitter.add(emitter.scale(slot, PRODUCTS as i64), number));
-        let c = self.tile_behind(self.c, number);
+        let c = self.c_tile(number);
         let more = emitter.context.bool_type().const_zero();
         self.run_kernel(tile, [a, b, c], self.i64(self.plan.depth), more);
     }
 
-    /// Transforms the products; returns where the tiles of C lie.
-    fn window_results(&self) -> PointerValue<'ctx> {
-        let tile = self.plan.c_tile();
-        let results = self.emitter.offset(self.c, (PRODUCTS * tile * 4) as usize);
-        let transform = transforms::of_panels(self.emitter, tile, [tile, tile], transforms::results);
-        self.emitter.call(transform, &[self.c.into(), results.into()]);
-        results
-    }
-
-    pub(super) fn tile_behind(
-        &self,
-        first: PointerValue<'ctx>,
-        number: IntValue<'ctx>,
-    ) -> PointerValue<'ctx> {
-        self.entry(first, self.emitter.scale(number, self.plan.c_tile() as i64))
+    /// Transforms the products into the tiles of C behind them.
+    fn window_results(&self) {
+        let size = self.plan.c_tile();
+        let transform = transforms::of_panels(self.emitter, size, [size, size], transforms::results);
+        self.emitter.call(transform, &[self.c.into(), self.c_tile(self.i64(PRODUCTS)).into()]);
     }
 }
