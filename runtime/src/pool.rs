@@ -18,6 +18,9 @@ use crate::memory::{AlignedMemory, CACHE_LINE};
 const SPINS: u32 = 2_000;
 const YIELDS: u32 = 200;
 
+/// The next task of a job that no thread may join any more.
+const CLOSED: u32 = u32::MAX;
+
 /// A range of tasks of one level function over one arena.
 #[derive(Clone, Copy)]
 pub struct Job {
@@ -176,12 +179,16 @@ impl Shared {
 
     /// Opens a job. Called only when the one before is done.
     fn publish(&self, job: Job) -> u32 {
-        self.function.store(job.function as *mut (), Ordering::Relaxed);
-        self.base.store(job.base, Ordering::Relaxed);
-        self.first.store(job.first, Ordering::Relaxed);
-        self.tasks.store(job.tasks, Ordering::Relaxed);
+        // A worker may come late to that one. It must not take the new number of tasks for the old one's: the old ticket is
+        // closed first, and who reads a new field then fails to claim with it.
+        let last = unpack(self.ticket.0.load(Ordering::Relaxed)).0;
+        self.ticket.0.store(pack(last, CLOSED), Ordering::Relaxed);
+        self.function.store(job.function as *mut (), Ordering::Release);
+        self.base.store(job.base, Ordering::Release);
+        self.first.store(job.first, Ordering::Release);
+        self.tasks.store(job.tasks, Ordering::Release);
         self.remaining.0.store(job.tasks, Ordering::Relaxed);
-        let generation = unpack(self.ticket.0.load(Ordering::Relaxed)).0.wrapping_add(1);
+        let generation = last.wrapping_add(1);
         self.ticket.0.store(pack(generation, 0), Ordering::SeqCst);
         generation
     }
@@ -193,12 +200,12 @@ impl Shared {
             let (current, next) = unpack(ticket);
             // Read before the claim and used after it: a claim that succeeds proves that the job was still open, and
             // an open job's fields do not change.
-            let tasks = self.tasks.load(Ordering::Relaxed);
+            let tasks = self.tasks.load(Ordering::Acquire);
             if current != generation || next >= tasks {
                 return;
             }
-            let (function, base) = (self.function.load(Ordering::Relaxed), self.base.load(Ordering::Relaxed));
-            let first = self.first.load(Ordering::Relaxed);
+            let (function, base) = (self.function.load(Ordering::Acquire), self.base.load(Ordering::Acquire));
+            let first = self.first.load(Ordering::Acquire);
             let chunk = ((tasks - next) / (2 * self.threads)).max(1);
             let claimed = pack(generation, next + chunk);
             match self.ticket.0.compare_exchange_weak(ticket, claimed, Ordering::AcqRel, Ordering::Acquire) {
@@ -299,6 +306,23 @@ mod tests {
                 assert_eq!(counts(threads, tasks, 300), vec![300; tasks as usize], "{threads} threads");
             }
         }
+    }
+
+    #[test]
+    fn jobs_of_different_sizes_follow_each_other() {
+        // A thread that comes late to a short job must not take tasks of the long one behind it.
+        let mut pool = Pool::new(4, 64).unwrap();
+        let mut counters = [vec![0u32; 2], vec![0u32; 40]];
+        let rounds = 200_000;
+        for _ in 0..rounds {
+            for counters in &mut counters {
+                let tasks = counters.len() as u32;
+                let job = Job { function: count, base: counters.as_mut_ptr().cast(), first: 0, tasks };
+                // SAFETY: every task touches its own counter.
+                unsafe { pool.run(job) };
+            }
+        }
+        assert_eq!(counters, [vec![rounds; 2], vec![rounds; 40]]);
     }
 
     #[test]
