@@ -65,14 +65,14 @@ impl Family {
 /// What `bench` calls the way that large contractions of this arithmetic take on the target.
 pub fn describe(arithmetic: Arithmetic, target: &Target) -> String {
     let tiles = if target.emulates_tiles() { "emulated AMX" } else { "AMX" };
+    let windows = ", windows of 3x3 by Winograd's F(2x2, 3x3)";
     match Family::of(arithmetic, target, [u64::MAX; 3]) {
         Family::Fma => {
             let way = if target.has_fma() { "f32 by FMA" } else { "f32 by multiplication and addition" };
-            let windows = ", windows of 3x3 by Winograd's F(2x2, 3x3)";
             format!("{way}{}", if arithmetic == Arithmetic::F32 { windows } else { "" })
         }
         Family::Rounded => "bf16 emulated by f32".into(),
-        Family::Dot => "bf16 by vdpbf16ps".into(),
+        Family::Dot => format!("bf16 by vdpbf16ps{windows}"),
         Family::Tile => format!("bf16 by {tiles}"),
         Family::Split => format!("f32 by three bf16 planes on {tiles}"),
     }

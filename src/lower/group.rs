@@ -29,6 +29,8 @@ const PRODUCT_CHUNK: usize = 32;
 /// It has fewer where there would else be one task only, but not less than these.
 const LEAST_ROWS: usize = 8;
 const LEAST_COLUMNS: usize = 16;
+/// Bytes that a task should not exceed with what it computes and reads again: half of a second-level cache.
+const NEAR: usize = 1 << 19;
 /// What handing out a task takes, in operations.
 const TASK: f64 = 500.0;
 
@@ -263,14 +265,40 @@ pub(super) fn chunk(stages: &Stages, group: &Group) -> usize {
     let unit = group.stages.iter().map(|&(stage, axis)| unit(stages, stage, axis)).max().unwrap_or(1);
     let even = extent.div_ceil(FEWEST_TASKS).next_multiple_of(unit);
     let least = group.stages.iter().map(|&(stage, axis)| least(stages, stage, axis, extent)).max();
-    even.clamp(least.unwrap_or(1).max(unit), LARGEST_CHUNK).min(extent.max(1))
+    even.min(near(stages, group) / unit * unit).clamp(least.unwrap_or(1).max(unit), LARGEST_CHUNK).min(extent.max(1))
+}
+
+/// Positions per task with which the task finds what it reads again in a cache. Not where products pack an operand anew in
+/// every task.
+fn near(stages: &Stages, group: &Group) -> usize {
+    let repacks = |&(stage, axis): &(StageId, Option<Axis>)| match (&stages.list[stage].kind, axis) {
+        (Kind::Gemm(shape), Some(axis)) => !shape.is_outer(axis),
+        _ => false,
+    };
+    let limited = !group.stages.iter().any(repacks);
+    if limited { NEAR / reused(stages, group).max(1) } else { LARGEST_CHUNK }
+}
+
+/// Bytes per position of what stages of the group compute and others of it read.
+fn reused(stages: &Stages, group: &Group) -> usize {
+    let reads = |reader: StageId, stage: StageId| {
+        stages.dependences.before[reader].iter().any(|edge| edge.value && edge.from == stage)
+    };
+    let is_read = |stage: StageId| group.stages.iter().any(|&(reader, _)| reads(reader, stage));
+    let bytes = |stage: StageId| {
+        let stage = &stages.list[stage];
+        stages.graph.axes.size(&stage.axes) * stage.elem.bytes()
+    };
+    group.stages.iter().filter(|member| is_read(member.0)).map(|member| bytes(member.0)).sum::<usize>()
+        / group.extent.max(1)
 }
 
 /// What a chunk of the stage should be a multiple of: where the axis is cut whose entries are neighbours, a cache line of what
 /// is written or read along it; where windows overlap, two, as kernels may compute two by two.
 fn unit(stages: &Stages, stage: StageId, axis: Option<Axis>) -> usize {
     let own = &stages.list[stage];
-    if let (Kind::Gemm(shape), Some(axis), Arithmetic::F32) = (&own.kind, axis, stages.arithmetic)
+    if let (Kind::Gemm(shape), Some(axis)) = (&own.kind, axis)
+        && stages.arithmetic != Arithmetic::Fma
         && shape.overlaps(axis)
     {
         return 2;

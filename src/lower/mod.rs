@@ -2,12 +2,13 @@
 //! compute them, what is fused, which tasks run side by side and where every buffer lies. General: no pattern here
 //! names a layer.
 //!
-//! What lasts is arranged first ([`symbols`]). Each routine passes through: [`prepare`] (regroup for hoisting) →
+//! What lasts is arranged first ([`symbols`]). Each routine passes through: [`algebra`] and [`prepare`] (regroup) →
 //! [`materialize`] (what becomes a buffer) → [`stage`] (one loop computation each, with its dependences) → [`group`]
 //! (parallel groups on levels) →
 //! [`exchange`] (between which levels ranks meet) → [`fuse`] (statements) → [`nest`] and [`gemm`] (loops) → [`memory`]
 //! (one arena).
 
+mod algebra;
 mod border;
 mod cost;
 mod depend;
@@ -25,6 +26,7 @@ mod precision;
 mod prepare;
 mod random;
 mod routine;
+mod split;
 mod stage;
 mod symbols;
 mod terms;

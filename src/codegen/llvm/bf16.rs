@@ -4,7 +4,7 @@
 use inkwell::IntPredicate;
 use inkwell::values::InstructionOpcode;
 
-use super::emit::{Emitter, Value};
+use super::emit::{Emitter, Value, lanes_of};
 use crate::loops::{Elem, Ty};
 
 /// Vectors that the conversion instruction takes, in lanes.
@@ -22,6 +22,30 @@ pub fn narrow<'ctx>(emitter: &Emitter<'ctx>, rounded: Value<'ctx>, lanes: u32) -
     let bits = emitter.cast(InstructionOpcode::BitCast, rounded, emitter.ty(Ty::I32, lanes));
     let upper = emitter.binop(InstructionOpcode::LShr, bits, word(emitter, 16, lanes));
     emitter.cast(InstructionOpcode::Trunc, upper, emitter.elem(Elem::Bf16, lanes))
+}
+
+/// Pairs of the bf16 nearest to an earlier and a later number, in 32 bits: the earlier one in the lower half.
+pub fn round_pair<'ctx>(emitter: &Emitter<'ctx>, earlier: Value<'ctx>, later: Value<'ctx>) -> Value<'ctx> {
+    let lanes = lanes_of(earlier);
+    if !(emitter.target.has_bf16() && NATIVE.contains(&lanes)) {
+        let [earlier, later] = [earlier, later].map(|value| round(emitter, value, lanes));
+        return pair(emitter, earlier, Some(later));
+    }
+    let name = format!("llvm.x86.avx512bf16.cvtne2ps2bf16.{}", lanes * 32);
+    let halves = emitter.intrinsic(&name, &[], &[later, earlier]);
+    let halves = emitter.cast(InstructionOpcode::BitCast, halves, emitter.elem(Elem::Bf16, 2 * lanes));
+    let order: Vec<u32> = (0..lanes).flat_map(|lane| [lane, lane + lanes]).collect();
+    let halves = halves.into_vector_value();
+    let pairs = emitter.shuffle(halves, halves, &order).into();
+    emitter.cast(InstructionOpcode::BitCast, pairs, emitter.ty(Ty::I32, lanes))
+}
+
+/// Pairs of numbers that [`round`] gave, zero for a later one that is missing.
+pub fn pair<'ctx>(emitter: &Emitter<'ctx>, earlier: Value<'ctx>, later: Option<Value<'ctx>>) -> Value<'ctx> {
+    let lanes = lanes_of(earlier);
+    let bits = |value| emitter.cast(InstructionOpcode::BitCast, value, emitter.ty(Ty::I32, lanes));
+    let low = emitter.binop(InstructionOpcode::LShr, bits(earlier), word(emitter, 16, lanes));
+    later.map_or(low, |later| emitter.binop(InstructionOpcode::Or, low, bits(later)))
 }
 
 /// The bf16 nearest to each number, as f32.

@@ -137,7 +137,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
             }
             Order::WindowGradients => {
                 let gradient = self.plan.gradient.as_ref().expect("the order has a window");
-                self.for_panels(&|panel, columns| self.gradients_panel(gradient, panel, columns));
+                self.window_gradients(gradient);
             }
             Order::Scatter => {
                 self.pack_once();

@@ -140,7 +140,11 @@ impl Plan {
             listed,
         };
         let outer: Vec<u64> = gemm.outer.iter().map(|outer| length(outer.range)).collect();
-        let free = gemm.arithmetic == Arithmetic::F32 && direct(gemm.a) && direct(gemm.b);
+        let free = match family {
+            Family::Fma => gemm.arithmetic == Arithmetic::F32,
+            Family::Dot => true,
+            Family::Rounded | Family::Tile | Family::Split => false,
+        };
         if free && (plan.transforms(gemm, &outer, k, target) || plan.transforms_gradient(gemm, k, target)) {
             return plan;
         }
@@ -158,7 +162,9 @@ impl Plan {
     fn transforms(&mut self, gemm: &Gemm, lengths: &[u64], k: u64, target: &Target) -> bool {
         let lanes = u64::from(target.lanes());
         // Terms in one block each, of whole vectors.
-        let whole = gemm.a.strides.1 == 1 && self.depth == k && self.blocks.iter().all(|block| block.k == k);
+        let whole = gemm.a.strides.1 == 1
+            && k.is_multiple_of(lanes)
+            && self.blocks.iter().all(|block| block.k == k);
         let Some(stencil) = whole.then(|| Stencil::of(gemm, lengths)).flatten() else { return false };
         let (ours, direct) = windows::costs(self, &stencil, lengths, lanes);
         if ours > direct {
@@ -286,6 +292,11 @@ impl Plan {
         products
     }
 
+    /// Entries along k of a term, where every term is one block.
+    pub fn term(&self) -> u64 {
+        self.blocks.first().map_or(0, |block| block.k)
+    }
+
     /// The most blocks of a list.
     pub fn longest(&self) -> u64 {
         self.starts.windows(2).map(|list| list[1] - list[0]).max().unwrap_or(0)
@@ -363,8 +374,11 @@ impl Plan {
             Order::Panels if self.keeps_panel() => self.tiles(),
             Order::Blocks => self.tiles() * self.panels(),
             Order::Scatter => self.tiles() * self.positions,
-            Order::Windows => transforms::PRODUCTS + windows::RESULTS,
-            Order::WindowGradients => transforms::PRODUCTS * self.tiles() + window_gradients::RESULTS,
+            Order::Windows => windows::products(self) + windows::RESULTS,
+            Order::WindowGradients => {
+                let panels = window_gradients::panels_at_once(self);
+                transforms::PRODUCTS * self.tiles() * panels + window_gradients::RESULTS
+            }
             _ => 1,
         };
         tiles * self.c_tile()

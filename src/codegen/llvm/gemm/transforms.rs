@@ -8,10 +8,11 @@
 //! ∂w = Gᵀ [(D x Dᵀ) ⊙ (L ∂y Lᵀ)] G.
 
 use inkwell::IntPredicate;
-use inkwell::values::{FunctionValue, InstructionOpcode, IntValue, PointerValue};
+use inkwell::values::{InstructionOpcode, IntValue, PointerValue, VectorValue};
 
+use super::super::bf16;
 use super::super::emit::{Emitter, Value};
-use crate::loops::Ty;
+use crate::loops::{Elem, Ty};
 
 /// Products in place of 36.
 pub const PRODUCTS: u64 = 16;
@@ -81,47 +82,158 @@ fn both_ways<'ctx, const N: usize, const M: usize>(
     std::array::from_fn(|row| std::array::from_fn(|column| columns[column][row]))
 }
 
-/// The function `(from, to)` over `entries` of N×N matrices whose numbers lie in memory of their own: `strides` from number
-/// to number of the operand and of the result.
-pub fn of_panels<'ctx, const N: usize, const M: usize>(
-    emitter: &Emitter<'ctx>,
-    entries: u64,
-    strides: [u64; 2],
-    map: Map<'ctx, N, M>,
-) -> FunctionValue<'ctx> {
-    let name = format!("winograd_{N}_{M}_{entries}_{}_{}", strides[0], strides[1]);
-    let pointer = emitter.pointer_type();
-    emitter.define(&name, &[pointer, pointer], &[0, 1], |function| {
-        let lanes = emitter.target.lanes();
-        let vector = emitter.ty(Ty::F32, lanes);
-        let [from, to] =
-            [0, 1].map(|number| function.get_nth_param(number).expect("two parameters").into_pointer_value());
-        emitter.repeat(emitter.i64((entries / u64::from(lanes)) as i64), |part| {
-            let at = |base, number: usize, stride: u64| {
-                emitter.offset(emitter.element(vector, base, part), number * (stride * 4) as usize)
-            };
-            let numbers = std::array::from_fn(|i| {
-                std::array::from_fn(|j| Some(emitter.load(vector, at(from, i * N + j, strides[0]), 4, None)))
-            });
-            for (number, value) in both_ways(emitter, numbers, map).iter().flatten().enumerate() {
-                let value = value.unwrap_or_else(|| vector.const_zero());
-                emitter.store(value, at(to, number, strides[1]), 4, None);
-            }
-        });
-    })
+/// Matrices whose numbers lie in memory of their own, to be transformed entry by entry.
+#[derive(Clone, Copy, Debug)]
+pub struct Panels {
+    /// Of f32, whole vectors.
+    pub entries: u64,
+    /// From number to number of the operand and of the result, in entries of 32 bits.
+    pub strides: [u64; 2],
+    /// Entries of a row (whole vectors) where the result is bf16 in pairs of rows, of which there is an even number.
+    pub paired: Option<u64>,
 }
 
-/// Patches of an operand whose rows are transformed on their way into scratch memory. All in entries of f32.
+impl Panels {
+    /// Calls the function that transforms the N×N matrices at `from`.
+    pub fn call<'ctx, const N: usize, const M: usize>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        [from, to]: [PointerValue<'ctx>; 2],
+        map: Map<'ctx, N, M>,
+    ) {
+        let Panels { entries, strides: [source, result], paired } = self;
+        let paired = paired.map_or_else(String::new, |row| format!("_in_pairs_{row}"));
+        let name = format!("winograd_{N}_{M}_{entries}_{source}_{result}{paired}");
+        let pointer = emitter.pointer_type();
+        let function = emitter.define(&name, &[pointer, pointer], &[0, 1], |function| {
+            let pointer =
+                |number| function.get_nth_param(number).expect("two parameters").into_pointer_value();
+            self.body(emitter, [pointer(0), pointer(1)], map);
+        });
+        emitter.call(function, &[from.into(), to.into()]);
+    }
+
+    fn body<'ctx, const N: usize, const M: usize>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        operands: [PointerValue<'ctx>; 2],
+        map: Map<'ctx, N, M>,
+    ) {
+        let lanes = u64::from(emitter.target.lanes());
+        let vectors = |count: u64| emitter.i64((count / lanes) as i64);
+        let Some(row) = self.paired else {
+            return emitter.repeat(vectors(self.entries), |part| {
+                let at = emitter.scale(part, lanes as i64);
+                self.write(emitter, operands[1], at, Form::Floats, [Some(self.map(emitter, operands[0], at, map)), None]);
+            });
+        };
+        emitter.repeat(emitter.i64((self.entries / row / 2) as i64), |step| {
+            emitter.repeat(vectors(row), |part| {
+                let along = |row_number: IntValue<'ctx>| {
+                    emitter.add(emitter.scale(row_number, row as i64), emitter.scale(part, lanes as i64))
+                };
+                let first = along(emitter.scale(step, 2));
+                let second = emitter.add(first, emitter.i64(row as i64));
+                let both = [first, second].map(|at| Some(self.map(emitter, operands[0], at, map)));
+                self.write(emitter, operands[1], along(step), Form::Pairs, both);
+            });
+        });
+    }
+
+    /// The transformed matrices at a vector of entries.
+    fn map<'ctx, const N: usize, const M: usize>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        from: PointerValue<'ctx>,
+        at: IntValue<'ctx>,
+        map: Map<'ctx, N, M>,
+    ) -> [Numbers<'ctx, M>; M] {
+        let ty = emitter.ty(Ty::F32, emitter.target.lanes());
+        let from = emitter.element(emitter.ty(Ty::F32, 1), from, at);
+        let number = |number: usize| emitter.offset(from, number * (self.strides[0] * 4) as usize);
+        let load = |i, j| Some(emitter.load(ty, number(i * N + j), 4, None));
+        both_ways(emitter, std::array::from_fn(|i| std::array::from_fn(|j| load(i, j))), map)
+    }
+
+    fn write<'ctx, const M: usize>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        to: PointerValue<'ctx>,
+        at: IntValue<'ctx>,
+        form: Form,
+        matrices: [Option<[Numbers<'ctx, M>; M]>; 2],
+    ) {
+        let to = emitter.element(emitter.ty(Ty::F32, 1), to, at);
+        form.write(emitter, to, self.strides[1], matrices);
+    }
+}
+
+/// How transformed numbers lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// f32.
+    Floats,
+    /// bf16.
+    Halves,
+    /// bf16 of two rows, each number beside its neighbour in 32 bits.
+    Pairs,
+}
+
+impl Form {
+    /// Stores a vector of each number, `stride` entries of 32 bits from number to number; of the second row where rows are
+    /// paired.
+    fn write<'ctx, const M: usize>(
+        self,
+        emitter: &Emitter<'ctx>,
+        to: PointerValue<'ctx>,
+        stride: u64,
+        [first, second]: [Option<[Numbers<'ctx, M>; M]>; 2],
+    ) {
+        let lanes = emitter.target.lanes();
+        let zero = emitter.ty(Ty::F32, lanes).const_zero();
+        let all = |matrix: [Numbers<'ctx, M>; M]| {
+            let numbers = matrix.into_iter().flatten();
+            numbers.map(|number| number.unwrap_or(zero)).collect::<Vec<Value<'ctx>>>()
+        };
+        let round = |value| bf16::round(emitter, value, lanes);
+        let second = second.map(all);
+        for (number, value) in first.map(all).into_iter().flatten().enumerate() {
+            let to = emitter.offset(to, number * (stride * 4) as usize);
+            match self {
+                Form::Floats => emitter.store(value, to, 4, None),
+                Form::Halves => emitter.store(bf16::narrow(emitter, round(value), lanes), to, 2, None),
+                Form::Pairs => {
+                    let pair = match &second {
+                        Some(later) => bf16::round_pair(emitter, value, later[number]),
+                        None => bf16::pair(emitter, round(value), None),
+                    };
+                    emitter.store(pair, to, 4, None);
+                }
+            }
+        }
+    }
+
+    /// Bytes of an entry.
+    fn bytes(self) -> u64 {
+        if self == Form::Halves { 2 } else { 4 }
+    }
+}
+
+/// Patches of an operand whose rows are transformed on their way into scratch memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Patches {
-    /// From the operand to the first position of the patch, and from position to position both ways.
+    /// Of the operand: f32 or bf16.
+    pub elem: Elem,
+    /// From the operand to the first position of the patch, and from position to position both ways, in its entries.
     pub origin: i64,
     pub strides: [i64; 2],
     /// From row to row.
     pub row: u64,
     /// Of a row.
     pub width: u64,
-    /// From row to row of the result, whole vectors, and from number to number of it.
+    /// Of the result. From row to row (or pair of rows) of it, room for whole vectors, and from number to number, in entries of
+    /// 32 bits.
+    pub form: Form,
     pub step: u64,
     pub number: u64,
 }
@@ -137,46 +249,56 @@ impl Patches {
         exist: [u8; 2],
         map: Map<'ctx, N, M>,
     ) {
-        let Patches { origin, strides: [y, x], row, width, step, number } = self;
+        let Patches { elem, origin, strides: [y, x], row, width, form, step, number } = self;
         let [below, beside] = exist;
-        let name =
-            format!("winograd_patch_{N}_{below}_{beside}_{origin}_{y}_{x}_{row}_{width}_{step}_{number}");
+        let odd = rows.get_zero_extended_constant().is_none_or(|rows| rows % 2 == 1);
+        let name = format!(
+            "winograd_patch_{elem:?}_{form:?}_{odd}_{N}_{below}_{beside}_{origin}_{y}_{x}_{row}_{width}_{step}_{number}"
+        );
         let pointer = emitter.pointer_type();
         let params = [pointer, pointer, emitter.context.i64_type().into()];
-        let function = emitter.define(&name, &params, &[1], |function| {
+        let function = emitter.define(&name.to_lowercase(), &params, &[1], |function| {
             let param = |number| function.get_nth_param(number).expect("three parameters");
             let operands = [0, 1].map(|number| param(number).into_pointer_value());
-            emitter.repeat(param(2).into_int_value(), |row| self.row(emitter, operands, row, exist, map));
+            let rows = param(2).into_int_value();
+            let row = |to, from: &[IntValue<'ctx>]| self.row(emitter, operands, (to, from), exist, map);
+            if self.form != Form::Pairs {
+                return emitter.repeat(rows, |number| row(number, &[number]));
+            }
+            let divide = |op| emitter.binop(op, rows.into(), emitter.i64(2).into()).into_int_value();
+            let pairs = divide(InstructionOpcode::UDiv);
+            emitter.repeat_any(pairs, |pair| {
+                let first = emitter.scale(pair, 2);
+                row(pair, &[first, emitter.add(first, emitter.i64(1))]);
+            });
+            if odd {
+                let rest = emitter.some(divide(InstructionOpcode::URem));
+                emitter.when(rest, || row(pairs, &[emitter.scale(pairs, 2)]));
+            }
         });
         emitter.call(function, &[from.into(), to.into(), rows.into()]);
     }
 
+    /// One row of the result, from one or two of the operand.
     fn row<'ctx, const N: usize, const M: usize>(
         &self,
         emitter: &Emitter<'ctx>,
         [from, to]: [PointerValue<'ctx>; 2],
-        row: IntValue<'ctx>,
+        (result, rows): (IntValue<'ctx>, &[IntValue<'ctx>]),
         exist: [u8; 2],
         map: Map<'ctx, N, M>,
     ) {
         let lanes = u64::from(emitter.target.lanes());
-        let entry = |base, index| emitter.element(emitter.ty(Ty::F32, 1), base, index);
-        let from = entry(from, emitter.scale(row, self.row as i64));
-        let to = entry(to, emitter.scale(row, self.step as i64));
-        let vector = |part: IntValue<'ctx>, mask: Option<_>| {
-            let [from, to] = [from, to].map(|base| entry(base, emitter.scale(part, lanes as i64)));
-            let ty = emitter.ty(Ty::F32, lanes as u32);
-            let numbers = std::array::from_fn(|i| {
-                std::array::from_fn(|j| {
-                    let offset = self.origin + i as i64 * self.strides[0] + j as i64 * self.strides[1];
-                    let exists = exist[0] >> i & exist[1] >> j & 1 == 1;
-                    exists.then(|| emitter.load(ty, entry(from, emitter.i64(offset)), 4, mask))
-                })
-            });
-            for (number, value) in both_ways::<N, M>(emitter, numbers, map).iter().flatten().enumerate() {
-                let value = value.unwrap_or_else(|| ty.const_zero());
-                emitter.store(value, emitter.offset(to, number * (self.number * 4) as usize), 4, None);
-            }
+        let to = emitter.element(emitter.ty(Ty::F32, 1), to, emitter.scale(result, self.step as i64));
+        let vector = |part: IntValue<'ctx>, mask: Option<VectorValue<'ctx>>| {
+            let along = emitter.scale(part, lanes as i64);
+            let matrix = |row: &IntValue<'ctx>| {
+                let at = emitter.add(emitter.scale(*row, self.row as i64), along);
+                both_ways::<N, M>(emitter, self.patch(emitter, from, at, mask, exist), map)
+            };
+            let byte = emitter.context.i8_type().into();
+            let to = emitter.element(byte, to, emitter.scale(along, self.form.bytes() as i64));
+            self.form.write(emitter, to, self.number, [0, 1].map(|number| rows.get(number).map(matrix)));
         };
         let (full, rest) = (self.width / lanes, self.width % lanes);
         if full > 0 {
@@ -185,6 +307,26 @@ impl Patches {
         if rest > 0 {
             vector(emitter.i64(full as i64), Some(emitter.first_lanes(rest as u32, lanes as u32)));
         }
+    }
+
+    /// A vector of the operand at all positions of the patch.
+    fn patch<'ctx, const N: usize>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        from: PointerValue<'ctx>,
+        at: IntValue<'ctx>,
+        mask: Option<VectorValue<'ctx>>,
+        exist: [u8; 2],
+    ) -> [Numbers<'ctx, N>; N] {
+        let lanes = emitter.target.lanes();
+        let number = |i: usize, j: usize| {
+            let offset = self.origin + i as i64 * self.strides[0] + j as i64 * self.strides[1];
+            let from = emitter.element(emitter.elem(self.elem, 1), from, emitter.add(at, emitter.i64(offset)));
+            let loaded = emitter.load(emitter.elem(self.elem, lanes), from, self.elem.bytes() as u32, mask);
+            if self.elem == Elem::Bf16 { bf16::widen(emitter, loaded, lanes) } else { loaded }
+        };
+        let exists = |i: usize, j: usize| exist[0] >> i & exist[1] >> j & 1 == 1;
+        std::array::from_fn(|i| std::array::from_fn(|j| exists(i, j).then(|| number(i, j))))
     }
 }
 

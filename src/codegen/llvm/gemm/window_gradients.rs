@@ -2,26 +2,29 @@
 //! F(2×2, 3×3) ([`transforms`]). Two by two positions of the operand that stays and the 4×4 of the one that slides are
 //! transformed; the sums of 16 products over all patches become the nine taps at the end.
 
-use inkwell::values::IntValue;
+use inkwell::IntPredicate;
+use inkwell::values::{IntValue, PointerValue};
 
 use super::GemmEmitter;
 use super::gradient::Gradient;
 use super::patch::distinct;
-use super::plan::{LINE, Plan};
+use super::plan::{KEPT, LINE, Plan};
 use super::tables::Table;
-use super::transforms::{self, PRODUCTS, Patches};
+use super::transforms::{self, Form, PRODUCTS, Panels, Patches};
+use crate::codegen::family::Family;
+use crate::loops::Elem;
 
 /// Tiles of C that the sums become.
 pub const RESULTS: u64 = 9;
 /// Entries that transformed patches may take: half of a second-level cache.
 const ROOM: u64 = 1 << 17;
 
-/// Entries from row to row of k of the transformed A.
+/// Entries of 32 bits from step to step of k of the transformed A.
 pub fn a_step(plan: &Plan) -> u64 {
     plan.m.next_multiple_of(LINE)
 }
 
-/// Entries from one transformed number of an operand to the next, by those of a row; no power of two, as that would crowd sets
+/// Entries from one transformed number of an operand to the next, by those of a step; no power of two, as that would crowd sets
 /// of a cache.
 fn number_step(plan: &Plan, step: u64) -> u64 {
     step * plan.depth + LINE
@@ -32,30 +35,102 @@ pub fn entries(plan: &Plan) -> [u64; 2] {
     [a_step(plan), plan.columns].map(|step| PRODUCTS * number_step(plan, step))
 }
 
-/// Rows of k that are transformed at a time.
+/// Steps of k that are transformed at a time.
 pub fn part(plan: &Plan, k: u64) -> u64 {
     let most = (ROOM / (PRODUCTS * (a_step(plan) + plan.columns))).max(1);
-    k.div_ceil(k.div_ceil(most))
+    let steps = k.div_ceil(plan.family.entries_per_step());
+    steps.div_ceil(steps.div_ceil(most))
+}
+
+/// Panels of columns whose sums are kept together: A is transformed once for all of them.
+pub fn panels_at_once(plan: &Plan) -> u64 {
+    let panels = plan.panels();
+    panels.div_ceil(panels.div_ceil((KEPT / (PRODUCTS * plan.tiles() * plan.c_tile())).max(1)))
 }
 
 /// What this algorithm takes in a task, and what the taps themselves do, in multiply-adds of a vector.
 pub fn costs(plan: &Plan, gradient: &Gradient, k: u64, lanes: u64) -> (f64, f64) {
     let patches = gradient.extents.map(|extent| extent.div_ceil(2)).iter().product::<usize>() as f64;
     let [columns, rows] = [plan.n, plan.m].map(|side| side.div_ceil(lanes) as f64);
-    let (m, k) = (plan.m as f64, k as f64);
+    let (m, k, step) = (plan.m as f64, k as f64, plan.family.entries_per_step() as f64);
     let [a, b] = if gradient.b_slides { [40.0, 60.0] } else { [60.0, 40.0] };
-    let transforms = plan.panels() as f64 * rows * a + columns * b;
-    let ours = patches * k * (16.0 * m * columns + transforms) + m * columns * 60.0;
-    (ours, gradient.terms as f64 * k * m * columns)
+    // Numbers of bf16 are rounded and paired.
+    let pairing = if plan.family == Family::Dot { 24.0 } else { 0.0 };
+    let times = plan.panels().div_ceil(panels_at_once(plan)) as f64;
+    let transforms = times * rows * (a + pairing) + columns * (b + pairing);
+    let ours = patches * k * (16.0 * m * columns / step + transforms) + m * columns * 60.0;
+    (ours, gradient.terms as f64 * k * m * columns / step)
+}
+
+/// Takes where a panel's sums are kept, its number, and its columns.
+type Visit<'v, 'ctx> = dyn Fn(IntValue<'ctx>, IntValue<'ctx>, u64) + 'v;
+
+/// A pair of positions both ways, and the rows of k that are transformed there: the first one and how many.
+#[derive(Clone, Copy)]
+struct Patch<'ctx> {
+    pair: [IntValue<'ctx>; 2],
+    first: IntValue<'ctx>,
+    rows: IntValue<'ctx>,
+}
+
+/// An operand that is transformed: its stride along k, the width of a row, and that of a transformed one.
+#[derive(Clone, Copy)]
+struct Side {
+    slides: bool,
+    elem: Elem,
+    row: usize,
+    width: u64,
+    step: u64,
+}
+
+/// From the first position of a patch of an operand to the one that certainly exists.
+fn back(gradient: &Gradient, slides: bool) -> i64 {
+    let [y, x] = gradient.strides[usize::from(slides)];
+    if slides { -y - x } else { 0 }
 }
 
 impl<'ctx> GemmEmitter<'_, 'ctx> {
-    /// One panel of columns at all taps.
-    pub(super) fn gradients_panel(&self, gradient: &Gradient, panel: IntValue<'ctx>, columns: u64) {
+    /// All columns at all taps.
+    pub(super) fn window_gradients(&self, gradient: &Gradient) {
+        let (emitter, tiles) = (self.emitter, self.plan.tiles());
+        self.panels_in_groups(&|most, each| {
+            self.clear(self.c, PRODUCTS * tiles * most);
+            self.gradient_sums(gradient, each);
+            each(&|slot, panel, columns| {
+                let first = emitter.scale(slot, (PRODUCTS * tiles) as i64);
+                self.for_tiles(|tile| {
+                    self.gradient_taps(gradient, (tile, emitter.add(tile, first)), panel, columns);
+                });
+            });
+        });
+    }
+
+    /// Groups of panels whose sums are kept together: the most that a group has, and what visits those of a group.
+    fn panels_in_groups(&self, body: &dyn Fn(u64, &dyn Fn(&Visit<'_, 'ctx>))) {
         let emitter = self.emitter;
-        let (tiles, part) = (self.plan.tiles(), self.plan.depth);
+        let most = panels_at_once(&self.plan);
+        let groups = self.plan.panels().div_ceil(most);
+        let (full, rest) = (self.plan.n / self.plan.columns, self.plan.n % self.plan.columns);
+        emitter.repeat(self.i64(groups), |group| {
+            let first = emitter.scale(group, most as i64);
+            let last = emitter.compare_ints(IntPredicate::EQ, group.into(), self.i64(groups - 1).into());
+            let in_last = self.i64(full - ((groups - 1) * most).min(full));
+            let count = emitter.select(last, in_last.into(), self.i64(most).into()).into_int_value();
+            body(most, &|visit| {
+                let columns = self.plan.columns;
+                emitter.repeat_any(count, |slot| visit(slot, emitter.add(slot, first), columns));
+                if rest > 0 {
+                    emitter.when(last.into_int_value(), || visit(count, self.i64(full), rest));
+                }
+            });
+        });
+    }
+
+    /// Sums the products of all patches, for the panels that `each` visits.
+    fn gradient_sums(&self, gradient: &Gradient, each: &dyn Fn(&Visit<'_, 'ctx>)) {
+        let emitter = self.emitter;
+        let part = self.plan.depth * self.plan.family.entries_per_step();
         let k = self.chunk.length(self.gemm.k);
-        self.clear(self.c, PRODUCTS * tiles);
         let pairs = [0, 1].map(|side| gradient.pairs(side));
         let tables = [0, 1].map(|side| Table::new(emitter, pairs[side].iter().map(|&pair| i64::from(pair))));
         let kinds = pairs.clone().map(distinct);
@@ -63,62 +138,88 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             emitter.repeat(self.i64(pairs[1].len() as u64), |x| {
                 let kind = |side: usize, at| (kinds[side].clone(), tables[side].get(emitter, at));
                 let sum = |first: IntValue<'ctx>, rows: u64| {
+                    let patch = Patch { pair: [y, x], first, rows: self.i64(rows) };
                     transforms::by_kind(emitter, [kind(0, y), kind(1, x)], |pair| {
-                        self.gradient_inputs(gradient, panel, columns, [y, x], [first, self.i64(rows)], pair);
+                        self.gradient_a(gradient, patch, pair);
                     });
-                    self.gradient_products(self.i64(rows));
+                    each(&|slot, panel, columns| {
+                        transforms::by_kind(emitter, [kind(0, y), kind(1, x)], |pair| {
+                            self.gradient_b(gradient, patch, pair, (panel, columns));
+                        });
+                        self.gradient_products(slot, patch.rows);
+                    });
                 };
-                emitter.repeat(self.i64(k / part), |number| sum(emitter.scale(number, part as i64), part));
+                emitter.repeat_any(self.i64(k / part), |number| sum(emitter.scale(number, part as i64), part));
                 if !k.is_multiple_of(part) {
                     sum(self.i64(k / part * part), k % part);
                 }
             });
         });
-        self.for_tiles(|tile| self.gradient_taps(gradient, tile, panel, columns));
     }
 
-    /// Transforms the patch of both operands at a pair of positions, for some rows of k: the first one and how many.
-    fn gradient_inputs(
+    /// Transforms a patch of A.
+    fn gradient_a(&self, gradient: &Gradient, patch: Patch<'ctx>, kinds: [u8; 2]) {
+        let offset = self.gradient_offset(gradient, !gradient.b_slides, patch);
+        let from = self.a_at(offset, self.i64(0));
+        let (row, width, step) = (self.gemm.a.strides.1, self.plan.m, a_step(&self.plan));
+        let operand = Side { slides: !gradient.b_slides, elem: self.elem(self.gemm.a), row, width, step };
+        self.gradient_input(gradient, operand, [from, self.packed_a], patch, kinds);
+    }
+
+    /// Transforms a patch of a panel of B.
+    fn gradient_b(
         &self,
         gradient: &Gradient,
-        panel: IntValue<'ctx>,
-        columns: u64,
-        pair: [IntValue<'ctx>; 2],
-        [first, rows]: [IntValue<'ctx>; 2],
+        patch: Patch<'ctx>,
+        kinds: [u8; 2],
+        (panel, width): (IntValue<'ctx>, u64),
+    ) {
+        let from = self.b(self.gradient_offset(gradient, gradient.b_slides, patch), panel);
+        let (row, step) = (self.gemm.b.strides.0, self.plan.columns);
+        let operand = Side { slides: gradient.b_slides, elem: self.elem(self.gemm.b), row, width, step };
+        self.gradient_input(gradient, operand, [from, self.packed_b], patch, kinds);
+    }
+
+    /// Of an operand at a pair of positions; of the one that slides from the middle of the window, which lies inside of it.
+    fn gradient_offset(&self, gradient: &Gradient, slides: bool, patch: Patch<'ctx>) -> IntValue<'ctx> {
+        let emitter = self.emitter;
+        let strides = gradient.strides[usize::from(slides)];
+        let start = emitter.i64(gradient.origins[usize::from(slides)] - back(gradient, slides));
+        patch.pair.iter().zip(strides).fold(start, |offset, (&position, stride)| {
+            emitter.add(emitter.scale(position, 2 * stride), offset)
+        })
+    }
+
+    fn gradient_input(
+        &self,
+        gradient: &Gradient,
+        side: Side,
+        [from, to]: [PointerValue<'ctx>; 2],
+        patch: Patch<'ctx>,
         kinds: [u8; 2],
     ) {
-        let emitter = self.emitter;
-        let masks = kinds.map(Gradient::masks);
-        for slides in [false, true] {
-            let strides = gradient.strides[usize::from(slides)];
-            // From the middle of the window, which lies inside of the operand.
-            let back = if slides { -strides[0] - strides[1] } else { 0 };
-            let start = emitter.i64(gradient.origins[usize::from(slides)] - back);
-            let offset = pair.iter().zip(strides).fold(start, |offset, (&position, stride)| {
-                emitter.add(emitter.scale(position, 2 * stride), offset)
-            });
-            let is_b = slides == gradient.b_slides;
-            let (from, to) = match is_b {
-                true => (self.b(offset, panel), self.packed_b),
-                false => (self.a_at(offset, self.i64(0)), self.packed_a),
-            };
-            let (row, width, step) = match is_b {
-                true => (self.gemm.b.strides.0, columns, self.plan.columns),
-                false => (self.gemm.a.strides.1, self.plan.m, a_step(&self.plan)),
-            };
-            let from = self.entry(from, emitter.scale(first, row as i64));
-            let number = number_step(&self.plan, step);
-            let patches = Patches { origin: back, strides, row: row as u64, width, step, number };
-            let exist = masks.map(|[sliding, fixed]| if slides { sliding } else { fixed });
-            match slides {
-                true => patches.call(emitter, [from, to], rows, exist, transforms::input),
-                false => patches.call(emitter, [from, to], rows, exist, transforms::spread),
-            }
+        let (emitter, Side { slides, elem, row, width, step }) = (self.emitter, side);
+        let from =
+            emitter.element(emitter.elem(elem, 1), from, emitter.scale(patch.first, row as i64));
+        let patches = Patches {
+            elem,
+            origin: back(gradient, slides),
+            strides: gradient.strides[usize::from(slides)],
+            row: row as u64,
+            width,
+            form: if self.plan.family == Family::Dot { Form::Pairs } else { Form::Floats },
+            step,
+            number: number_step(&self.plan, step),
+        };
+        let exist = kinds.map(Gradient::masks).map(|[sliding, fixed]| if slides { sliding } else { fixed });
+        match slides {
+            true => patches.call(emitter, [from, to], patch.rows, exist, transforms::input),
+            false => patches.call(emitter, [from, to], patch.rows, exist, transforms::spread),
         }
     }
 
-    /// Adds the products of the transformed patches to the sums.
-    fn gradient_products(&self, rows: IntValue<'ctx>) {
+    /// Adds the products of the transformed patches to the sums of a panel.
+    fn gradient_products(&self, slot: IntValue<'ctx>, rows: IntValue<'ctx>) {
         let emitter = self.emitter;
         let (plan, tiles) = (&self.plan, self.plan.tiles());
         emitter.repeat(self.i64(PRODUCTS), |number| {
@@ -127,20 +228,27 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             let (a, b) = (at(self.packed_a, a_step(plan)), at(self.packed_b, plan.columns));
             self.for_tiles(|tile| {
                 let a = self.entry(a, self.first_row(tile));
-                let c = self.c_tile(emitter.add(emitter.scale(number, tiles as i64), tile));
+                let sums = emitter.add(emitter.scale(slot, PRODUCTS as i64), number);
+                let c = self.c_tile(emitter.add(emitter.scale(sums, tiles as i64), tile));
                 let more = emitter.context.bool_type().const_all_ones();
                 self.run_kernel(tile, [a, b, c], rows, more);
             });
         });
     }
 
-    /// Turns the sums of a tile into taps.
-    fn gradient_taps(&self, gradient: &Gradient, tile: IntValue<'ctx>, panel: IntValue<'ctx>, columns: u64) {
+    /// Turns the sums of a tile of C into taps; the first number of them lies at `sums`, counted in tiles.
+    fn gradient_taps(
+        &self,
+        gradient: &Gradient,
+        (tile, sums): (IntValue<'ctx>, IntValue<'ctx>),
+        panel: IntValue<'ctx>,
+        columns: u64,
+    ) {
         let emitter = self.emitter;
         let (size, tiles) = (self.plan.c_tile(), self.plan.tiles());
-        let results = self.i64(PRODUCTS * tiles);
-        let transform = transforms::of_panels(emitter, size, [tiles * size, size], transforms::taps);
-        emitter.call(transform, &[self.c_tile(tile).into(), self.c_tile(results).into()]);
+        let results = self.i64(PRODUCTS * tiles * panels_at_once(&self.plan));
+        let panels = Panels { entries: size, strides: [tiles * size, size], paired: None };
+        panels.call(emitter, [self.c_tile(sums), self.c_tile(results)], transforms::taps);
         let [rows, along] = gradient.loops;
         emitter.repeat(self.i64(3), |i| {
             self.outer[rows].set(i);

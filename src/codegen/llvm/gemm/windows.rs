@@ -2,34 +2,53 @@
 //! neighbouring positions comes from products of the transformed taps in B with the transformed 4×4 positions of A.
 
 use inkwell::IntPredicate;
-use inkwell::values::IntValue;
+use inkwell::values::{IntValue, PointerValue};
 
+use super::super::pack;
 use super::GemmEmitter;
 use super::operand::crowded;
 use super::patch::TAPS;
 use super::plan::{KEPT, LINE, Plan};
 use super::stencil::Stencil;
 use super::tables::Table;
-use super::transforms::{self, PRODUCTS, Patches};
+use super::transforms::{self, Form, PRODUCTS, Panels, Patches};
+use crate::codegen::family::Family;
 
 /// Positions of C that a patch gives.
 pub const RESULTS: u64 = 4;
 /// Rows of B, of all taps, that are transformed at a time.
 const ROWS_OF_B: u64 = 64;
 
-/// Entries from row to row of a transformed tile of A.
+/// Entries of 32 bits from row to row of a transformed tile of A.
 pub fn a_step(plan: &Plan) -> u64 {
-    if crowded(plan.depth, plan.rows) { plan.depth + LINE } else { plan.depth }
+    let step = plan.term() / plan.family.entries_per_step();
+    if crowded(step, plan.rows) { step + LINE } else { step }
 }
 
-/// Entries of the transformed tile of A.
-pub fn a_entries(plan: &Plan) -> u64 {
+/// Those of a transformed tile of A.
+fn a_tile(plan: &Plan) -> u64 {
     PRODUCTS * plan.rows * a_step(plan)
+}
+
+/// Tiles of A that are transformed together: all panels of B pass by once for all of them.
+fn tiles_at_once(plan: &Plan) -> u64 {
+    let tiles = plan.tiles();
+    tiles.div_ceil(tiles.div_ceil((KEPT / 2 / a_tile(plan)).max(1)))
+}
+
+/// Entries of these tiles.
+pub fn a_entries(plan: &Plan) -> u64 {
+    tiles_at_once(plan) * a_tile(plan)
+}
+
+/// Tiles of C that wait to be transformed.
+pub fn products(plan: &Plan) -> u64 {
+    PRODUCTS * tiles_at_once(plan)
 }
 
 /// Whether all panels of B are kept transformed, so that A is transformed once for all of them.
 fn together(plan: &Plan) -> bool {
-    plan.panels() * PRODUCTS * plan.b_panel() <= KEPT / 2
+    plan.panels() * PRODUCTS * plan.b_panel() <= 2 * KEPT
 }
 
 /// Entries of the transformed panels of B that are kept.
@@ -41,7 +60,7 @@ fn transformed(plan: &Plan) -> u64 {
 /// Entries of these, and of the rows that wait to be transformed.
 pub fn b_entries(plan: &Plan) -> u64 {
     // Packing may write one vector of steps more.
-    transformed(plan) + ((TAPS * TAPS) as u64 * plan.depth.min(ROWS_OF_B) + LINE) * plan.columns
+    transformed(plan) + ((TAPS * TAPS) as u64 * plan.term().min(ROWS_OF_B) + LINE) * plan.columns
 }
 
 /// What this algorithm takes for one row of C at all positions of a task, and what the window itself does, in
@@ -50,13 +69,16 @@ pub fn costs(plan: &Plan, stencil: &Stencil, lengths: &[u64], lanes: u64) -> (f6
     let lengths = stencil.loops.map(|number| lengths[number]);
     let patches = lengths.map(|length| length.div_ceil(2)).iter().product::<u64>() as f64;
     let positions = lengths.iter().product::<u64>() as f64;
-    let (k, vectors) = (plan.depth as f64, plan.n.div_ceil(lanes) as f64);
+    let (k, vectors) = (plan.term() as f64, plan.n.div_ceil(lanes) as f64);
+    let steps = k / plan.family.entries_per_step() as f64;
     let times = if together(plan) { 1 } else { plan.panels() };
-    let input = times as f64 * 16.0 * k / lanes as f64 * 5.0;
+    // Numbers of bf16 are widened and rounded.
+    let number = if plan.family == Family::Dot { 7.5 } else { 5.0 };
+    let input = times as f64 * 16.0 * k / lanes as f64 * number;
     let output = vectors * 50.0;
     let filters = vectors * k * 40.0 / plan.m as f64;
-    let ours = patches * (16.0 * k * vectors + input + output) + filters;
-    (ours, positions * stencil.density * k * vectors)
+    let ours = patches * (16.0 * steps * vectors + input + output) + filters;
+    (ours, positions * stencil.density * steps * vectors)
 }
 
 /// Takes where a panel lies transformed, its number, and its columns.
@@ -80,26 +102,44 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     /// The columns of the panels that `each` visits: where the panel lies transformed, its number, and its columns.
     fn windows_of(&self, stencil: &Stencil, each: &dyn Fn(&Visit<'_, 'ctx>)) {
         let [rows, along] = stencil.loops;
+        let results = self.i64(products(&self.plan));
         self.in_pairs(rows, &|y, height| {
             self.in_pairs(along, &|x, width| {
-                self.for_tiles(|tile| {
-                    self.window_input(stencil, [y, x], tile);
+                self.tiles_in_groups(&|first, count| {
+                    self.emitter.repeat(count, |number| {
+                        self.window_input(stencil, [y, x], self.emitter.add(number, first), number);
+                    });
                     each(&|slot, panel, columns| {
-                        let product = |number| self.window_product(tile, slot, number);
-                        self.emitter.repeat(self.i64(PRODUCTS), product);
-                        self.window_results();
-                        self.emitter.repeat(height, |dy| {
-                            self.outer[rows].set(self.emitter.add(dy, y));
-                            self.emitter.repeat(width, |dx| {
-                                self.outer[along].set(self.emitter.add(dx, x));
-                                let number = self.emitter.add(self.emitter.scale(dy, 2), dx);
-                                let c = self.c_tile(self.emitter.add(number, self.i64(PRODUCTS)));
-                                self.epilogue(tile, c, self.first_column(panel), columns);
+                        self.window_products(first, count, slot);
+                        self.emitter.repeat(count, |number| {
+                            let tile = self.emitter.add(number, first);
+                            self.window_results(number);
+                            self.emitter.repeat(height, |dy| {
+                                self.outer[rows].set(self.emitter.add(dy, y));
+                                self.emitter.repeat(width, |dx| {
+                                    self.outer[along].set(self.emitter.add(dx, x));
+                                    let number = self.emitter.add(self.emitter.scale(dy, 2), dx);
+                                    let c = self.c_tile(self.emitter.add(number, results));
+                                    self.epilogue(tile, c, self.first_column(panel), columns);
+                                });
                             });
                         });
                     });
                 });
             });
+        });
+    }
+
+    /// Groups of tiles whose A is transformed together: the first tile, and how many.
+    fn tiles_in_groups(&self, body: &dyn Fn(IntValue<'ctx>, IntValue<'ctx>)) {
+        let emitter = self.emitter;
+        let (tiles, most) = (self.plan.tiles(), tiles_at_once(&self.plan));
+        let groups = tiles.div_ceil(most);
+        emitter.repeat(self.i64(groups), |group| {
+            let last = emitter.compare_ints(IntPredicate::EQ, group.into(), self.i64(groups - 1).into());
+            let rest = self.i64(tiles - (groups - 1) * most);
+            let count = emitter.select(last, rest.into(), self.i64(most).into()).into_int_value();
+            body(emitter.scale(group, most as i64), count);
         });
     }
 
@@ -121,7 +161,8 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     /// Transforms a panel of B.
     fn window_taps(&self, stencil: &Stencil, slot: IntValue<'ctx>, panel: IntValue<'ctx>, columns: u64) {
         let emitter = self.emitter;
-        let (k, plan) = (self.plan.depth, &self.plan);
+        let (k, plan) = (self.plan.term(), &self.plan);
+        let paired = (plan.family == Family::Dot).then_some(plan.columns);
         let waiting = emitter.offset(self.packed_b, (transformed(plan) * 4) as usize);
         let transformed = self.b_panel(emitter.scale(slot, PRODUCTS as i64));
         let part = |first: IntValue<'ctx>, rows: u64| {
@@ -129,13 +170,13 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
                 let source = self.b(emitter.i64(offset), panel);
                 let along = emitter.scale(first, self.gemm.b.strides.0 as i64);
                 let to = emitter.offset(waiting, tap * (rows * plan.columns * 4) as usize);
-                self.pack_b(self.entry(source, along), columns, to, self.i64(rows));
+                self.copy_b(source, along, columns, to, self.i64(rows));
             }
-            let to = self.entry(transformed, emitter.scale(first, plan.columns as i64));
             let entries = rows * plan.columns;
-            let transform =
-                transforms::of_panels(emitter, entries, [entries, plan.b_panel()], transforms::filter);
-            emitter.call(transform, &[waiting.into(), to.into()]);
+            let step = (plan.columns / plan.family.entries_per_step()) as i64;
+            let to = self.entry(transformed, emitter.scale(first, step));
+            let panels = Panels { entries, strides: [entries, plan.b_panel()], paired };
+            panels.call(emitter, [waiting, to], transforms::filter);
         };
         let (parts, rest) = (k / ROWS_OF_B, k % ROWS_OF_B);
         if parts > 0 {
@@ -147,8 +188,30 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         }
     }
 
-    /// The transformed tile of A at the patch that begins at a position.
-    fn window_input(&self, stencil: &Stencil, position: [IntValue<'ctx>; 2], tile: IntValue<'ctx>) {
+    /// Copies rows of a panel of B, from row `first` on, as f32.
+    fn copy_b(
+        &self,
+        source: PointerValue<'ctx>,
+        along: IntValue<'ctx>,
+        columns: u64,
+        to: PointerValue<'ctx>,
+        rows: IntValue<'ctx>,
+    ) {
+        let from = self.elem(self.gemm.b);
+        let source = self.emitter.element(self.emitter.elem(from, 1), source, along);
+        let strides = (self.gemm.b.strides.0 as u64, self.gemm.b.strides.1 as u64);
+        let (padded, form) = (self.plan.columns, pack::Form::Floats { rounded: false });
+        pack::Copy { width: columns, padded, strides, from, form }.call(self.emitter, source, to, rows);
+    }
+
+    /// The transformed tile of A at the patch that begins at a position, as the `slot`-th of those that are kept.
+    fn window_input(
+        &self,
+        stencil: &Stencil,
+        position: [IntValue<'ctx>; 2],
+        tile: IntValue<'ctx>,
+        slot: IntValue<'ctx>,
+    ) {
         let emitter = self.emitter;
         stencil.loops.iter().zip(position).for_each(|(&number, position)| self.outer[number].set(position));
         let a = self.a_at(self.i64(0), self.first_row(tile));
@@ -158,36 +221,47 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             let place = if stencil.patches[side].len() == 1 { self.i64(0) } else { position[side] };
             (stencil.kinds(side, range), table.get(emitter, place))
         });
-        let k = self.plan.depth;
         let patches = Patches {
+            elem: self.elem(self.gemm.a),
             origin: stencil.origin,
             strides: stencil.strides,
             row: self.gemm.a.strides.0 as u64,
-            width: k,
+            width: self.plan.term(),
+            form: if self.plan.family == Family::Dot { Form::Halves } else { Form::Floats },
             step: a_step(&self.plan),
             number: self.plan.rows * a_step(&self.plan),
         };
-        let rows = self.rows_of(tile);
+        let (rows, to) = (self.rows_of(tile), self.window_tile(slot));
         transforms::by_kind(emitter, kinds, |exist| {
-            patches.call(emitter, [a, self.packed_a], rows, exist, transforms::input);
+            patches.call(emitter, [a, to], rows, exist, transforms::input);
         });
     }
 
-    /// The product of that number of the transformed tiles.
-    fn window_product(&self, tile: IntValue<'ctx>, slot: IntValue<'ctx>, number: IntValue<'ctx>) {
-        let emitter = self.emitter;
-        let tile_of_a = (self.plan.rows * a_step(&self.plan)) as i64;
-        let a = self.entry(self.packed_a, emitter.scale(number, tile_of_a));
-        let b = self.b_panel(emitter.add(emitter.scale(slot, PRODUCTS as i64), number));
-        let c = self.c_tile(number);
-        let more = emitter.context.bool_type().const_zero();
-        self.run_kernel(tile, [a, b, c], self.i64(self.plan.depth), more);
+    /// Where a transformed tile of A lies.
+    fn window_tile(&self, slot: IntValue<'ctx>) -> PointerValue<'ctx> {
+        self.entry(self.packed_a, self.emitter.scale(slot, a_tile(&self.plan) as i64))
     }
 
-    /// Transforms the products into the tiles of C behind them.
-    fn window_results(&self) {
+    /// The products of the transformed tiles of A, `count` from `first` on, with a panel of B, transformed.
+    fn window_products(&self, first: IntValue<'ctx>, count: IntValue<'ctx>, panel: IntValue<'ctx>) {
+        let (emitter, plan) = (self.emitter, &self.plan);
+        let more = emitter.context.bool_type().const_zero();
+        emitter.repeat(self.i64(PRODUCTS), |number| {
+            let b = self.b_panel(emitter.add(emitter.scale(panel, PRODUCTS as i64), number));
+            emitter.repeat(count, |slot| {
+                let offset = emitter.scale(number, (plan.rows * a_step(plan)) as i64);
+                let a = self.entry(self.window_tile(slot), offset);
+                let c = self.c_tile(emitter.add(emitter.scale(slot, PRODUCTS as i64), number));
+                self.run_kernel(emitter.add(slot, first), [a, b, c], self.i64(plan.term()), more);
+            });
+        });
+    }
+
+    /// Transforms the products of a tile into the tiles of C behind all products: one for each position of the patch.
+    fn window_results(&self, slot: IntValue<'ctx>) {
         let size = self.plan.c_tile();
-        let transform = transforms::of_panels(self.emitter, size, [size, size], transforms::results);
-        self.emitter.call(transform, &[self.c.into(), self.c_tile(self.i64(PRODUCTS)).into()]);
+        let panels = Panels { entries: size, strides: [size, size], paired: None };
+        let from = self.c_tile(self.emitter.scale(slot, PRODUCTS as i64));
+        panels.call(self.emitter, [from, self.c_tile(self.i64(products(&self.plan)))], transforms::results);
     }
 }

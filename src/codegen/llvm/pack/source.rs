@@ -76,19 +76,14 @@ impl<'ctx> Source<'_, 'ctx> {
 
     /// Pairs of an earlier and a later entry, part by part; the later one is zero where there is none.
     pub fn pairs(&self, earlier: Value<'ctx>, later: Option<Value<'ctx>>, planes: u64) -> Vec<Value<'ctx>> {
-        let lanes = lanes_of(earlier);
-        let int = self.emitter.ty(Ty::I32, lanes);
-        let bits = |value| self.emitter.cast(InstructionOpcode::BitCast, value, int);
-        let sixteen = self.emitter.splat(self.emitter.i32(16).into(), lanes);
-        let low = |value| self.emitter.binop(InstructionOpcode::LShr, bits(value), sixteen);
-        let earlier = self.parts(earlier, planes).into_iter().map(low);
-        match later {
-            None => earlier.collect(),
-            Some(later) => earlier
-                .zip(self.parts(later, planes))
-                .map(|(low, later)| self.emitter.binop(InstructionOpcode::Or, low, bits(later)))
-                .collect(),
+        if let (Elem::F32, 1, Some(later)) = (self.elem, planes, later) {
+            return vec![bf16::round_pair(self.emitter, earlier, later)];
         }
+        let earlier = self.parts(earlier, planes).into_iter();
+        let mut later = later.map(|later| self.parts(later, planes).into_iter());
+        earlier
+            .map(|earlier| bf16::pair(self.emitter, earlier, later.as_mut().and_then(Iterator::next)))
+            .collect()
     }
 
     /// A vector of pairs from twice as many neighbouring entries, of which `left` (i64) exist if that is given; part
