@@ -185,12 +185,11 @@ fn window_error(
     size @ [m, n, k]: [usize; 3],
     image @ [height, width]: [usize; 2],
     [pad, chunk]: [usize; 2],
-    arithmetic: Arithmetic,
+    program: &Program,
     target: &Target,
 ) -> f64 {
-    let program = windows(size, image, pad, chunk, arithmetic);
-    let arena = run_program(&program, target, |_| ());
-    let [a, b, out] = [0, 1, 2].map(|number| floats(&program, &arena, BufferId(number)));
+    let arena = run_program(program, target, |_| ());
+    let [a, b, out] = [0, 1, 2].map(|number| floats(program, &arena, BufferId(number)));
     let columns = width + 2 * pad - 2;
     let mut worst = 0f64;
     for (place, found) in out.iter().enumerate() {
@@ -224,41 +223,73 @@ fn transformed(program: &Program, target: &Target) -> bool {
 #[test]
 fn windows_of_many_channels() {
     for k in [2048, 2304, 4096] {
-        let error = window_error([3, 16, k], [4, 4], [1, 2], Arithmetic::F32, &target("-amx-tile"));
+        let program = windows([3, 16, k], [4, 4], [1, 2], ELEMS[0], Arithmetic::F32);
+        let error = window_error([3, 16, k], [4, 4], [1, 2], &program, &target("-amx-tile"));
         assert!(error <= 1e-6, "{k}: {error:e}");
     }
 }
 
-/// Windows of 3×3 by transformed operands: borders, images and chunks of odd sizes, rows and columns that fill no tile, on
-/// vectors of every width; no worse than multiply-adds.
+/// Images of windows, sizes of their products with borders and chunks of rows: odd ones, and such that fill no tile.
+const IMAGES: [[usize; 2]; 5] = [[4, 4], [5, 7], [2, 8], [9, 3], [8, 6]];
+const WINDOWS: [([usize; 3], [[usize; 2]; 2]); 5] = [
+    ([13, 32, 64], [[1, 2], [1, 0]]),
+    ([31, 48, 128], [[1, 3], [0, 0]]),
+    ([1, 17, 16], [[1, 1], [1, 5]]),
+    ([27, 16, 192], [[2, 0], [2, 4]]),
+    ([15, 16, 64], [[0, 2], [1, 4]]),
+];
+
+/// Calls `visit` with each size, image, and place: border and chunk.
+fn for_windows(mut visit: impl FnMut([usize; 3], [usize; 2], [usize; 2])) {
+    for image in IMAGES {
+        for (size, places) in WINDOWS {
+            let exists = |place: &[usize; 2]| place[0] > 0 || image[0] > 2;
+            places.into_iter().filter(exists).for_each(|place| visit(size, image, place));
+        }
+    }
+}
+
+/// Windows of 3×3 by transformed operands on vectors of every width are no worse than multiply-adds.
 #[test]
 fn windows_err_no_more_than_multiply_adds() {
-    let targets = [target("-amx-tile"), baseline("+avx2,+fma"), baseline("")];
-    for target in &targets {
+    for target in &[target("-amx-tile"), baseline("+avx2,+fma"), baseline("")] {
         let mut ours_used = 0;
-        for image in [[4, 4], [5, 7], [2, 8], [9, 3], [8, 6]] {
-            for (size, places) in [
-                ([13, 32, 64], [[1, 2], [1, 0]]),
-                ([31, 48, 128], [[1, 3], [0, 0]]),
-                ([1, 17, 16], [[1, 1], [1, 5]]),
-                ([27, 16, 192], [[2, 0], [2, 4]]),
-                ([15, 16, 64], [[0, 2], [1, 4]]),
-            ] {
-                for place in places.into_iter().filter(|place| place[0] > 0 || image[0] > 2) {
-                    let [ours, chain] = [Arithmetic::F32, Arithmetic::Fma]
-                        .map(|arithmetic| window_error(size, image, place, arithmetic, target));
-                    let program = windows(size, image, place[0], place[1], Arithmetic::F32);
-                    ours_used += usize::from(transformed(&program, target));
-                    let bound = (9 * size[2]) as f64 * f64::from(f32::EPSILON);
-                    assert!(
-                        ours <= 1e-6_f64.max(chain) && chain <= bound,
-                        "{ours:e} {chain:e}: {size:?} {image:?} {place:?} {target:?}"
-                    );
-                }
-            }
-        }
+        for_windows(|size, image, place| {
+            let program = |arithmetic| windows(size, image, place, ELEMS[0], arithmetic);
+            let [ours, chain] = [program(Arithmetic::F32), program(Arithmetic::Fma)];
+            ours_used += usize::from(transformed(&ours, target));
+            let [ours, chain] =
+                [ours, chain].map(|program| window_error(size, image, place, &program, target));
+            let bound = (9 * size[2]) as f64 * f64::from(f32::EPSILON);
+            assert!(
+                ours <= 1e-6_f64.max(chain) && chain <= bound,
+                "{ours:e} {chain:e}: {size:?} {image:?} {place:?} {target:?}"
+            );
+        });
         assert!(ours_used >= 6, "transforms were chosen {ours_used} times: {target:?}");
     }
+}
+
+/// What rounding two operands to bf16 may change a product by, as a share of it.
+const ROUNDING: f64 = 1.0 / 256.0;
+
+/// The same in bf16, of operands that are bf16 already or not: no worse than if both were rounded once (more).
+#[test]
+fn windows_of_bf16_err_like_rounded_operands() {
+    let target = target("-amx-tile");
+    if !target.has_bf16() {
+        return eprintln!("skipped: this machine has no instructions for bf16");
+    }
+    let mut ours_used = 0;
+    for elems in ELEMS {
+        for_windows(|size, image, place| {
+            let program = windows(size, image, place, elems, Arithmetic::Bf16);
+            ours_used += usize::from(transformed(&program, &target));
+            let error = window_error(size, image, place, &program, &target);
+            assert!(error <= ROUNDING, "{error:e}: {size:?} {image:?} {place:?} {elems:?}");
+        });
+    }
+    assert!(ours_used >= 24, "transforms were chosen {ours_used} times");
 }
 
 /// Error of the gradient of a window (`programs::window_gradients`), the largest as a share of Σ |a|·|b|.
@@ -266,12 +297,11 @@ fn gradient_error(
     size @ [m, n, k]: [usize; 3],
     image @ [height, width]: [usize; 2],
     b_slides: bool,
-    arithmetic: Arithmetic,
+    program: &Program,
     target: &Target,
 ) -> f64 {
-    let program = window_gradients(size, image, b_slides, arithmetic);
-    let arena = run_program(&program, target, |_| ());
-    let [a, b, out] = [0, 1, 2].map(|number| floats(&program, &arena, BufferId(number)));
+    let arena = run_program(program, target, |_| ());
+    let [a, b, out] = [0, 1, 2].map(|number| floats(program, &arena, BufferId(number)));
     let mut worst = 0f64;
     for (place, found) in out.iter().enumerate() {
         let (i, j, row, column) = (place / (3 * m * n), place / (m * n) % 3, place / n % m, place % n);
@@ -294,29 +324,57 @@ fn gradient_error(
     worst
 }
 
+/// Sizes of the products of such gradients, and whether B slides.
+const GRADIENTS: [([usize; 3], bool); 5] = [
+    ([64, 40, 33], true),
+    ([27, 64, 128], false),
+    ([96, 64, 150], true),
+    ([70, 17, 64], false),
+    // More panels of columns than are kept together, the last one narrow.
+    ([128, 272, 6], true),
+];
+
+fn for_gradients(mut visit: impl FnMut([usize; 3], [usize; 2], bool)) {
+    IMAGES.into_iter().for_each(|image| GRADIENTS.into_iter().for_each(|(size, b)| visit(size, image, b)));
+}
+
 /// The like for gradients of windows, whichever operand slides.
 #[test]
 fn gradients_of_windows_err_no_more_than_multiply_adds() {
-    let targets = [target("-amx-tile"), baseline("+avx2,+fma"), baseline("")];
-    for target in &targets {
+    for target in &[target("-amx-tile"), baseline("+avx2,+fma"), baseline("")] {
         let mut ours_used = 0;
-        for image in [[4, 4], [5, 7], [2, 8], [9, 3], [8, 6]] {
-            for (size, b_slides) in
-                [([64, 40, 33], true), ([27, 64, 128], false), ([96, 64, 150], true), ([70, 17, 64], false)]
-            {
-                let [ours, chain] = [Arithmetic::F32, Arithmetic::Fma]
-                    .map(|arithmetic| gradient_error(size, image, b_slides, arithmetic, target));
-                let program = window_gradients(size, image, b_slides, Arithmetic::F32);
-                ours_used += usize::from(transformed(&program, target));
-                let bound = (9 * size[2] * image[0] * image[1]) as f64 * f64::from(f32::EPSILON);
-                assert!(
-                    ours <= 1e-6_f64.max(chain) && chain <= bound,
-                    "{ours:e} {chain:e}: {size:?} {image:?} {b_slides} {target:?}"
-                );
-            }
-        }
+        for_gradients(|size, image, b_slides| {
+            let program = |arithmetic| window_gradients(size, image, b_slides, ELEMS[0], arithmetic);
+            let [ours, chain] = [program(Arithmetic::F32), program(Arithmetic::Fma)];
+            ours_used += usize::from(transformed(&ours, target));
+            let [ours, chain] =
+                [ours, chain].map(|program| gradient_error(size, image, b_slides, &program, target));
+            let bound = (9 * size[2] * image[0] * image[1]) as f64 * f64::from(f32::EPSILON);
+            assert!(
+                ours <= 1e-6_f64.max(chain) && chain <= bound,
+                "{ours:e} {chain:e}: {size:?} {image:?} {b_slides} {target:?}"
+            );
+        });
         assert!(ours_used >= 6, "transforms were chosen {ours_used} times: {target:?}");
     }
+}
+
+#[test]
+fn gradients_of_windows_of_bf16_err_like_rounded_operands() {
+    let target = target("-amx-tile");
+    if !target.has_bf16() {
+        return eprintln!("skipped: this machine has no instructions for bf16");
+    }
+    let mut ours_used = 0;
+    for elems in ELEMS {
+        for_gradients(|size, image, b_slides| {
+            let program = window_gradients(size, image, b_slides, elems, Arithmetic::Bf16);
+            ours_used += usize::from(transformed(&program, &target));
+            let error = gradient_error(size, image, b_slides, &program, &target);
+            assert!(error <= ROUNDING, "{error:e}: {size:?} {image:?} {b_slides} {elems:?}");
+        });
+    }
+    assert!(ours_used >= 24, "transforms were chosen {ours_used} times");
 }
 
 #[test]

@@ -265,7 +265,9 @@ pub(super) fn chunk(stages: &Stages, group: &Group) -> usize {
     let unit = group.stages.iter().map(|&(stage, axis)| unit(stages, stage, axis)).max().unwrap_or(1);
     let even = extent.div_ceil(FEWEST_TASKS).next_multiple_of(unit);
     let least = group.stages.iter().map(|&(stage, axis)| least(stages, stage, axis, extent)).max();
-    even.min(near(stages, group) / unit * unit).clamp(least.unwrap_or(1).max(unit), LARGEST_CHUNK).min(extent.max(1))
+    even.min(near(stages, group) / unit * unit)
+        .clamp(least.unwrap_or(1).max(unit), LARGEST_CHUNK)
+        .min(extent.max(1))
 }
 
 /// Positions per task with which the task finds what it reads again in a cache. Not where products pack an operand anew in

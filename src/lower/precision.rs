@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use super::cost::Costs;
 use super::layout::Layouts;
+use super::view::{Source, view};
 use crate::axes::{Axis, BATCH};
 use crate::loops::{Arithmetic, Elem};
 use crate::sym::{Expr, Graph, Node, Reduction};
@@ -22,11 +23,15 @@ const SHORT_ROW: usize = 16;
 
 /// How a kept value lies in memory, if it is not a symbol's.
 pub(super) fn elem(graph: &Graph, layouts: &Layouts, costs: &Costs, expr: Expr, how: Arithmetic) -> Elem {
+    let halves = |arg: Expr| match view(graph, layouts, arg).map(|view| view.source) {
+        Some(Source::Value(kept)) => elem(graph, layouts, costs, kept, how) == Elem::Bf16,
+        _ => false,
+    };
     let large = graph.axes.size(graph.axes_of(expr)) >= LARGE;
     let row =
         layouts.get(&expr).and_then(|layout| layout.axes.last()).map_or(1, |&axis| graph.axes.extent(axis));
     let half = how == Arithmetic::Bf16 && large && row >= SHORT_ROW && per_sample(graph, expr);
-    if half && !is_statistic(graph, expr) && !counts(graph, layouts, costs, expr) {
+    if half && !is_statistic(graph, expr, halves) && !counts(graph, layouts, costs, expr) {
         Elem::Bf16
     } else {
         Elem::F32
@@ -45,10 +50,11 @@ fn per_sample(graph: &Graph, expr: Expr) -> bool {
     graph.axes_of(expr).contains(&BATCH)
 }
 
-/// Maxima count as statistics: entries are compared with them.
-fn is_statistic(graph: &Graph, expr: Expr) -> bool {
+/// Maxima count as statistics, as entries are compared with them: but where all entries are kept as bf16 (`halves`), the
+/// largest is one.
+fn is_statistic(graph: &Graph, expr: Expr, halves: impl Fn(Expr) -> bool) -> bool {
     match graph.node(expr) {
-        Node::Reduce(Reduction::Max, ..) => true,
+        Node::Reduce(Reduction::Max, _, arg) => !halves(*arg),
         Node::Reduce(_, over, arg) => {
             let reduced: Vec<Axis> =
                 graph.axes_of(*arg).iter().copied().filter(|axis| over.contains(axis)).collect();

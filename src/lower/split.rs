@@ -13,7 +13,13 @@ const LONG_AXIS: usize = 16;
 const MANY_ENTRIES: usize = 1 << 13;
 
 /// Sum over (o, i) → sum over o of the sums over i, when little is kept.
-pub(super) fn reduction(graph: &mut Graph, windows: &Windows, how: Reduction, over: Vec<Axis>, arg: Expr) -> Expr {
+pub(super) fn reduction(
+    graph: &mut Graph,
+    windows: &Windows,
+    how: Reduction,
+    over: Vec<Axis>,
+    arg: Expr,
+) -> Expr {
     match outermost(graph, windows, &over, arg) {
         Some((outer, inner)) => {
             let rows = graph.intern(Node::Reduce(how, inner, arg));
@@ -42,7 +48,12 @@ pub(super) fn contraction(
 }
 
 /// The reduced axis that lies outermost in memory, and the others, when the reduction is large and keeps little.
-pub(super) fn outermost(graph: &Graph, windows: &Windows, over: &[Axis], arg: Expr) -> Option<(Axis, Vec<Axis>)> {
+pub(super) fn outermost(
+    graph: &Graph,
+    windows: &Windows,
+    over: &[Axis],
+    arg: Expr,
+) -> Option<(Axis, Vec<Axis>)> {
     let axes = graph.axes_of(arg);
     let reduced: Vec<Axis> = axes.iter().copied().filter(|axis| over.contains(axis)).collect();
     let all = graph.axes.size(axes);

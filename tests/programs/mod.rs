@@ -237,13 +237,13 @@ pub fn tap_gradients(
 pub fn windows(
     [m, n, k]: [usize; 3],
     [height, width]: [usize; 2],
-    pad: usize,
-    chunk: usize,
+    [pad, chunk]: [usize; 2],
+    elems: [Elem; 2],
     arithmetic: Arithmetic,
 ) -> Program {
     let mut maker = Maker::default();
-    let a = maker.buffer(Elem::F32, height * width * m * k);
-    let b = maker.buffer(Elem::F32, 9 * k * n);
+    let a = maker.buffer(elems[0], height * width * m * k);
+    let b = maker.buffer(elems[1], 9 * k * n);
     let [rows, columns] = [height, width].map(|extent| extent + 2 * pad - 2);
     let out = maker.buffer(Elem::F32, rows * columns * m * n);
     let to = [(0, n as i64), (1, 1), (2, (columns * m * n) as i64), (3, (m * n) as i64)];
@@ -295,11 +295,12 @@ pub fn window_gradients(
     [m, n, k]: [usize; 3],
     [height, width]: [usize; 2],
     b_slides: bool,
+    elems: [Elem; 2],
     arithmetic: Arithmetic,
 ) -> Program {
     let mut maker = Maker::default();
-    let a = maker.buffer(Elem::F32, height * width * k * m);
-    let b = maker.buffer(Elem::F32, height * width * k * n);
+    let a = maker.buffer(elems[0], height * width * k * m);
+    let b = maker.buffer(elems[1], height * width * k * n);
     let out = maker.buffer(Elem::F32, 9 * m * n);
     // The loop along x comes first.
     let to = [(0, n as i64), (1, 1), (2, (m * n) as i64), (3, (3 * m * n) as i64)];

@@ -162,9 +162,8 @@ impl Plan {
     fn transforms(&mut self, gemm: &Gemm, lengths: &[u64], k: u64, target: &Target) -> bool {
         let lanes = u64::from(target.lanes());
         // Terms in one block each, of whole vectors.
-        let whole = gemm.a.strides.1 == 1
-            && k.is_multiple_of(lanes)
-            && self.blocks.iter().all(|block| block.k == k);
+        let whole =
+            gemm.a.strides.1 == 1 && k.is_multiple_of(lanes) && self.blocks.iter().all(|block| block.k == k);
         let Some(stencil) = whole.then(|| Stencil::of(gemm, lengths)).flatten() else { return false };
         let (ours, direct) = windows::costs(self, &stencil, lengths, lanes);
         if ours > direct {

@@ -124,7 +124,13 @@ impl Panels {
         let Some(row) = self.paired else {
             return emitter.repeat(vectors(self.entries), |part| {
                 let at = emitter.scale(part, lanes as i64);
-                self.write(emitter, operands[1], at, Form::Floats, [Some(self.map(emitter, operands[0], at, map)), None]);
+                self.write(
+                    emitter,
+                    operands[1],
+                    at,
+                    Form::Floats,
+                    [Some(self.map(emitter, operands[0], at, map)), None],
+                );
             });
         };
         emitter.repeat(emitter.i64((self.entries / row / 2) as i64), |step| {
@@ -321,7 +327,8 @@ impl Patches {
         let lanes = emitter.target.lanes();
         let number = |i: usize, j: usize| {
             let offset = self.origin + i as i64 * self.strides[0] + j as i64 * self.strides[1];
-            let from = emitter.element(emitter.elem(self.elem, 1), from, emitter.add(at, emitter.i64(offset)));
+            let from =
+                emitter.element(emitter.elem(self.elem, 1), from, emitter.add(at, emitter.i64(offset)));
             let loaded = emitter.load(emitter.elem(self.elem, lanes), from, self.elem.bytes() as u32, mask);
             if self.elem == Elem::Bf16 { bf16::widen(emitter, loaded, lanes) } else { loaded }
         };

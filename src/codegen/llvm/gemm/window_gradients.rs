@@ -10,7 +10,7 @@ use super::gradient::Gradient;
 use super::patch::distinct;
 use super::plan::{KEPT, LINE, Plan};
 use super::tables::Table;
-use super::transforms::{self, Form, PRODUCTS, Panels, Patches};
+use super::transforms::{self, Form, PRODUCTS, Patches};
 use crate::codegen::family::Family;
 use crate::loops::Elem;
 
@@ -65,6 +65,9 @@ pub fn costs(plan: &Plan, gradient: &Gradient, k: u64, lanes: u64) -> (f64, f64)
 /// Takes where a panel's sums are kept, its number, and its columns.
 type Visit<'v, 'ctx> = dyn Fn(IntValue<'ctx>, IntValue<'ctx>, u64) + 'v;
 
+/// Visits the panels of a group.
+type Group<'p, 'ctx> = dyn Fn(&Visit<'_, 'ctx>) + 'p;
+
 /// A pair of positions both ways, and the rows of k that are transformed there: the first one and how many.
 #[derive(Clone, Copy)]
 struct Patch<'ctx> {
@@ -93,7 +96,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     /// All columns at all taps.
     pub(super) fn window_gradients(&self, gradient: &Gradient) {
         let (emitter, tiles) = (self.emitter, self.plan.tiles());
-        self.panels_in_groups(&|most, each| {
+        self.panels_in_groups(|most, each| {
             self.clear(self.c, PRODUCTS * tiles * most);
             self.gradient_sums(gradient, each);
             each(&|slot, panel, columns| {
@@ -106,7 +109,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     }
 
     /// Groups of panels whose sums are kept together: the most that a group has, and what visits those of a group.
-    fn panels_in_groups(&self, body: &dyn Fn(u64, &dyn Fn(&Visit<'_, 'ctx>))) {
+    fn panels_in_groups(&self, body: impl Fn(u64, &Group<'_, 'ctx>)) {
         let emitter = self.emitter;
         let most = panels_at_once(&self.plan);
         let groups = self.plan.panels().div_ceil(most);
@@ -127,7 +130,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     }
 
     /// Sums the products of all patches, for the panels that `each` visits.
-    fn gradient_sums(&self, gradient: &Gradient, each: &dyn Fn(&Visit<'_, 'ctx>)) {
+    fn gradient_sums(&self, gradient: &Gradient, each: &Group<'_, 'ctx>) {
         let emitter = self.emitter;
         let part = self.plan.depth * self.plan.family.entries_per_step();
         let k = self.chunk.length(self.gemm.k);
@@ -149,7 +152,8 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
                         self.gradient_products(slot, patch.rows);
                     });
                 };
-                emitter.repeat_any(self.i64(k / part), |number| sum(emitter.scale(number, part as i64), part));
+                emitter
+                    .repeat_any(self.i64(k / part), |number| sum(emitter.scale(number, part as i64), part));
                 if !k.is_multiple_of(part) {
                     sum(self.i64(k / part * part), k % part);
                 }
@@ -199,8 +203,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         kinds: [u8; 2],
     ) {
         let (emitter, Side { slides, elem, row, width, step }) = (self.emitter, side);
-        let from =
-            emitter.element(emitter.elem(elem, 1), from, emitter.scale(patch.first, row as i64));
+        let from = emitter.element(emitter.elem(elem, 1), from, emitter.scale(patch.first, row as i64));
         let patches = Patches {
             elem,
             origin: back(gradient, slides),
@@ -247,7 +250,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         let emitter = self.emitter;
         let (size, tiles) = (self.plan.c_tile(), self.plan.tiles());
         let results = self.i64(PRODUCTS * tiles * panels_at_once(&self.plan));
-        let panels = Panels { entries: size, strides: [tiles * size, size], paired: None };
+        let panels = transforms::Panels { entries: size, strides: [tiles * size, size], paired: None };
         panels.call(emitter, [self.c_tile(sums), self.c_tile(results)], transforms::taps);
         let [rows, along] = gradient.loops;
         emitter.repeat(self.i64(3), |i| {
