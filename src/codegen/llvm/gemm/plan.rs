@@ -43,11 +43,11 @@ pub enum Order {
     /// every block of B is packed once, a block of A as seldom as the second-level cache allows; C is kept for all outer
     /// loops.
     Scatter,
-    /// Patches of 2×2 positions, tiles of rows, panels (outermost where they are not all kept), products: windows of 3×3 by a
-    /// faster algorithm (`gemm/windows.rs`).
+    /// Patches of 2×2 positions, groups of tiles of rows, panels (outermost where they are not all kept), products: windows of
+    /// 3×3 by a faster algorithm (`gemm/windows.rs`).
     Windows,
-    /// Panels, patches of 2×2 positions, products, tiles of rows: the gradients of such windows (`gemm/window_gradients.rs`);
-    /// sums of all products are kept.
+    /// Groups of panels, patches of 2×2 positions, panels, products, tiles of rows: the gradients of such windows
+    /// (`gemm/window_gradients.rs`); sums of all products are kept.
     WindowGradients,
 }
 

@@ -20,6 +20,7 @@ pub const PRODUCTS: u64 = 16;
 /// What does not exist is zero.
 type Number<'ctx> = Option<Value<'ctx>>;
 pub type Numbers<'ctx, const N: usize> = [Number<'ctx>; N];
+type Matrix<'ctx, const N: usize> = [Numbers<'ctx, N>; N];
 
 /// A linear map of numbers.
 pub type Map<'ctx, const N: usize, const M: usize> = fn(&Emitter<'ctx>, Numbers<'ctx, N>) -> Numbers<'ctx, M>;
@@ -74,9 +75,9 @@ fn half<'ctx>(emitter: &Emitter<'ctx>, a: Number<'ctx>) -> Number<'ctx> {
 /// M X Mᵀ.
 fn both_ways<'ctx, const N: usize, const M: usize>(
     emitter: &Emitter<'ctx>,
-    numbers: [Numbers<'ctx, N>; N],
+    numbers: Matrix<'ctx, N>,
     map: Map<'ctx, N, M>,
-) -> [Numbers<'ctx, M>; M] {
+) -> Matrix<'ctx, M> {
     let rows = numbers.map(|row| map(emitter, row));
     let columns: [Numbers<M>; M] = std::array::from_fn(|column| map(emitter, rows.map(|row| row[column])));
     std::array::from_fn(|row| std::array::from_fn(|column| columns[column][row]))
@@ -121,56 +122,37 @@ impl Panels {
     ) {
         let lanes = u64::from(emitter.target.lanes());
         let vectors = |count: u64| emitter.i64((count / lanes) as i64);
+        let [from, to] = operands.map(|base| move |at| emitter.element(emitter.ty(Ty::F32, 1), base, at));
+        let matrix = |at| self.matrix(emitter, from(at), map);
         let Some(row) = self.paired else {
             return emitter.repeat(vectors(self.entries), |part| {
                 let at = emitter.scale(part, lanes as i64);
-                self.write(
-                    emitter,
-                    operands[1],
-                    at,
-                    Form::Floats,
-                    [Some(self.map(emitter, operands[0], at, map)), None],
-                );
+                Form::Floats.write(emitter, to(at), self.strides[1], matrix(at), None);
             });
         };
         emitter.repeat(emitter.i64((self.entries / row / 2) as i64), |step| {
             emitter.repeat(vectors(row), |part| {
-                let along = |row_number: IntValue<'ctx>| {
-                    emitter.add(emitter.scale(row_number, row as i64), emitter.scale(part, lanes as i64))
+                let along = |number| {
+                    emitter.add(emitter.scale(number, row as i64), emitter.scale(part, lanes as i64))
                 };
                 let first = along(emitter.scale(step, 2));
-                let second = emitter.add(first, emitter.i64(row as i64));
-                let both = [first, second].map(|at| Some(self.map(emitter, operands[0], at, map)));
-                self.write(emitter, operands[1], along(step), Form::Pairs, both);
+                let second = matrix(emitter.add(first, emitter.i64(row as i64)));
+                Form::Pairs.write(emitter, to(along(step)), self.strides[1], matrix(first), Some(second));
             });
         });
     }
 
-    /// The transformed matrices at a vector of entries.
-    fn map<'ctx, const N: usize, const M: usize>(
+    /// The transformed matrices of a vector of entries.
+    fn matrix<'ctx, const N: usize, const M: usize>(
         &self,
         emitter: &Emitter<'ctx>,
         from: PointerValue<'ctx>,
-        at: IntValue<'ctx>,
         map: Map<'ctx, N, M>,
-    ) -> [Numbers<'ctx, M>; M] {
+    ) -> Matrix<'ctx, M> {
         let ty = emitter.ty(Ty::F32, emitter.target.lanes());
-        let from = emitter.element(emitter.ty(Ty::F32, 1), from, at);
         let number = |number: usize| emitter.offset(from, number * (self.strides[0] * 4) as usize);
         let load = |i, j| Some(emitter.load(ty, number(i * N + j), 4, None));
         both_ways(emitter, std::array::from_fn(|i| std::array::from_fn(|j| load(i, j))), map)
-    }
-
-    fn write<'ctx, const M: usize>(
-        &self,
-        emitter: &Emitter<'ctx>,
-        to: PointerValue<'ctx>,
-        at: IntValue<'ctx>,
-        form: Form,
-        matrices: [Option<[Numbers<'ctx, M>; M]>; 2],
-    ) {
-        let to = emitter.element(emitter.ty(Ty::F32, 1), to, at);
-        form.write(emitter, to, self.strides[1], matrices);
     }
 }
 
@@ -186,36 +168,31 @@ pub enum Form {
 }
 
 impl Form {
-    /// Stores a vector of each number, `stride` entries of 32 bits from number to number; of the second row where rows are
-    /// paired.
+    /// Stores a vector of each number, `stride` entries of 32 bits from number to number; where rows are paired, of both.
     fn write<'ctx, const M: usize>(
         self,
         emitter: &Emitter<'ctx>,
         to: PointerValue<'ctx>,
         stride: u64,
-        [first, second]: [Option<[Numbers<'ctx, M>; M]>; 2],
+        first: Matrix<'ctx, M>,
+        second: Option<Matrix<'ctx, M>>,
     ) {
         let lanes = emitter.target.lanes();
         let zero = emitter.ty(Ty::F32, lanes).const_zero();
-        let all = |matrix: [Numbers<'ctx, M>; M]| {
-            let numbers = matrix.into_iter().flatten();
-            numbers.map(|number| number.unwrap_or(zero)).collect::<Vec<Value<'ctx>>>()
+        let all = |matrix: Matrix<'ctx, M>| -> Vec<Value<'ctx>> {
+            matrix.into_iter().flatten().map(|number| number.unwrap_or(zero)).collect()
         };
         let round = |value| bf16::round(emitter, value, lanes);
         let second = second.map(all);
-        for (number, value) in first.map(all).into_iter().flatten().enumerate() {
+        for (number, value) in all(first).into_iter().enumerate() {
             let to = emitter.offset(to, number * (stride * 4) as usize);
-            match self {
-                Form::Floats => emitter.store(value, to, 4, None),
-                Form::Halves => emitter.store(bf16::narrow(emitter, round(value), lanes), to, 2, None),
-                Form::Pairs => {
-                    let pair = match &second {
-                        Some(later) => bf16::round_pair(emitter, value, later[number]),
-                        None => bf16::pair(emitter, round(value), None),
-                    };
-                    emitter.store(pair, to, 4, None);
-                }
-            }
+            let (value, alignment) = match (self, &second) {
+                (Form::Floats, _) => (value, 4),
+                (Form::Halves, _) => (bf16::narrow(emitter, round(value), lanes), 2),
+                (Form::Pairs, Some(later)) => (bf16::round_pair(emitter, value, later[number]), 4),
+                (Form::Pairs, None) => (bf16::pair(emitter, round(value), None), 4),
+            };
+            emitter.store(value, to, alignment, None);
         }
     }
 
@@ -304,7 +281,7 @@ impl Patches {
             };
             let byte = emitter.context.i8_type().into();
             let to = emitter.element(byte, to, emitter.scale(along, self.form.bytes() as i64));
-            self.form.write(emitter, to, self.number, [0, 1].map(|number| rows.get(number).map(matrix)));
+            self.form.write(emitter, to, self.number, matrix(&rows[0]), rows.get(1).map(matrix));
         };
         let (full, rest) = (self.width / lanes, self.width % lanes);
         if full > 0 {
@@ -323,7 +300,7 @@ impl Patches {
         at: IntValue<'ctx>,
         mask: Option<VectorValue<'ctx>>,
         exist: [u8; 2],
-    ) -> [Numbers<'ctx, N>; N] {
+    ) -> Matrix<'ctx, N> {
         let lanes = emitter.target.lanes();
         let number = |i: usize, j: usize| {
             let offset = self.origin + i as i64 * self.strides[0] + j as i64 * self.strides[1];
