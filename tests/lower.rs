@@ -7,7 +7,7 @@ use blkc::codegen::jit::Jit;
 use blkc::codegen::llvm;
 use blkc::codegen::target::Target;
 use blkc::hessian::{Plan, Routine, Symbols, Write};
-use blkc::loops::{Elem, Program, Stmt, interpret, verify};
+use blkc::loops::{Arithmetic, Elem, Program, Stmt, interpret, verify};
 use blkc::lower::{Lowered, Options, lower};
 use blkc::sym::{Expr, Graph, Reduction, Storage, Symbol, SymbolInfo, Tensor, evaluate};
 use proptest::prelude::*;
@@ -80,7 +80,11 @@ impl Case {
     }
 
     fn lower(&self) -> Lowered {
-        let lowered = lower(&self.plan(), &Options::default()).expect("lowers");
+        self.lower_with(Arithmetic::F32)
+    }
+
+    fn lower_with(&self, arithmetic: Arithmetic) -> Lowered {
+        let lowered = lower(&self.plan(), &Options { arithmetic, ..Options::default() }).expect("lowers");
         verify::verify(&lowered.program).unwrap_or_else(|problems| panic!("{problems:#?}"));
         lowered
     }
@@ -384,6 +388,83 @@ fn large_reductions_to_a_few_entries_are_shared() {
     assert_eq!(sum_of(64).check().routines[0].levels.len(), 2);
     let program = sum_of(1 << 14).lower().program;
     assert!(program.routines[0].levels[0].groups[0].tasks() > 1, "the first step is shared");
+}
+
+/// What lies around the mean of `x` over samples and rows.
+fn centred(case: &mut Case, [h, f]: [Axis; 2]) -> Expr {
+    let x = case.tensor("x", &[BATCH, h, f]);
+    let mean = case.graph.mean(&[BATCH, h], x);
+    case.output("mean", mean);
+    case.graph.sub(x, mean)
+}
+
+#[test]
+fn a_large_variance_sees_its_entries_on_one_level() {
+    for how in [Reduction::Mean, Reduction::Sum] {
+        let mut case = Case::new(64);
+        let [h, f] = [32, 16].map(|extent| case.axis(extent));
+        let centred = centred(&mut case, [h, f]);
+        let square = case.graph.square(centred);
+        let spread = case.graph.reduce(how, &[BATCH, h], square);
+        case.output("spread", spread);
+        assert_eq!(case.check().routines[0].levels.len(), 2, "rows, and what they make together");
+    }
+}
+
+#[test]
+fn deviations_from_the_mean_of_a_large_reduction_are_not_summed() {
+    let mut case = Case::new(64);
+    let [h, f] = [32, 16].map(|extent| case.axis(extent));
+    let centred = centred(&mut case, [h, f]);
+    let g = case.tensor("g", &[BATCH, h, f]);
+    let [a, b] = ["a", "b"].map(|name| case.tensor(name, &[f]));
+    let [of_g, of_x] = [case.graph.mul(&[a, g]), case.graph.mul(&[b, centred])];
+    let both = case.graph.add(&[of_g, of_x]);
+    let sum = case.graph.sum(&[BATCH, h], both);
+    case.output("sum", sum);
+    assert_eq!(case.check().routines[0].levels.len(), 2, "no sum waits for the mean");
+}
+
+#[test]
+fn statistics_of_rows_stay_f32() {
+    let mut case = Case::new(128);
+    let [h, f] = [32, 96].map(|extent| case.axis(extent));
+    let centred = centred(&mut case, [h, f]);
+    let square = case.graph.square(centred);
+    let variance = case.graph.mean(&[BATCH, h], square);
+    case.output("variance", variance);
+    let program = case.lower_with(Arithmetic::Bf16).program;
+    assert!(program.buffers.iter().all(|buffer| buffer.elem == Elem::F32), "{:?}", program.buffers);
+}
+
+#[test]
+fn a_maximum_is_one_of_its_entries_in_any_precision() {
+    // Entries that are assigned to a symbol of f32 keep their digits; others may be bf16.
+    for assigned in [true, false] {
+        let mut case = Case::new(256);
+        let [h, f, g] = [32, 32, 32].map(|extent| case.axis(extent));
+        let (x, w) = (case.tensor("x", &[BATCH, h, f]), case.tensor("w", &[f, g]));
+        let y = case.graph.contract(x, w, &[f]);
+        let largest = case.graph.reduce(Reduction::Max, &[g], y);
+        let reached = apply(&mut case.graph, "le", &[largest, y]);
+        let [one, zero] = [1.0, 0.0].map(|number| case.graph.number(number));
+        let reached = apply(&mut case.graph, "where", &[reached, one, zero]);
+        let count = case.graph.sum(&[g], reached);
+        case.output("count", count);
+        if assigned {
+            case.output("y", y);
+        }
+        let lowered = case.lower_with(Arithmetic::Bf16);
+        let mut arena = vec![0u8; lowered.program.arena_bytes];
+        for (symbol, info) in case.graph.symbols() {
+            let entries = entries(symbol, case.graph.axes.size(&info.axes), info.storage);
+            write(&mut arena, lowered.symbol_offsets[&symbol], info.storage, &entries);
+        }
+        interpret::run(&lowered.program, "train", &mut arena);
+        let offset = lowered.symbol_offsets[&case.writes[0].0];
+        let counts = read(&arena, offset, Storage::Float, 256 * 32);
+        assert!(counts.iter().all(|&count| count >= 1.0), "some maximum is none of its entries");
+    }
 }
 
 #[test]

@@ -167,8 +167,6 @@ fn negated(graph: &Graph, expr: Expr) -> Option<Expr> {
 }
 
 fn squared_difference(graph: &mut Graph, a: Expr, b: Expr) -> Expr {
-    let (minus, two) = (graph.number(-1.0), graph.number(2.0));
-    let negative = graph.mul(&[minus, b]);
-    let difference = graph.add(&[a, negative]);
-    graph.pow(difference, two)
+    let difference = graph.sub(a, b);
+    graph.square(difference)
 }

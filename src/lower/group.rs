@@ -4,7 +4,7 @@
 //! every task finishes its chunk without waiting for others. The axis of a group is the one that lets most of the
 //! following work join.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::depend::Edge;
 use super::exchange;
@@ -283,16 +283,15 @@ fn near(stages: &Stages, group: &Group) -> usize {
 
 /// Bytes per position of what stages of the group compute and others of it read.
 fn reused(stages: &Stages, group: &Group) -> usize {
-    let reads = |reader: StageId, stage: StageId| {
-        stages.dependences.before[reader].iter().any(|edge| edge.value && edge.from == stage)
-    };
-    let is_read = |stage: StageId| group.stages.iter().any(|&(reader, _)| reads(reader, stage));
+    let before = |&(reader, _): &(StageId, Option<Axis>)| &stages.dependences.before[reader];
+    let edges = group.stages.iter().flat_map(before).filter(|edge| edge.value);
+    let read: HashSet<StageId> = edges.map(|edge| edge.from).collect();
     let bytes = |stage: StageId| {
         let stage = &stages.list[stage];
         stages.graph.axes.size(&stage.axes) * stage.elem.bytes()
     };
-    group.stages.iter().filter(|member| is_read(member.0)).map(|member| bytes(member.0)).sum::<usize>()
-        / group.extent.max(1)
+    let inside = group.stages.iter().map(|member| member.0).filter(|stage| read.contains(stage));
+    inside.map(bytes).sum::<usize>() / group.extent.max(1)
 }
 
 /// What a chunk of the stage should be a multiple of: where the axis is cut whose entries are neighbours, a cache line of what

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::cost::Costs;
 use super::gemm::{self, Shape};
 use super::layout::{Layout, Layouts};
+use super::precision;
 use super::view::{Source, behind, operand as gemm_operand, view};
 use super::window::Windows;
 use crate::axes::Axis;
@@ -25,6 +26,8 @@ pub(super) struct Choice {
     pub gemms: HashMap<Expr, Shape>,
     /// Scalars computed in f64.
     pub doubles: HashSet<Expr>,
+    /// Reductions that are parts of others, and so statistics.
+    pub parts: HashSet<Expr>,
 }
 
 /// Chooses for the assignments `writes` (symbol ← value).
@@ -34,7 +37,8 @@ pub(super) fn choose(graph: &Graph, writes: &[(Symbol, Expr)]) -> Choice {
     let doubles = doubles(graph, &order);
     let windows = Windows::of(graph, &order);
     let layouts = root_layouts(graph, writes, &windows);
-    let mut choice = Choice { layouts, gemms: HashMap::new(), doubles };
+    let parts = precision::reduced_again(graph, &order);
+    let mut choice = Choice { layouts, gemms: HashMap::new(), doubles, parts };
     let preferred = preferred_layouts(graph, &choice.layouts);
     for &expr in &order {
         keep_results(graph, &mut choice, (&preferred, &windows), expr);

@@ -8,6 +8,8 @@ use std::collections::HashSet;
 
 use super::cost::Costs;
 use super::layout::Layouts;
+use super::materialize::pointwise;
+use super::stage::{Stage, Stages};
 use super::view::{Source, view};
 use crate::axes::{Axis, BATCH};
 use crate::loops::{Arithmetic, Elem};
@@ -23,19 +25,48 @@ const SHORT_ROW: usize = 16;
 
 /// How a kept value lies in memory, if it is not a symbol's.
 pub(super) fn elem(graph: &Graph, layouts: &Layouts, costs: &Costs, expr: Expr, how: Arithmetic) -> Elem {
-    let halves = |arg: Expr| match view(graph, layouts, arg).map(|view| view.source) {
-        Some(Source::Value(kept)) => elem(graph, layouts, costs, kept, how) == Elem::Bf16,
-        _ => false,
-    };
-    let large = graph.axes.size(graph.axes_of(expr)) >= LARGE;
-    let row =
-        layouts.get(&expr).and_then(|layout| layout.axes.last()).map_or(1, |&axis| graph.axes.extent(axis));
-    let half = how == Arithmetic::Bf16 && large && row >= SHORT_ROW && per_sample(graph, expr);
-    if half && !is_statistic(graph, expr, halves) && !counts(graph, layouts, costs, expr) {
+    let half = how == Arithmetic::Bf16 && may_round(graph, layouts, expr);
+    if half && !is_statistic(graph, expr) && !counts(graph, layouts, costs, expr) {
         Elem::Bf16
     } else {
         Elem::F32
     }
+}
+
+/// Whether the value is one of each sample, and large enough.
+fn may_round(graph: &Graph, layouts: &Layouts, expr: Expr) -> bool {
+    let large = graph.axes.size(graph.axes_of(expr)) >= LARGE;
+    let row =
+        layouts.get(&expr).and_then(|layout| layout.axes.last()).map_or(1, |&axis| graph.axes.extent(axis));
+    large && row >= SHORT_ROW && per_sample(graph, expr)
+}
+
+/// Keeps maxima of what lies in memory as bf16 as bf16 too: each is one of the entries. Where all stages lie must be known.
+pub(super) fn maxima(stages: &mut Stages) {
+    for id in 0..stages.list.len() {
+        let Stage { expr, buffer: None, .. } = stages.list[id] else { continue };
+        let Node::Reduce(Reduction::Max, _, entries) = stages.graph.node(expr) else { continue };
+        let source = view(stages.graph, &stages.layouts, *entries).map(|view| view.source);
+        let Some(Source::Value(kept)) = source else { continue };
+        let halves = stages.list[stages.of[&kept]].elem == Elem::Bf16;
+        if halves && may_round(stages.graph, &stages.layouts, expr) {
+            stages.list[id].elem = Elem::Bf16;
+        }
+    }
+}
+
+/// Reductions of which others are made entry by entry, as those of the rows of a large one: statistics, however few entries
+/// each of them has. `order` has operands first.
+pub(super) fn reduced_again(graph: &Graph, order: &[Expr]) -> HashSet<Expr> {
+    let mut read = HashSet::new();
+    for &expr in order.iter().rev() {
+        let passes = pointwise(graph, expr) && read.contains(&expr);
+        if passes || matches!(graph.node(expr), Node::Reduce(..)) {
+            read.extend(graph.node(expr).args());
+        }
+    }
+    read.retain(|&expr| matches!(graph.node(expr), Node::Reduce(..)));
+    read
 }
 
 /// Products of what all samples share stay f32 whatever the precision.
@@ -50,11 +81,10 @@ fn per_sample(graph: &Graph, expr: Expr) -> bool {
     graph.axes_of(expr).contains(&BATCH)
 }
 
-/// Maxima count as statistics, as entries are compared with them: but where all entries are kept as bf16 (`halves`), the
-/// largest is one.
-fn is_statistic(graph: &Graph, expr: Expr, halves: impl Fn(Expr) -> bool) -> bool {
+/// Maxima count as statistics: entries are compared with them. But see [`maxima`].
+fn is_statistic(graph: &Graph, expr: Expr) -> bool {
     match graph.node(expr) {
-        Node::Reduce(Reduction::Max, _, arg) => !halves(*arg),
+        Node::Reduce(Reduction::Max, ..) => true,
         Node::Reduce(_, over, arg) => {
             let reduced: Vec<Axis> =
                 graph.axes_of(*arg).iter().copied().filter(|axis| over.contains(axis)).collect();

@@ -9,6 +9,8 @@ const FEW_ENTRIES: usize = 64;
 /// With fewer than this it offers less than an outermost axis that is long enough.
 const SOME_ENTRIES: usize = 256;
 const LONG_AXIS: usize = 16;
+/// Sums of shorter rows are too many to be written and read again.
+const SHORT_ROW: usize = 8;
 /// A reduction over fewer entries than this is quick enough in one task.
 const MANY_ENTRIES: usize = 1 << 13;
 
@@ -63,5 +65,6 @@ pub(super) fn outermost(
     }
     let outer = windows.outermost_first(&reduced)[0];
     let few = if graph.axes.extent(outer) < LONG_AXIS { FEW_ENTRIES } else { SOME_ENTRIES };
-    (kept < few).then(|| (outer, reduced.into_iter().filter(|&axis| axis != outer).collect()))
+    let inner: Vec<Axis> = reduced.into_iter().filter(|&axis| axis != outer).collect();
+    (kept < few && graph.axes.size(&inner) >= SHORT_ROW).then_some((outer, inner))
 }

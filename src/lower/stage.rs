@@ -92,6 +92,7 @@ impl<'a> Stages<'a> {
         for &(symbol, value) in writes {
             stages.assign(symbol, value, buffers);
         }
+        precision::maxima(&mut stages);
         stages
     }
 
@@ -110,6 +111,8 @@ impl<'a> Stages<'a> {
         };
         let elem = if choice.doubles.contains(&expr) {
             Elem::F64
+        } else if choice.parts.contains(&expr) {
+            Elem::F32
         } else {
             precision::elem(graph, &self.layouts, functions, expr, self.arithmetic)
         };

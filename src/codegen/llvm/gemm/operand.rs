@@ -1,6 +1,6 @@
 //! Where the kernel reads its operands, and how many rows of A a register tile takes.
 
-use super::plan::{Block, LINE};
+use super::plan::{Block, LINE, even_share};
 use crate::codegen::family::Family;
 use crate::codegen::llvm::pack::TILE;
 use crate::codegen::target::Target;
@@ -56,7 +56,7 @@ pub fn tile_rows(
     if source == Source::InPlace && a.strides.1 == 1 && crowded(stride, most) {
         most = most.min(WAYS_FOR_ROWS);
     }
-    m.div_ceil(m.div_ceil(most))
+    even_share(m, most)
 }
 
 /// Whether that many rows at a stride fall on too few sets of the first-level cache.

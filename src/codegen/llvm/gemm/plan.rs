@@ -402,6 +402,11 @@ impl Plan {
     }
 }
 
+/// The most that a group of `count` has when there are as few groups of at most `most` as possible, nearly equal ones.
+pub fn even_share(count: u64, most: u64) -> u64 {
+    count.div_ceil(count.div_ceil(most))
+}
+
 fn full(range: Range) -> u64 {
     match range {
         Range::Full(extent) => extent as u64,

@@ -8,7 +8,7 @@ use inkwell::values::{IntValue, PointerValue};
 use super::GemmEmitter;
 use super::gradient::Gradient;
 use super::patch::distinct;
-use super::plan::{KEPT, LINE, Plan};
+use super::plan::{KEPT, LINE, Plan, even_share};
 use super::tables::Table;
 use super::transforms::{self, Form, PRODUCTS, Patches};
 use crate::codegen::family::Family;
@@ -38,14 +38,12 @@ pub fn entries(plan: &Plan) -> [u64; 2] {
 /// Steps of k that are transformed at a time.
 pub fn part(plan: &Plan, k: u64) -> u64 {
     let most = (ROOM / (PRODUCTS * (a_step(plan) + plan.columns))).max(1);
-    let steps = k.div_ceil(plan.family.entries_per_step());
-    steps.div_ceil(steps.div_ceil(most))
+    even_share(k.div_ceil(plan.family.entries_per_step()), most)
 }
 
 /// Panels of columns whose sums are kept together: A is transformed once for all of them.
 pub fn panels_at_once(plan: &Plan) -> u64 {
-    let panels = plan.panels();
-    panels.div_ceil(panels.div_ceil((KEPT / (PRODUCTS * plan.tiles() * plan.c_tile())).max(1)))
+    even_share(plan.panels(), (KEPT / (PRODUCTS * plan.tiles() * plan.c_tile())).max(1))
 }
 
 /// What this algorithm takes in a task, and what the taps themselves do, in multiply-adds of a vector.

@@ -8,7 +8,7 @@ use super::super::pack;
 use super::GemmEmitter;
 use super::operand::crowded;
 use super::patch::TAPS;
-use super::plan::{KEPT, LINE, Plan};
+use super::plan::{KEPT, LINE, Plan, even_share};
 use super::stencil::Stencil;
 use super::tables::Table;
 use super::transforms::{self, Form, PRODUCTS, Panels, Patches};
@@ -32,8 +32,8 @@ fn a_tile(plan: &Plan) -> u64 {
 
 /// Tiles of A that are transformed together: all panels of B pass by once for all of them.
 fn tiles_at_once(plan: &Plan) -> u64 {
-    let tiles = plan.tiles();
-    tiles.div_ceil(tiles.div_ceil((KEPT / 2 / a_tile(plan)).max(1)))
+    let both = a_tile(plan) + PRODUCTS * plan.c_tile();
+    even_share(plan.tiles(), (KEPT / 2 / both).max(1))
 }
 
 /// Entries of these tiles.
@@ -46,7 +46,8 @@ pub fn products(plan: &Plan) -> u64 {
     PRODUCTS * tiles_at_once(plan)
 }
 
-/// Whether all panels of B are kept transformed, so that A is transformed once for all of them.
+/// Whether all panels of B are kept transformed, so that A is transformed once for all of them. They need not fit into the
+/// second-level cache: each passes by once for a whole group of tiles.
 fn together(plan: &Plan) -> bool {
     plan.panels() * PRODUCTS * plan.b_panel() <= 2 * KEPT
 }
@@ -188,7 +189,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         }
     }
 
-    /// Copies rows of a panel of B, from row `first` on, as f32.
+    /// Copies rows of a panel of B as f32, from `along` entries behind `source` on.
     fn copy_b(
         &self,
         source: PointerValue<'ctx>,
