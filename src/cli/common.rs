@@ -71,7 +71,9 @@ impl Source {
 
     fn read(&self, batch: Option<usize>) -> Front {
         let options = FrontOptions { batch, network: self.network.clone() };
-        driver::front(&self.file, &DiskLoader, &options)
+        let mut front = driver::front(&self.file, &DiskLoader, &options);
+        front.networks.iter_mut().for_each(|network| self.adjust(network));
+        front
     }
 
     /// The one network that is meant.
@@ -100,7 +102,7 @@ impl Source {
         let Front { mut networks, sources, .. } = front;
         let names: Vec<String> = networks.iter().map(|network| network.name.clone()).collect();
         match networks.len() {
-            1 => Ok((self.adjusted(networks.remove(0)), sources)),
+            1 => Ok((networks.remove(0), sources)),
             0 => Err(Failure::Error {
                 message: format!("{} holds no network that can be compiled as it stands", self.file),
                 help: Some("a family of networks needs its arguments: network name = family(…)".into()),
@@ -112,13 +114,12 @@ impl Source {
         }
     }
 
-    /// With what the command line says in place of the file's `train` item.
-    fn adjusted(&self, mut network: Network) -> Network {
+    /// What the command line says in place of the file's `train` item.
+    fn adjust(&self, network: &mut Network) {
         let precision = self.precision.as_deref().and_then(Precision::named);
         if let (Some(training), Some(precision)) = (&mut network.training, precision) {
             training.settings.precision = precision;
         }
-        network
     }
 }
 

@@ -67,6 +67,20 @@ fn check_counts_blocks_and_parameters() {
 }
 
 #[test]
+fn check_shows_the_loops_of_the_precision_asked_for() {
+    let user = User::new();
+    user.write(
+        "wide.blk",
+        "network a(x: f32[64]) -> class[2] { x |> block h { dense(128) |> relu } |> block o { dense(2) } |> cross_entropy }
+train a { batch = 64, optimizer = sgd(lr = 0.1) }
+",
+    );
+    let loops =
+        |precision| user.blkc(&format!("check wide.blk --emit loops --precision {precision}")).good().stdout;
+    assert!(loops("bf16").contains("bf16") && !loops("f32").contains("bf16"));
+}
+
+#[test]
 fn check_reports_all_errors_on_stderr() {
     let user = User::new();
     user.write(
