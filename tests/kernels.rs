@@ -239,59 +239,6 @@ const WINDOWS: [([usize; 3], [[usize; 2]; 2]); 5] = [
     ([15, 16, 64], [[0, 2], [1, 4]]),
 ];
 
-/// Calls `visit` with each size, image, and place: border and chunk.
-fn for_windows(mut visit: impl FnMut([usize; 3], [usize; 2], [usize; 2])) {
-    for image in IMAGES {
-        for (size, places) in WINDOWS {
-            let exists = |place: &[usize; 2]| place[0] > 0 || image[0] > 2;
-            places.into_iter().filter(exists).for_each(|place| visit(size, image, place));
-        }
-    }
-}
-
-/// Windows of 3×3 by transformed operands on vectors of every width are no worse than multiply-adds.
-#[test]
-fn windows_err_no_more_than_multiply_adds() {
-    for target in &[target("-amx-tile"), baseline("+avx2,+fma"), baseline("")] {
-        let mut ours_used = 0;
-        for_windows(|size, image, place| {
-            let program = |arithmetic| windows(size, image, place, ELEMS[0], arithmetic);
-            let [ours, chain] = [program(Arithmetic::F32), program(Arithmetic::Fma)];
-            ours_used += usize::from(transformed(&ours, target));
-            let [ours, chain] =
-                [ours, chain].map(|program| window_error(size, image, place, &program, target));
-            let bound = (9 * size[2]) as f64 * f64::from(f32::EPSILON);
-            assert!(
-                ours <= 1e-6_f64.max(chain) && chain <= bound,
-                "{ours:e} {chain:e}: {size:?} {image:?} {place:?} {target:?}"
-            );
-        });
-        assert!(ours_used >= 6, "transforms were chosen {ours_used} times: {target:?}");
-    }
-}
-
-/// What rounding two operands to bf16 may change a product by, as a share of it.
-const ROUNDING: f64 = 1.0 / 256.0;
-
-/// The same in bf16, of operands that are bf16 already or not: no worse than if both were rounded once (more).
-#[test]
-fn windows_of_bf16_err_like_rounded_operands() {
-    let target = target("-amx-tile");
-    if !target.has_bf16() {
-        return eprintln!("skipped: this machine has no instructions for bf16");
-    }
-    let mut ours_used = 0;
-    for elems in ELEMS {
-        for_windows(|size, image, place| {
-            let program = windows(size, image, place, elems, Arithmetic::Bf16);
-            ours_used += usize::from(transformed(&program, &target));
-            let error = window_error(size, image, place, &program, &target);
-            assert!(error <= ROUNDING, "{error:e}: {size:?} {image:?} {place:?} {elems:?}");
-        });
-    }
-    assert!(ours_used >= 24, "transforms were chosen {ours_used} times");
-}
-
 /// Error of the gradient of a window (`programs::window_gradients`), the largest as a share of Σ |a|·|b|.
 fn gradient_error(
     size @ [m, n, k]: [usize; 3],
@@ -334,47 +281,101 @@ const GRADIENTS: [([usize; 3], bool); 5] = [
     ([128, 272, 6], true),
 ];
 
-fn for_gradients(mut visit: impl FnMut([usize; 3], [usize; 2], bool)) {
-    IMAGES.into_iter().for_each(|image| GRADIENTS.into_iter().for_each(|(size, b)| visit(size, image, b)));
+/// Of a program on a target, the largest as a share of Σ |a|·|b|.
+type Error = dyn Fn(&Program, &Target) -> f64;
+
+/// A product that may be computed by transformed operands.
+struct Case {
+    label: String,
+    /// Products that an entry sums at most.
+    terms: usize,
+    program: Box<dyn Fn([Elem; 2], Arithmetic) -> Program>,
+    error: Box<Error>,
 }
 
-/// The like for gradients of windows, whichever operand slides.
-#[test]
-fn gradients_of_windows_err_no_more_than_multiply_adds() {
+/// By size, image, and place: border and chunk.
+fn window_cases() -> Vec<Case> {
+    let places = WINDOWS.into_iter().flat_map(|(size, places)| places.map(|place| (size, place)));
+    let all =
+        IMAGES.into_iter().flat_map(|image| places.clone().map(move |(size, place)| (size, image, place)));
+    let exists = |&(_, image, place): &([usize; 3], [usize; 2], [usize; 2])| place[0] > 0 || image[0] > 2;
+    let case = |(size, image, place): ([usize; 3], [usize; 2], [usize; 2])| Case {
+        label: format!("{size:?} {image:?} {place:?}"),
+        terms: 9 * size[2],
+        program: Box::new(move |elems, arithmetic| windows(size, image, place, elems, arithmetic)),
+        error: Box::new(move |program, target| window_error(size, image, place, program, target)),
+    };
+    all.filter(exists).map(case).collect()
+}
+
+fn gradient_cases() -> Vec<Case> {
+    let all = IMAGES.into_iter().flat_map(|image| GRADIENTS.map(|(size, b_slides)| (size, image, b_slides)));
+    let case = |(size, image, b_slides): ([usize; 3], [usize; 2], bool)| Case {
+        label: format!("{size:?} {image:?} {b_slides}"),
+        terms: 9 * size[2] * image[0] * image[1],
+        program: Box::new(move |elems, arithmetic| {
+            window_gradients(size, image, b_slides, elems, arithmetic)
+        }),
+        error: Box::new(move |program, target| gradient_error(size, image, b_slides, program, target)),
+    };
+    all.map(case).collect()
+}
+
+/// In f32, on vectors of every width, transformed operands are no worse than multiply-adds.
+fn err_no_more_than_multiply_adds(cases: &[Case]) {
     for target in &[target("-amx-tile"), baseline("+avx2,+fma"), baseline("")] {
         let mut ours_used = 0;
-        for_gradients(|size, image, b_slides| {
-            let program = |arithmetic| window_gradients(size, image, b_slides, ELEMS[0], arithmetic);
-            let [ours, chain] = [program(Arithmetic::F32), program(Arithmetic::Fma)];
-            ours_used += usize::from(transformed(&ours, target));
+        for Case { label, terms, program, error } in cases {
             let [ours, chain] =
-                [ours, chain].map(|program| gradient_error(size, image, b_slides, &program, target));
-            let bound = (9 * size[2] * image[0] * image[1]) as f64 * f64::from(f32::EPSILON);
-            assert!(
-                ours <= 1e-6_f64.max(chain) && chain <= bound,
-                "{ours:e} {chain:e}: {size:?} {image:?} {b_slides} {target:?}"
-            );
-        });
+                [Arithmetic::F32, Arithmetic::Fma].map(|arithmetic| program(ELEMS[0], arithmetic));
+            ours_used += usize::from(transformed(&ours, target));
+            let [ours, chain] = [ours, chain].map(|program| error(&program, target));
+            let bound = *terms as f64 * f64::from(f32::EPSILON);
+            assert!(ours <= 1e-6_f64.max(chain) && chain <= bound, "{ours:e} {chain:e}: {label} {target:?}");
+        }
         assert!(ours_used >= 6, "transforms were chosen {ours_used} times: {target:?}");
     }
 }
 
-#[test]
-fn gradients_of_windows_of_bf16_err_like_rounded_operands() {
+/// What rounding two operands to bf16 may change a product by, as a share of it.
+const ROUNDING: f64 = 1.0 / 256.0;
+
+/// In bf16, of operands that are bf16 already or not: no worse than if both were rounded once (more).
+fn err_like_rounded_operands(cases: &[Case]) {
     let target = target("-amx-tile");
     if !target.has_bf16() {
         return eprintln!("skipped: this machine has no instructions for bf16");
     }
     let mut ours_used = 0;
     for elems in ELEMS {
-        for_gradients(|size, image, b_slides| {
-            let program = window_gradients(size, image, b_slides, elems, Arithmetic::Bf16);
+        for Case { label, program, error, .. } in cases {
+            let program = program(elems, Arithmetic::Bf16);
             ours_used += usize::from(transformed(&program, &target));
-            let error = gradient_error(size, image, b_slides, &program, &target);
-            assert!(error <= ROUNDING, "{error:e}: {size:?} {image:?} {b_slides} {elems:?}");
-        });
+            let error = error(&program, &target);
+            assert!(error <= ROUNDING, "{error:e}: {label} {elems:?}");
+        }
     }
     assert!(ours_used >= 24, "transforms were chosen {ours_used} times");
+}
+
+#[test]
+fn windows_err_no_more_than_multiply_adds() {
+    err_no_more_than_multiply_adds(&window_cases());
+}
+
+#[test]
+fn gradients_of_windows_err_no_more_than_multiply_adds() {
+    err_no_more_than_multiply_adds(&gradient_cases());
+}
+
+#[test]
+fn windows_of_bf16_err_like_rounded_operands() {
+    err_like_rounded_operands(&window_cases());
+}
+
+#[test]
+fn gradients_of_windows_of_bf16_err_like_rounded_operands() {
+    err_like_rounded_operands(&gradient_cases());
 }
 
 #[test]

@@ -114,7 +114,8 @@ impl Case {
         self.check_run(&self.lower(), run);
     }
 
-    fn check_run(&self, lowered: &Lowered, run: impl FnOnce(&mut [u8])) {
+    /// Memory with entries for every symbol, and these.
+    fn start(&self, lowered: &Lowered) -> (Vec<u8>, HashMap<Symbol, Tensor>) {
         let mut arena = vec![0u8; lowered.program.arena_bytes];
         let mut values = HashMap::new();
         for (symbol, info) in self.graph.symbols() {
@@ -122,6 +123,11 @@ impl Case {
             write(&mut arena, lowered.symbol_offsets[&symbol], info.storage, &entries);
             values.insert(symbol, Tensor::new(&self.graph.axes, &info.axes, entries));
         }
+        (arena, values)
+    }
+
+    fn check_run(&self, lowered: &Lowered, run: impl FnOnce(&mut [u8])) {
+        let (mut arena, mut values) = self.start(lowered);
         run(&mut arena);
         let roots: Vec<Expr> = self.writes.iter().map(|write| write.1).collect();
         let results = evaluate(&self.graph, &values, &roots);
@@ -390,20 +396,21 @@ fn large_reductions_to_a_few_entries_are_shared() {
     assert!(program.routines[0].levels[0].groups[0].tasks() > 1, "the first step is shared");
 }
 
-/// What lies around the mean of `x` over samples and rows.
-fn centred(case: &mut Case, [h, f]: [Axis; 2]) -> Expr {
+/// A tensor less its mean over samples and 32 rows h, and its other axes: h and features.
+fn centred(batch: usize, features: usize) -> (Case, Expr, [Axis; 2]) {
+    let mut case = Case::new(batch);
+    let [h, f] = [32, features].map(|extent| case.axis(extent));
     let x = case.tensor("x", &[BATCH, h, f]);
     let mean = case.graph.mean(&[BATCH, h], x);
     case.output("mean", mean);
-    case.graph.sub(x, mean)
+    let centred = case.graph.sub(x, mean);
+    (case, centred, [h, f])
 }
 
 #[test]
 fn a_large_variance_sees_its_entries_on_one_level() {
     for how in [Reduction::Mean, Reduction::Sum] {
-        let mut case = Case::new(64);
-        let [h, f] = [32, 16].map(|extent| case.axis(extent));
-        let centred = centred(&mut case, [h, f]);
+        let (mut case, centred, [h, _]) = centred(64, 16);
         let square = case.graph.square(centred);
         let spread = case.graph.reduce(how, &[BATCH, h], square);
         case.output("spread", spread);
@@ -413,9 +420,7 @@ fn a_large_variance_sees_its_entries_on_one_level() {
 
 #[test]
 fn deviations_from_the_mean_of_a_large_reduction_are_not_summed() {
-    let mut case = Case::new(64);
-    let [h, f] = [32, 16].map(|extent| case.axis(extent));
-    let centred = centred(&mut case, [h, f]);
+    let (mut case, centred, [h, f]) = centred(64, 16);
     let g = case.tensor("g", &[BATCH, h, f]);
     let [a, b] = ["a", "b"].map(|name| case.tensor(name, &[f]));
     let [of_g, of_x] = [case.graph.mul(&[a, g]), case.graph.mul(&[b, centred])];
@@ -427,9 +432,7 @@ fn deviations_from_the_mean_of_a_large_reduction_are_not_summed() {
 
 #[test]
 fn statistics_of_rows_stay_f32() {
-    let mut case = Case::new(128);
-    let [h, f] = [32, 96].map(|extent| case.axis(extent));
-    let centred = centred(&mut case, [h, f]);
+    let (mut case, centred, [h, _]) = centred(128, 96);
     let square = case.graph.square(centred);
     let variance = case.graph.mean(&[BATCH, h], square);
     case.output("variance", variance);
@@ -455,11 +458,7 @@ fn a_maximum_is_one_of_its_entries_in_any_precision() {
             case.output("y", y);
         }
         let lowered = case.lower_with(Arithmetic::Bf16);
-        let mut arena = vec![0u8; lowered.program.arena_bytes];
-        for (symbol, info) in case.graph.symbols() {
-            let entries = entries(symbol, case.graph.axes.size(&info.axes), info.storage);
-            write(&mut arena, lowered.symbol_offsets[&symbol], info.storage, &entries);
-        }
+        let (mut arena, _) = case.start(&lowered);
         interpret::run(&lowered.program, "train", &mut arena);
         let offset = lowered.symbol_offsets[&case.writes[0].0];
         let counts = read(&arena, offset, Storage::Float, 256 * 32);

@@ -3,15 +3,12 @@
 
 use super::materialize::same_set;
 use super::prepare::renewed;
-use super::split;
-use super::window::Windows;
 use crate::axes::Axis;
 use crate::intrinsics::{Eq, Lt, Where};
 use crate::sym::{Expr, Function, Graph, Node, Reduction};
 
 /// Rewrites `roots` and everything below them.
 pub(super) fn rewritten(graph: &mut Graph, roots: &[Expr]) -> Vec<Expr> {
-    let windows = Windows::of(graph, &graph.reachable(roots));
     renewed(graph, roots, |graph, expr, done| {
         // A choice among entries is recognised before it is rewritten itself.
         let node = match chosen_sum(graph, graph.node(expr)) {
@@ -21,7 +18,6 @@ pub(super) fn rewritten(graph: &mut Graph, roots: &[Expr]) -> Vec<Expr> {
         match node.map(|arg| done[&arg]) {
             Node::Mul(factors) => grouped_product(graph, factors),
             Node::Reduce(how, over, arg) => without_vanishing_terms(graph, how, &over, arg)
-                .or_else(|| deviations_in_two_steps(graph, &windows, how, &over, arg))
                 .unwrap_or_else(|| graph.intern(Node::Reduce(how, over, arg))),
             Node::ArgMax(over, arg) => first_largest(graph, &over, arg),
             other => graph.intern(other),
@@ -117,56 +113,4 @@ fn without_vanishing_terms(graph: &mut Graph, how: Reduction, over: &[Axis], arg
     let mut parts: Vec<Expr> = terms.iter().map(|&term| graph.reduce(how, over, term)).collect();
     parts.retain(|&part| graph.as_number(part) != Some(0.0));
     (parts.len() < terms.len()).then(|| graph.add(&parts))
-}
-
-/// Squared deviations from the mean of a large reduction, about the means of its rows first:
-/// Σ_oi (x − m)² = Σ_o [Σ_i (x − m_o)² + n (m_o − m)²] with n entries i per row o, of mean m_o. Nobody has to see x
-/// again once m is known. Chan, Golub and LeVeque, "Algorithms for computing the sample variance", 1983.
-fn deviations_in_two_steps(
-    graph: &mut Graph,
-    windows: &Windows,
-    how: Reduction,
-    over: &[Axis],
-    arg: Expr,
-) -> Option<Expr> {
-    let (x, mean) = squared_deviation(graph, over, arg).filter(|_| how != Reduction::Max)?;
-    let (outer, inner) = split::outermost(graph, windows, over, x)?;
-    let row_mean = graph.intern(Node::Reduce(Reduction::Mean, inner.clone(), x));
-    let within = squared_difference(graph, x, row_mean);
-    let within = graph.intern(Node::Reduce(how, inner.clone(), within));
-    let between = squared_difference(graph, row_mean, mean);
-    let entries = if how == Reduction::Sum { graph.axes.size(&inner) as f64 } else { 1.0 };
-    let entries = graph.number(entries);
-    let between = graph.mul(&[entries, between]);
-    let rows = graph.add(&[within, between]);
-    Some(graph.intern(Node::Reduce(how, vec![outer], rows)))
-}
-
-/// x and its mean where `expr` is (x − mean x)².
-fn squared_deviation(graph: &Graph, over: &[Axis], expr: Expr) -> Option<(Expr, Expr)> {
-    let Node::Pow(deviation, exponent) = graph.node(expr) else { return None };
-    let Node::Add(terms) = graph.node(*deviation) else { return None };
-    let &[left, right] = &terms[..] else { return None };
-    if graph.as_number(*exponent) != Some(2.0) {
-        return None;
-    }
-    [(left, right), (right, left)].into_iter().find_map(|(x, term)| {
-        let mean = negated(graph, term)?;
-        let Node::Reduce(Reduction::Mean, axes, of) = graph.node(mean) else { return None };
-        (*of == x && same_set(axes, over)).then_some((x, mean))
-    })
-}
-
-/// y where `expr` is −y.
-fn negated(graph: &Graph, expr: Expr) -> Option<Expr> {
-    let Node::Mul(factors) = graph.node(expr) else { return None };
-    match factors[..] {
-        [sign, y] if graph.as_number(sign) == Some(-1.0) => Some(y),
-        _ => None,
-    }
-}
-
-fn squared_difference(graph: &mut Graph, a: Expr, b: Expr) -> Expr {
-    let difference = graph.sub(a, b);
-    graph.square(difference)
 }

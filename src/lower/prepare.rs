@@ -17,7 +17,11 @@ pub(super) fn prepare(graph: &mut Graph, roots: &[Expr]) -> Vec<Expr> {
     let windows = Windows::of(graph, &graph.reachable(&roots));
     renewed(graph, &roots, |graph, expr, done| {
         let split = match graph.node(expr).clone().map(|arg| done[&arg]) {
-            Node::Reduce(how, over, arg) => split::reduction(graph, &windows, how, over, arg),
+            Node::Reduce(how, over, arg) => {
+                let deviation = split::deviation(graph, graph.node(expr));
+                let deviation = deviation.map(|parts| parts.map(|part| done[&part]));
+                split::reduction(graph, &windows, (how, over, arg), deviation)
+            }
             Node::Contract { left, right, over } => split::contraction(graph, &windows, (left, right), over),
             other => graph.intern(other),
         };

@@ -1,5 +1,6 @@
 //! Reductions to almost nothing in two steps, so that the first has something to be shared along.
 
+use super::materialize::same_set;
 use super::window::Windows;
 use crate::axes::Axis;
 use crate::sym::{Expr, Graph, Node, Reduction};
@@ -14,21 +15,65 @@ const SHORT_ROW: usize = 8;
 /// A reduction over fewer entries than this is quick enough in one task.
 const MANY_ENTRIES: usize = 1 << 13;
 
-/// Sum over (o, i) → sum over o of the sums over i, when little is kept.
+/// Sum over (o, i) → sum over o of the sums over i, when little is kept. `deviation` is what [`deviation`] found.
 pub(super) fn reduction(
     graph: &mut Graph,
     windows: &Windows,
-    how: Reduction,
-    over: Vec<Axis>,
-    arg: Expr,
+    (how, over, arg): (Reduction, Vec<Axis>, Expr),
+    deviation: Option<[Expr; 2]>,
 ) -> Expr {
-    match outermost(graph, windows, &over, arg) {
-        Some((outer, inner)) => {
-            let rows = graph.intern(Node::Reduce(how, inner, arg));
-            graph.intern(Node::Reduce(how, vec![outer], rows))
-        }
-        None => graph.intern(Node::Reduce(how, over, arg)),
+    let Some((outer, inner)) = outermost(graph, windows, &over, arg) else {
+        return graph.intern(Node::Reduce(how, over, arg));
+    };
+    let rows = match deviation {
+        Some(deviation) => deviations_of_rows(graph, how, inner, deviation),
+        None => graph.intern(Node::Reduce(how, inner, arg)),
+    };
+    graph.intern(Node::Reduce(how, vec![outer], rows))
+}
+
+/// x and its mean where `node` sums (x − mean x)². The mean must not be split yet.
+pub(super) fn deviation(graph: &Graph, node: &Node) -> Option<[Expr; 2]> {
+    let Node::Reduce(Reduction::Sum | Reduction::Mean, over, arg) = node else { return None };
+    let Node::Pow(difference, exponent) = graph.node(*arg) else { return None };
+    let Node::Add(terms) = graph.node(*difference) else { return None };
+    let &[left, right] = &terms[..] else { return None };
+    if graph.as_number(*exponent) != Some(2.0) {
+        return None;
     }
+    [(left, right), (right, left)].into_iter().find_map(|(x, term)| {
+        let mean = negated(graph, term)?;
+        let Node::Reduce(Reduction::Mean, axes, of) = graph.node(mean) else { return None };
+        (*of == x && same_set(axes, over)).then_some([x, mean])
+    })
+}
+
+/// What rows o add to the squared deviations of x from its mean m, by the means m_o of their n entries i:
+/// Σ_oi (x − m)² = Σ_o [Σ_i (x − m_o)² + n (m_o − m)²]. Nobody has to see x again once m is known. Chan, Golub and LeVeque,
+/// "Algorithms for computing the sample variance", 1983.
+fn deviations_of_rows(graph: &mut Graph, how: Reduction, inner: Vec<Axis>, [x, mean]: [Expr; 2]) -> Expr {
+    let entries = if how == Reduction::Sum { graph.axes.size(&inner) as f64 } else { 1.0 };
+    let entries = graph.number(entries);
+    let row_mean = graph.intern(Node::Reduce(Reduction::Mean, inner.clone(), x));
+    let within = squared_difference(graph, x, row_mean);
+    let within = graph.intern(Node::Reduce(how, inner, within));
+    let between = squared_difference(graph, row_mean, mean);
+    let between = graph.mul(&[entries, between]);
+    graph.add(&[within, between])
+}
+
+/// y where `expr` is −y.
+fn negated(graph: &Graph, expr: Expr) -> Option<Expr> {
+    let Node::Mul(factors) = graph.node(expr) else { return None };
+    match factors[..] {
+        [sign, y] if graph.as_number(sign) == Some(-1.0) => Some(y),
+        _ => None,
+    }
+}
+
+fn squared_difference(graph: &mut Graph, a: Expr, b: Expr) -> Expr {
+    let difference = graph.sub(a, b);
+    graph.square(difference)
 }
 
 pub(super) fn contraction(
@@ -50,12 +95,7 @@ pub(super) fn contraction(
 }
 
 /// The reduced axis that lies outermost in memory, and the others, when the reduction is large and keeps little.
-pub(super) fn outermost(
-    graph: &Graph,
-    windows: &Windows,
-    over: &[Axis],
-    arg: Expr,
-) -> Option<(Axis, Vec<Axis>)> {
+fn outermost(graph: &Graph, windows: &Windows, over: &[Axis], arg: Expr) -> Option<(Axis, Vec<Axis>)> {
     let axes = graph.axes_of(arg);
     let reduced: Vec<Axis> = axes.iter().copied().filter(|axis| over.contains(axis)).collect();
     let all = graph.axes.size(axes);

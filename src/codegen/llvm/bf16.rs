@@ -2,7 +2,7 @@
 //! arithmetic elsewhere.
 
 use inkwell::IntPredicate;
-use inkwell::values::InstructionOpcode;
+use inkwell::values::{InstructionOpcode, PointerValue, VectorValue};
 
 use super::emit::{Emitter, Value, lanes_of};
 use crate::loops::{Elem, Ty};
@@ -15,6 +15,31 @@ pub fn widen<'ctx>(emitter: &Emitter<'ctx>, halves: Value<'ctx>, lanes: u32) -> 
     let wide = emitter.cast(InstructionOpcode::ZExt, halves, emitter.ty(Ty::I32, lanes));
     let bits = emitter.binop(InstructionOpcode::Shl, wide, word(emitter, 16, lanes));
     emitter.cast(InstructionOpcode::BitCast, bits, emitter.ty(Ty::F32, lanes))
+}
+
+/// Neighbouring entries (f32 or bf16) as f32; zero where `mask` is false.
+pub fn load<'ctx>(
+    emitter: &Emitter<'ctx>,
+    elem: Elem,
+    from: PointerValue<'ctx>,
+    lanes: u32,
+    mask: Option<VectorValue<'ctx>>,
+) -> Value<'ctx> {
+    let loaded = emitter.load(emitter.elem(elem, lanes), from, elem.bytes() as u32, mask);
+    from_memory(emitter, elem, loaded, lanes)
+}
+
+/// A value in the type of registers.
+pub fn from_memory<'ctx>(
+    emitter: &Emitter<'ctx>,
+    elem: Elem,
+    loaded: Value<'ctx>,
+    lanes: u32,
+) -> Value<'ctx> {
+    match elem {
+        Elem::Bf16 => widen(emitter, loaded, lanes),
+        _ => loaded,
+    }
 }
 
 /// The bf16 of numbers that [`round`] gave.

@@ -154,14 +154,6 @@ impl<'p, 'ctx> Frame<'p, 'ctx> {
     }
 }
 
-/// A value in the type of registers.
-fn from_memory<'ctx>(emitter: &Emitter<'ctx>, elem: Elem, loaded: Value<'ctx>, lanes: u32) -> Value<'ctx> {
-    match elem {
-        Elem::Bf16 => bf16::widen(emitter, loaded, lanes),
-        _ => loaded,
-    }
-}
-
 impl<'p, 'ctx> Site<'p, 'ctx> {
     /// First entry of a buffer.
     pub fn start(&self, emitter: &Emitter<'ctx>, buffer: BufferId) -> PointerValue<'ctx> {
@@ -216,8 +208,7 @@ impl<'p, 'ctx> Site<'p, 'ctx> {
 
     fn load_scalar(&self, emitter: &Emitter<'ctx>, buffer: BufferId, affine: &Affine) -> Value<'ctx> {
         let (elem, pointer) = self.pointer(emitter, buffer, affine, 0);
-        let loaded = emitter.load(emitter.elem(elem, 1), pointer, elem.bytes() as u32, None);
-        from_memory(emitter, elem, loaded, 1)
+        bf16::load(emitter, elem, pointer, 1, None)
     }
 
     fn load_vector(
@@ -236,7 +227,7 @@ impl<'p, 'ctx> Site<'p, 'ctx> {
                 emitter.gather(vector, pointers, bytes, self.mask(emitter, instance))
             }
         };
-        from_memory(emitter, elem, loaded, self.lanes)
+        bf16::from_memory(emitter, elem, loaded, self.lanes)
     }
 
     fn store(

@@ -170,6 +170,18 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         self.emitter.repeat(self.i64(self.plan.tiles()), body);
     }
 
+    /// Groups of at most `most` of `count` things that follow each other: the first one, and how many.
+    fn in_groups(&self, count: u64, most: u64, body: impl FnOnce(IntValue<'ctx>, IntValue<'ctx>)) {
+        let emitter = self.emitter;
+        let groups = count.div_ceil(most);
+        let rest = count - (groups - 1) * most;
+        emitter.repeat(self.i64(groups), |group| {
+            let last = emitter.compare_ints(IntPredicate::EQ, group.into(), self.i64(groups - 1).into());
+            let number = emitter.select(last, self.i64(rest).into(), self.i64(most).into());
+            body(emitter.scale(group, most as i64), number.into_int_value());
+        });
+    }
+
     /// Calls `visit` with the number and the columns of each panel.
     fn for_panels(&self, visit: &dyn Fn(IntValue<'ctx>, u64)) {
         let (full, rest) = (self.plan.n / self.plan.columns, self.plan.n % self.plan.columns);
@@ -438,7 +450,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         ((self.gemm.a.strides.0 * bytes) as u64, (self.gemm.a.strides.1 * bytes) as u64)
     }
 
-    /// Copies a panel of B; returns where it lies.
+    /// Copies a panel of B as the kernel reads it; returns where it lies.
     fn pack_b(
         &self,
         source: PointerValue<'ctx>,
@@ -446,9 +458,20 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         to: PointerValue<'ctx>,
         k: IntValue<'ctx>,
     ) -> PointerValue<'ctx> {
-        let strides = (self.gemm.b.strides.0 as u64, self.gemm.b.strides.1 as u64);
-        let (padded, from, form) = (self.plan.columns, self.elem(self.gemm.b), self.plan.b_form());
-        pack::Copy { width: columns, padded, strides, from, form }.call(self.emitter, source, to, k);
+        self.copy_b(source, columns, to, k, self.plan.b_form());
         to
+    }
+
+    fn copy_b(
+        &self,
+        source: PointerValue<'ctx>,
+        columns: u64,
+        to: PointerValue<'ctx>,
+        k: IntValue<'ctx>,
+        form: pack::Form,
+    ) {
+        let strides = (self.gemm.b.strides.0 as u64, self.gemm.b.strides.1 as u64);
+        let (padded, from) = (self.plan.columns, self.elem(self.gemm.b));
+        pack::Copy { width: columns, padded, strides, from, form }.call(self.emitter, source, to, k);
     }
 }

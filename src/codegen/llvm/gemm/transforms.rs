@@ -306,8 +306,7 @@ impl Patches {
             let offset = self.origin + i as i64 * self.strides[0] + j as i64 * self.strides[1];
             let from =
                 emitter.element(emitter.elem(self.elem, 1), from, emitter.add(at, emitter.i64(offset)));
-            let loaded = emitter.load(emitter.elem(self.elem, lanes), from, self.elem.bytes() as u32, mask);
-            if self.elem == Elem::Bf16 { bf16::widen(emitter, loaded, lanes) } else { loaded }
+            bf16::load(emitter, self.elem, from, lanes, mask)
         };
         let exists = |i: usize, j: usize| exist[0] >> i & exist[1] >> j & 1 == 1;
         std::array::from_fn(|i| std::array::from_fn(|j| exists(i, j).then(|| number(i, j))))

@@ -108,20 +108,22 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
 
     /// Groups of panels whose sums are kept together: the most that a group has, and what visits those of a group.
     fn panels_in_groups(&self, body: impl Fn(u64, &Group<'_, 'ctx>)) {
-        let emitter = self.emitter;
-        let most = panels_at_once(&self.plan);
-        let groups = self.plan.panels().div_ceil(most);
-        let (full, rest) = (self.plan.n / self.plan.columns, self.plan.n % self.plan.columns);
-        emitter.repeat(self.i64(groups), |group| {
-            let first = emitter.scale(group, most as i64);
-            let last = emitter.compare_ints(IntPredicate::EQ, group.into(), self.i64(groups - 1).into());
-            let in_last = self.i64(full - ((groups - 1) * most).min(full));
-            let count = emitter.select(last, in_last.into(), self.i64(most).into()).into_int_value();
+        let (emitter, columns) = (self.emitter, self.plan.columns);
+        let (panels, most) = (self.plan.panels(), panels_at_once(&self.plan));
+        let rest = self.plan.n % columns;
+        self.in_groups(panels, most, |first, count| {
+            let at_end = emitter.add(first, count).into();
+            // The group that ends with a panel of fewer columns.
+            let narrow = match rest {
+                0 => emitter.context.bool_type().const_zero().into(),
+                _ => emitter.compare_ints(IntPredicate::EQ, at_end, self.i64(panels).into()),
+            };
+            let full = emitter.select(narrow, emitter.add(count, emitter.i64(-1)).into(), count.into());
+            let full = full.into_int_value();
             body(most, &|visit| {
-                let columns = self.plan.columns;
-                emitter.repeat_any(count, |slot| visit(slot, emitter.add(slot, first), columns));
+                emitter.repeat_any(full, |slot| visit(slot, emitter.add(slot, first), columns));
                 if rest > 0 {
-                    emitter.when(last.into_int_value(), || visit(count, self.i64(full), rest));
+                    emitter.when(narrow.into_int_value(), || visit(full, self.i64(panels - 1), rest));
                 }
             });
         });

@@ -1,7 +1,6 @@
 //! Order [`Windows`](super::plan::Order::Windows): windows of 3×3 by Winograd's F(2×2, 3×3) ([`transforms`]). C at two by two
 //! neighbouring positions comes from products of the transformed taps in B with the transformed 4×4 positions of A.
 
-use inkwell::IntPredicate;
 use inkwell::values::{IntValue, PointerValue};
 
 use super::super::pack;
@@ -106,7 +105,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         let results = self.i64(products(&self.plan));
         self.in_pairs(rows, &|y, height| {
             self.in_pairs(along, &|x, width| {
-                self.tiles_in_groups(&|first, count| {
+                self.in_groups(self.plan.tiles(), tiles_at_once(&self.plan), |first, count| {
                     self.emitter.repeat(count, |number| {
                         self.window_input(stencil, [y, x], self.emitter.add(number, first), number);
                     });
@@ -131,32 +130,12 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         });
     }
 
-    /// Groups of tiles whose A is transformed together: the first tile, and how many.
-    fn tiles_in_groups(&self, body: &dyn Fn(IntValue<'ctx>, IntValue<'ctx>)) {
-        let emitter = self.emitter;
-        let (tiles, most) = (self.plan.tiles(), tiles_at_once(&self.plan));
-        let groups = tiles.div_ceil(most);
-        emitter.repeat(self.i64(groups), |group| {
-            let last = emitter.compare_ints(IntPredicate::EQ, group.into(), self.i64(groups - 1).into());
-            let rest = self.i64(tiles - (groups - 1) * most);
-            let count = emitter.select(last, rest.into(), self.i64(most).into()).into_int_value();
-            body(emitter.scale(group, most as i64), count);
-        });
-    }
-
     /// Every second position of an outer loop, with how many there are up to the next one.
     fn in_pairs(&self, number: usize, body: &dyn Fn(IntValue<'ctx>, IntValue<'ctx>)) {
-        let emitter = self.emitter;
         let range = self.gemm.outer[number].range;
-        let (start, length) = (self.chunk.start_of(emitter, range), self.chunk.length(range));
-        emitter.repeat(self.i64(length.div_ceil(2)), |pair| {
-            let last = emitter.compare_ints(IntPredicate::EQ, pair.into(), self.i64(length / 2).into());
-            let count = match length % 2 {
-                0 => self.i64(2),
-                _ => emitter.select(last, self.i64(1).into(), self.i64(2).into()).into_int_value(),
-            };
-            body(emitter.add(emitter.scale(pair, 2), start), count);
-        });
+        let start = self.chunk.start_of(self.emitter, range);
+        let from_start = |first, count| body(self.emitter.add(first, start), count);
+        self.in_groups(self.chunk.length(range), 2, from_start);
     }
 
     /// Transforms a panel of B.
@@ -168,10 +147,10 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         let transformed = self.b_panel(emitter.scale(slot, PRODUCTS as i64));
         let part = |first: IntValue<'ctx>, rows: u64| {
             for (tap, &offset) in stencil.taps.iter().flatten().enumerate() {
-                let source = self.b(emitter.i64(offset), panel);
                 let along = emitter.scale(first, self.gemm.b.strides.0 as i64);
+                let source = self.b(emitter.add(along, emitter.i64(offset)), panel);
                 let to = emitter.offset(waiting, tap * (rows * plan.columns * 4) as usize);
-                self.copy_b(source, along, columns, to, self.i64(rows));
+                self.copy_b(source, columns, to, self.i64(rows), pack::Form::Floats { rounded: false });
             }
             let entries = rows * plan.columns;
             let step = (plan.columns / plan.family.entries_per_step()) as i64;
@@ -187,22 +166,6 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         if rest > 0 {
             part(self.i64(parts * ROWS_OF_B), rest);
         }
-    }
-
-    /// Copies rows of a panel of B as f32, from `along` entries behind `source` on.
-    fn copy_b(
-        &self,
-        source: PointerValue<'ctx>,
-        along: IntValue<'ctx>,
-        columns: u64,
-        to: PointerValue<'ctx>,
-        rows: IntValue<'ctx>,
-    ) {
-        let from = self.elem(self.gemm.b);
-        let source = self.emitter.element(self.emitter.elem(from, 1), source, along);
-        let strides = (self.gemm.b.strides.0 as u64, self.gemm.b.strides.1 as u64);
-        let (padded, form) = (self.plan.columns, pack::Form::Floats { rounded: false });
-        pack::Copy { width: columns, padded, strides, from, form }.call(self.emitter, source, to, rows);
     }
 
     /// The transformed tile of A at the patch that begins at a position, as the `slot`-th of those that are kept.

@@ -50,10 +50,7 @@ impl<'ctx> Source<'_, 'ctx> {
 
     /// Neighbouring entries, or one, as f32; zero where `mask` is false.
     pub fn load(&self, from: PointerValue<'ctx>, lanes: u64, mask: Option<VectorValue<'ctx>>) -> Value<'ctx> {
-        let lanes = lanes as u32;
-        let ty = self.emitter.elem(self.elem, lanes);
-        let loaded = self.emitter.load(ty, from, self.elem.bytes() as u32, mask);
-        if self.elem == Elem::Bf16 { bf16::widen(self.emitter, loaded, lanes) } else { loaded }
+        bf16::load(self.emitter, self.elem, from, lanes as u32, mask)
     }
 
     /// The entry as the sum of so many bf16, the largest first; with one it is rounded.
