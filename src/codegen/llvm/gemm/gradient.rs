@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::patch::{PATCH, TAPS, mask};
+use super::patch::{Mask, TAPS, mask};
 use crate::loops::{Gemm, Outer, Range};
 
 /// Such a product: at tap (i, j) it sums F(y, x)·S(y + i, x + j) over the positions (y, x) where S exists.
@@ -73,17 +73,21 @@ impl Gradient {
         })
     }
 
-    /// What there is of each pair of positions along one side: bit i (of 4) says that row i of S exists that the pair sees, bit 4
-    /// that the pair's second position does.
-    pub fn pairs(&self, side: usize) -> Vec<u8> {
-        let row = |row: usize| self.exists[side].get(row).copied().unwrap_or(false);
-        let pair = |first: usize| mask(first, row) | u8::from(first + 1 < self.extents[side]) << PATCH;
-        (0..self.extents[side]).step_by(2).map(pair).collect()
+    /// What there is of each group of so many positions along one side: the rows of S that it sees, and behind these bits
+    /// the rows of F.
+    pub fn groups(&self, side: usize, results: usize) -> Vec<Mask> {
+        let (extent, sees) = (self.extents[side], results + TAPS - 1);
+        let sliding = |row: usize| self.exists[side].get(row).copied().unwrap_or(false);
+        let group = |first: usize| {
+            mask(first, sees, sliding) | mask(first, results, |row| row < extent) << sees
+        };
+        (0..extent).step_by(results).map(group).collect()
     }
 
-    /// The masks of what exists of S and of F in a pair.
-    pub fn masks(pair: u8) -> [u8; 2] {
-        [pair & 0b1111, 1 | (pair >> PATCH) << 1]
+    /// The masks of what exists of S and of F in a group of so many positions.
+    pub fn masks(group: Mask, results: usize) -> [Mask; 2] {
+        let sees = results + TAPS - 1;
+        [group & ((1 << sees) - 1), group >> sees]
     }
 }
 
@@ -181,10 +185,12 @@ mod tests {
         assert_eq!((gradient.loops, gradient.b_slides), ([1, 0], true));
         assert_eq!((gradient.origins, gradient.strides), ([0, -100], [[400, 100], [80, 20]]));
         assert_eq!((gradient.extents, gradient.terms), ([3, 4], 7 * 10));
-        assert_eq!(gradient.pairs(0), [0b1_1110, 0b0_0011]);
-        assert_eq!(gradient.pairs(1), [0b1_1110, 0b1_0111]);
-        assert_eq!(Gradient::masks(0b1_0111), [0b0111, 0b11]);
-        assert_eq!(Gradient::masks(0b0_0011), [0b0011, 0b01]);
+        assert_eq!(gradient.groups(0, 2), [0b11_1110, 0b01_0011]);
+        assert_eq!(gradient.groups(1, 2), [0b11_1110, 0b11_0111]);
+        assert_eq!(gradient.groups(1, 4), [0b1111_011110]);
+        assert_eq!(gradient.groups(0, 4), [0b0111_001110]);
+        assert_eq!(Gradient::masks(0b11_0111, 2), [0b0111, 0b11]);
+        assert_eq!(Gradient::masks(0b01_0011, 2), [0b0011, 0b01]);
     }
 
     #[test]

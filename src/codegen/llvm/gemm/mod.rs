@@ -20,6 +20,7 @@ mod tables;
 mod transforms;
 mod window_gradients;
 mod windows;
+mod winograd;
 
 use std::cell::Cell;
 
@@ -28,6 +29,8 @@ use inkwell::values::{FunctionValue, InstructionOpcode, IntValue, PointerValue};
 
 use self::plan::{LINE, Order, Plan, Source};
 use self::tables::Tables;
+use self::transforms::Transform;
+use self::winograd::Map;
 use super::emit::{Emitter, must};
 use super::kernel::{self, Product, Tiles, Vectors};
 use super::level::Chunk;
@@ -387,6 +390,11 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
             let kernel = self.kernel(rows);
             self.emitter.call(kernel, &[a.into(), b.into(), c.into(), turns.into(), more.into()]);
         });
+    }
+
+    /// Of the plan's patches.
+    fn transform(&self, map: Map) -> Transform {
+        Transform { map, patch: self.plan.patch }
     }
 
     fn c_tile(&self, tile: IntValue<'ctx>) -> PointerValue<'ctx> {

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use super::gradient::Gradient;
 pub use super::operand::Source;
 use super::operand::{a_source, halves_source, tile_rows};
+use super::patch::Patch;
 use super::scatter::{self, Scatter};
 use super::stencil::Stencil;
-use super::{transforms, window_gradients, windows};
+use super::{window_gradients, windows};
 use crate::codegen::family::Family;
 use crate::codegen::llvm::pack::{Form, TILE};
 use crate::codegen::target::Target;
@@ -43,10 +44,10 @@ pub enum Order {
     /// every block of B is packed once, a block of A as seldom as the second-level cache allows; C is kept for all outer
     /// loops.
     Scatter,
-    /// Patches of 2×2 positions, groups of tiles of rows, panels (outermost where they are not all kept), products: windows of
+    /// Patches of positions, groups of tiles of rows, panels (outermost where they are not all kept), products: windows of
     /// 3×3 by a faster algorithm (`gemm/windows.rs`).
     Windows,
-    /// Groups of panels, patches of 2×2 positions, panels, products, tiles of rows: the gradients of such windows
+    /// Groups of panels, patches of positions, panels, products, tiles of rows: the gradients of such windows
     /// (`gemm/window_gradients.rs`); sums of all products are kept.
     WindowGradients,
 }
@@ -79,6 +80,8 @@ pub struct Plan {
     pub positions: u64,
     /// In order [`Order::Scatter`]: what is multiplied with what, and where.
     pub scatter: Scatter,
+    /// In the orders of windows: what is transformed at a time.
+    pub patch: Patch,
     /// In order [`Order::Windows`]: the window.
     pub stencil: Option<Stencil>,
     /// In order [`Order::WindowGradients`]: the window.
@@ -135,6 +138,7 @@ impl Plan {
             inside: vec![],
             positions: 1,
             scatter: Scatter::default(),
+            patch: Patch::SMALL,
             stencil: None,
             gradient: None,
             listed,
@@ -165,12 +169,13 @@ impl Plan {
         let whole =
             gemm.a.strides.1 == 1 && k.is_multiple_of(lanes) && self.blocks.iter().all(|block| block.k == k);
         let Some(stencil) = whole.then(|| Stencil::of(gemm, lengths)).flatten() else { return false };
-        let (ours, direct) = windows::costs(self, &stencil, lengths, lanes);
-        if ours > direct {
-            return false;
-        }
-        self.take_transformed(Order::Windows, gemm, stencil.loops, target);
-        self.stencil = Some(stencil);
+        let known = |&patch: &Patch| stencil.patches(patch).is_some();
+        let costs = |plan: &Plan| windows::costs(plan, &stencil, lengths, lanes);
+        let patches = self.patches().iter().copied().filter(known);
+        let plans = patches.map(|patch| self.transformed(Order::Windows, gemm, patch, target));
+        let Some(best) = cheapest(plans.map(|plan| (costs(&plan), plan))) else { return false };
+        let loops = stencil.loops.to_vec();
+        *self = Plan { stencil: Some(stencil), inside: loops, ..best };
         true
     }
 
@@ -178,23 +183,30 @@ impl Plan {
     fn transforms_gradient(&mut self, gemm: &Gemm, k: u64, target: &Target) -> bool {
         let whole =
             gemm.a.strides.0 == 1 && gemm.b.strides.1 == 1 && self.blocks.iter().all(|block| block.k == k);
-        let kept = transforms::PRODUCTS * self.m * self.columns <= KEPT;
-        let Some(gradient) = (whole && kept).then(|| Gradient::of(gemm)).flatten() else { return false };
-        let (ours, direct) = window_gradients::costs(self, &gradient, k, u64::from(target.lanes()));
-        if ours > direct {
-            return false;
-        }
-        self.take_transformed(Order::WindowGradients, gemm, gradient.loops, target);
-        self.depth = window_gradients::part(self, k);
-        self.gradient = Some(gradient);
+        let Some(gradient) = whole.then(|| Gradient::of(gemm)).flatten() else { return false };
+        let lanes = u64::from(target.lanes());
+        let plans = self.patches().iter().filter_map(|&patch| {
+            let mut plan = self.transformed(Order::WindowGradients, gemm, patch, target);
+            plan.depth = window_gradients::part(&plan, k);
+            let kept = window_gradients::sums(&plan) <= KEPT;
+            kept.then(|| (window_gradients::costs(&plan, &gradient, k, lanes), plan))
+        });
+        let Some(best) = cheapest(plans) else { return false };
+        let loops = gradient.loops.to_vec();
+        *self = Plan { gradient: Some(gradient), inside: loops, ..best };
         true
     }
 
-    /// Both operands come to the kernel transformed, and so packed.
-    fn take_transformed(&mut self, order: Order, gemm: &Gemm, loops: [usize; 2], target: &Target) {
-        (self.order, self.inside) = (order, loops.to_vec());
-        (self.a, self.b) = (Source::Packed, Source::Packed);
-        self.rows = tile_rows(gemm.a, (self.family, self.a), self.m, self.vectors, target);
+    /// Shapes of patches that keep the family's accuracy: rounding to bf16 behind the maps of large ones would lose too much.
+    fn patches(&self) -> &'static [Patch] {
+        if self.family == Family::Fma { &Patch::ALL } else { &[Patch::SMALL] }
+    }
+
+    /// This with both operands transformed on their way to the kernel, and so packed.
+    fn transformed(&self, order: Order, gemm: &Gemm, patch: Patch, target: &Target) -> Plan {
+        let (a, b) = (Source::Packed, Source::Packed);
+        let rows = tile_rows(gemm.a, (self.family, a), self.m, self.vectors, target);
+        Plan { order, patch, a, b, rows, ..self.clone() }
     }
 
     /// Whether all blocks of a list are at hand when a tile of C is computed.
@@ -373,10 +385,10 @@ impl Plan {
             Order::Panels if self.keeps_panel() => self.tiles(),
             Order::Blocks => self.tiles() * self.panels(),
             Order::Scatter => self.tiles() * self.positions,
-            Order::Windows => windows::products(self) + windows::RESULTS,
+            Order::Windows => windows::products(self) + self.patch.results(),
             Order::WindowGradients => {
                 let panels = window_gradients::panels_at_once(self);
-                transforms::PRODUCTS * self.tiles() * panels + window_gradients::RESULTS
+                self.patch.products() * self.tiles() * panels + window_gradients::RESULTS
             }
             _ => 1,
         };
@@ -400,6 +412,13 @@ impl Plan {
             .map(|entries| entries.next_multiple_of(LINE) as usize * 4)
             .sum()
     }
+}
+
+/// Of plans with what they take, and what would be done without them, the one that takes least, if less than that.
+fn cheapest(plans: impl Iterator<Item = ((f64, f64), Plan)>) -> Option<Plan> {
+    let least = plans.min_by(|one, other| one.0.0.total_cmp(&other.0.0))?;
+    let (ours, direct) = least.0;
+    (ours <= direct).then_some(least.1)
 }
 
 /// The most that a group of `count` has when there are as few groups of at most `most` as possible, nearly equal ones.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::patch::{TAPS, distinct, mask};
+use super::patch::{Mask, Patch, TAPS, distinct, mask};
 use crate::loops::{Gemm, Outer, Range};
 
 /// Such a product: at position (y, x) it sums A(y + i, x + j) · B(i, j) over the taps that exist.
@@ -16,9 +16,7 @@ pub struct Stencil {
     pub strides: [i64; 2],
     /// Offsets of B by tap.
     pub taps: [[i64; TAPS]; TAPS],
-    /// By position along each loop: bit i says that A(position + i) exists, for the four that this position and the next
-    /// one see. One entry only where that is the same everywhere.
-    pub patches: [Vec<u8>; 2],
+    pub sides: [Side; 2],
     /// Products per position on average.
     pub density: f64,
 }
@@ -64,19 +62,69 @@ impl Stencil {
                 }
             }
         }
-        let side = |side: usize| {
-            let outer = &gemm.outer[loops[side]];
-            patches(&exists[side], outer, lengths[loops[side]])
-        };
+        let sides = [0, 1].map(|side| {
+            Side::new(&exists[side], &gemm.outer[loops[side]], lengths[loops[side]])
+        });
         let lists = gemm.terms.choice.iter().map(|&list| gemm.terms.lists[list as usize].len());
         let density = lists.sum::<usize>() as f64 / gemm.terms.choice.len() as f64;
-        Some(Stencil { loops, origin, strides, taps, patches: [side(0)?, side(1)?], density })
+        Some(Stencil { loops, origin, strides, taps, sides, density })
     }
 
-    /// The different patches at positions that pairs may begin at, along one loop of that range.
-    pub fn kinds(&self, side: usize, range: Range) -> Vec<u8> {
-        let step = if range == Range::Chunk { 1 } else { 2 };
-        distinct(self.patches[side].iter().copied().step_by(step))
+    /// What patches of that shape find along both sides; None where that is not known.
+    pub fn patches(&self, patch: Patch) -> Option<[Masks; 2]> {
+        let masks = |side: usize| self.sides[side].masks(patch.0[side]);
+        Some([masks(0)?, masks(1)?])
+    }
+}
+
+/// Which of A there is along one of the loops.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Side {
+    /// By row of A, from the first tap's on; empty where all exist.
+    exists: Vec<bool>,
+    /// Of the loop; None where all exist, however many there are.
+    positions: Option<usize>,
+    /// Of the loop in the task, and whether it is all of them.
+    length: usize,
+    whole: bool,
+}
+
+/// What patches find along one side.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Masks {
+    /// By position, or one for all.
+    pub at: Vec<Mask>,
+    /// The different ones at positions where patches may begin.
+    pub kinds: Vec<Mask>,
+}
+
+impl Side {
+    fn new(exists: &[Option<bool>], outer: &Outer, length: u64) -> Side {
+        let (exists, positions) = match (outer.list, outer.range) {
+            (0, Range::Full(extent)) => (vec![true; extent + TAPS - 1], Some(extent)),
+            (0, Range::Chunk) => (vec![], None),
+            _ => {
+                let known = exists.iter().map(|row| row.unwrap_or(false)).collect();
+                (known, Some(exists.len() - (TAPS - 1)))
+            }
+        };
+        Side { exists, positions, length: length as usize, whole: outer.range != Range::Chunk }
+    }
+
+    /// Of patches with so many results.
+    fn masks(&self, results: usize) -> Option<Masks> {
+        let extent = results + TAPS - 1;
+        let fits = self.length.is_multiple_of(results);
+        let Some(positions) = self.positions else {
+            let all = vec![mask(0, extent, |_| true)];
+            return fits.then(|| Masks { at: all.clone(), kinds: all });
+        };
+        let row = |row: usize| self.exists.get(row).copied().unwrap_or(false);
+        let at: Vec<Mask> = (0..positions).map(|position| mask(position, extent, row)).collect();
+        // Tasks begin at multiples of their length, the last one where it ends with the loop.
+        let aligned = self.whole || (fits && positions.is_multiple_of(results));
+        let kinds = distinct(at.iter().copied().step_by(if aligned { results } else { 1 }));
+        Some(Masks { at, kinds })
     }
 }
 
@@ -110,22 +158,6 @@ fn extents(gemm: &Gemm, loops: [usize; 2]) -> [usize; 2] {
         (own, other) if other > own => other / own,
         (own, _) => all / own,
     })
-}
-
-/// Which rows of a patch exist, by position. None where that is not known: past the end of a loop whose extent is not.
-fn patches(exists: &[Option<bool>], outer: &Outer, length: u64) -> Option<Vec<u8>> {
-    let everywhere = outer.list == 0;
-    let positions = match outer.range {
-        _ if !everywhere => exists.len() - (TAPS - 1),
-        Range::Full(extent) => extent,
-        Range::Chunk if length.is_multiple_of(2) => return Some(vec![0b1111]),
-        Range::Chunk => return None,
-    };
-    let row = |row: usize| match everywhere {
-        true => row < positions + TAPS - 1,
-        false => exists.get(row).copied().flatten().unwrap_or(false),
-    };
-    Some((0..positions).map(|position| mask(position, row)).collect())
 }
 
 #[cfg(test)]
@@ -166,11 +198,31 @@ mod tests {
         let stencil = Stencil::of(&image(3), &[4, 5]).unwrap();
         assert_eq!((stencil.loops, stencil.origin, stencil.strides), ([0, 1], -60, [50, 10]));
         assert_eq!(stencil.taps, [[0, 1, 2], [3, 4, 5], [6, 7, 8]]);
-        assert_eq!(stencil.patches[0], [0b1110, 0b1111, 0b0111, 0b0011]);
-        assert_eq!(stencil.patches[1], [0b1110, 0b1111, 0b1111, 0b0111, 0b0011]);
-        assert_eq!(stencil.kinds(0, Range::Full(4)), [0b0111, 0b1110]);
-        assert_eq!(stencil.kinds(0, Range::Chunk), [0b0011, 0b0111, 0b1110, 0b1111]);
+        let [y, x] = stencil.patches(Patch::SMALL).unwrap();
+        assert_eq!(y.at, [0b1110, 0b1111, 0b0111, 0b0011]);
+        assert_eq!(y.kinds, [0b0111, 0b1110]);
+        assert_eq!(x.at, [0b1110, 0b1111, 0b1111, 0b0111, 0b0011]);
+        let [y, x] = stencil.patches(Patch([4, 4])).unwrap();
+        assert_eq!((y.at.len(), y.kinds), (4, vec![0b011110]));
+        assert_eq!(x.at, [0b111110, 0b011111, 0b001111, 0b000111, 0b000011]);
+        assert_eq!(x.kinds, [0b000011, 0b111110]);
         assert_eq!((stencil.density * 20.0).round(), 130.0);
+    }
+
+    /// Tasks of so many rows each, the last one with what is left.
+    fn rows_in_tasks(length: u64) -> Masks {
+        let mut gemm = image(3);
+        gemm.outer[0].range = Range::Chunk;
+        let [y, _] = Stencil::of(&gemm, &[length, 5]).unwrap().patches(Patch::SMALL).unwrap();
+        y
+    }
+
+    #[test]
+    fn patches_begin_where_tasks_do() {
+        assert_eq!(rows_in_tasks(2).kinds, [0b0111, 0b1110]);
+        // Of a first task with three rows, or a second one with one.
+        assert_eq!(rows_in_tasks(3).kinds, [0b0011, 0b0111, 0b1110, 0b1111]);
+        assert_eq!(rows_in_tasks(1).kinds, [0b0011, 0b0111, 0b1110, 0b1111]);
     }
 
     #[test]

@@ -1,86 +1,50 @@
-//! The transforms of Winograd's F(2×2, 3×3), after Lavin and Gray, "Fast algorithms for convolutional neural networks" (CVPR 2016,
-//! §4.1), on matrices of vectors. With D, G and L below, and ⊙ entry by entry,
+//! The transforms of Winograd's algorithm ([`winograd`](super::winograd)) both ways, on matrices of vectors:
 //!
-//! y = Lᵀ [(G w Gᵀ) ⊙ (D x Dᵀ)] L
-//!
-//! are 2×2 results of a window w of 3×3 on 4×4 inputs x, by 16 products; its adjoint gives w's gradient from that of y:
-//!
-//! ∂w = Gᵀ [(D x Dᵀ) ⊙ (L ∂y Lᵀ)] G.
+//! y = Lᵀ [(G w Gᵀ) ⊙ (D x Dᵀ)] L and ∂w = Gᵀ [(D x Dᵀ) ⊙ (L ∂y Lᵀ)] G.
 
 use inkwell::IntPredicate;
 use inkwell::values::{InstructionOpcode, IntValue, PointerValue, VectorValue};
 
 use super::super::bf16;
-use super::super::emit::{Emitter, Value};
+use super::super::emit::Emitter;
+use super::patch::{Mask, Patch};
+use super::winograd::{Map, Number};
 use crate::loops::{Elem, Ty};
 
-/// Products in place of 36.
-pub const PRODUCTS: u64 = 16;
-
-/// What does not exist is zero.
-type Number<'ctx> = Option<Value<'ctx>>;
-pub type Numbers<'ctx, const N: usize> = [Number<'ctx>; N];
-type Matrix<'ctx, const N: usize> = [Numbers<'ctx, N>; N];
-
-/// A linear map of numbers.
-pub type Map<'ctx, const N: usize, const M: usize> = fn(&Emitter<'ctx>, Numbers<'ctx, N>) -> Numbers<'ctx, M>;
-
-/// D.
-pub fn input<'ctx>(emitter: &Emitter<'ctx>, [a, b, c, d]: Numbers<'ctx, 4>) -> Numbers<'ctx, 4> {
-    [minus(emitter, a, c), plus(emitter, b, c), minus(emitter, c, b), minus(emitter, b, d)]
+/// M X Mᵀ for patches of that shape.
+#[derive(Clone, Copy, Debug)]
+pub struct Transform {
+    pub map: Map,
+    pub patch: Patch,
 }
 
-/// G.
-pub fn filter<'ctx>(emitter: &Emitter<'ctx>, [a, b, c]: Numbers<'ctx, 3>) -> Numbers<'ctx, 4> {
-    let outside = plus(emitter, a, c);
-    [a, half(emitter, plus(emitter, outside, b)), half(emitter, minus(emitter, outside, b)), c]
-}
+/// A matrix whose rows are mapped already.
+type HalfDone<'ctx> = Vec<Vec<Number<'ctx>>>;
 
-/// Gᵀ.
-pub fn taps<'ctx>(emitter: &Emitter<'ctx>, [a, b, c, d]: Numbers<'ctx, 4>) -> Numbers<'ctx, 3> {
-    let both = half(emitter, plus(emitter, b, c));
-    [plus(emitter, a, both), half(emitter, minus(emitter, b, c)), plus(emitter, both, d)]
-}
-
-/// L.
-pub fn spread<'ctx>(emitter: &Emitter<'ctx>, [a, b]: Numbers<'ctx, 2>) -> Numbers<'ctx, 4> {
-    [a, plus(emitter, a, b), minus(emitter, a, b), minus(emitter, None, b)]
-}
-
-/// Lᵀ.
-pub fn results<'ctx>(emitter: &Emitter<'ctx>, [a, b, c, d]: Numbers<'ctx, 4>) -> Numbers<'ctx, 2> {
-    [plus(emitter, a, plus(emitter, b, c)), minus(emitter, minus(emitter, b, c), d)]
-}
-
-fn plus<'ctx>(emitter: &Emitter<'ctx>, a: Number<'ctx>, b: Number<'ctx>) -> Number<'ctx> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(emitter.binop(InstructionOpcode::FAdd, a, b)),
-        (a, b) => a.or(b),
+impl Transform {
+    /// Rows and columns that go in.
+    fn extents(&self) -> [usize; 2] {
+        self.patch.0.map(|results| self.map.arguments(results))
     }
-}
 
-fn minus<'ctx>(emitter: &Emitter<'ctx>, a: Number<'ctx>, b: Number<'ctx>) -> Number<'ctx> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(emitter.binop(InstructionOpcode::FSub, a, b)),
-        (None, Some(b)) => Some(emitter.negate(b)),
-        (a, None) => a,
+    /// Maps the rows of the matrix with these numbers.
+    fn rows<'ctx>(&self, emitter: &Emitter<'ctx>, number: impl Fn(usize, usize) -> Number<'ctx>) -> HalfDone<'ctx> {
+        let [rows, columns] = self.extents();
+        let row = |i| (0..columns).map(|j| number(i, j)).collect::<Vec<_>>();
+        (0..rows).map(|i| self.map.apply(emitter, self.patch.0[1], &row(i))).collect()
     }
-}
 
-fn half<'ctx>(emitter: &Emitter<'ctx>, a: Number<'ctx>) -> Number<'ctx> {
-    let half = emitter.splat(emitter.float(0.5, Ty::F32), emitter.target.lanes());
-    a.map(|a| emitter.binop(InstructionOpcode::FMul, a, half))
-}
+    /// One column of the result.
+    fn column<'ctx>(&self, emitter: &Emitter<'ctx>, rows: &HalfDone<'ctx>, column: usize) -> Vec<Number<'ctx>> {
+        let numbers: Vec<Number> = rows.iter().map(|row| row[column]).collect();
+        self.map.apply(emitter, self.patch.0[0], &numbers)
+    }
 
-/// M X Mᵀ.
-fn both_ways<'ctx, const N: usize, const M: usize>(
-    emitter: &Emitter<'ctx>,
-    numbers: Matrix<'ctx, N>,
-    map: Map<'ctx, N, M>,
-) -> Matrix<'ctx, M> {
-    let rows = numbers.map(|row| map(emitter, row));
-    let columns: [Numbers<M>; M] = std::array::from_fn(|column| map(emitter, rows.map(|row| row[column])));
-    std::array::from_fn(|row| std::array::from_fn(|column| columns[column][row]))
+    /// For names of functions.
+    fn name(&self) -> String {
+        let Patch([height, width]) = self.patch;
+        format!("winograd_{height}x{width}_{:?}", self.map).to_lowercase()
+    }
 }
 
 /// Matrices whose numbers lie in memory of their own, to be transformed entry by entry.
@@ -95,39 +59,35 @@ pub struct Panels {
 }
 
 impl Panels {
-    /// Calls the function that transforms the N×N matrices at `from`.
-    pub fn call<'ctx, const N: usize, const M: usize>(
+    /// Calls the function that transforms the matrices at `from`.
+    pub fn call<'ctx>(
         &self,
         emitter: &Emitter<'ctx>,
         [from, to]: [PointerValue<'ctx>; 2],
-        map: Map<'ctx, N, M>,
+        transform: Transform,
     ) {
         let Panels { entries, strides: [source, result], paired } = self;
         let paired = paired.map_or_else(String::new, |row| format!("_in_pairs_{row}"));
-        let name = format!("winograd_{N}_{M}_{entries}_{source}_{result}{paired}");
+        let name = format!("{}_{entries}_{source}_{result}{paired}", transform.name());
         let pointer = emitter.pointer_type();
         let function = emitter.define(&name, &[pointer, pointer], &[0, 1], |function| {
             let pointer =
                 |number| function.get_nth_param(number).expect("two parameters").into_pointer_value();
-            self.body(emitter, [pointer(0), pointer(1)], map);
+            self.body(emitter, [pointer(0), pointer(1)], transform);
         });
         emitter.call(function, &[from.into(), to.into()]);
     }
 
-    fn body<'ctx, const N: usize, const M: usize>(
-        &self,
-        emitter: &Emitter<'ctx>,
-        operands: [PointerValue<'ctx>; 2],
-        map: Map<'ctx, N, M>,
-    ) {
+    fn body<'ctx>(&self, emitter: &Emitter<'ctx>, operands: [PointerValue<'ctx>; 2], transform: Transform) {
         let lanes = u64::from(emitter.target.lanes());
         let vectors = |count: u64| emitter.i64((count / lanes) as i64);
         let [from, to] = operands.map(|base| move |at| emitter.element(emitter.ty(Ty::F32, 1), base, at));
-        let matrix = |at| self.matrix(emitter, from(at), map);
+        let rows = |at| self.rows(emitter, from(at), transform);
+        let stride = self.strides[1];
         let Some(row) = self.paired else {
             return emitter.repeat(vectors(self.entries), |part| {
                 let at = emitter.scale(part, lanes as i64);
-                Form::Floats.write(emitter, to(at), self.strides[1], matrix(at), None);
+                Form::Floats.write(emitter, to(at), stride, transform, &[rows(at)]);
             });
         };
         emitter.repeat(emitter.i64((self.entries / row / 2) as i64), |step| {
@@ -136,23 +96,23 @@ impl Panels {
                     emitter.add(emitter.scale(number, row as i64), emitter.scale(part, lanes as i64))
                 };
                 let first = along(emitter.scale(step, 2));
-                let second = matrix(emitter.add(first, emitter.i64(row as i64)));
-                Form::Pairs.write(emitter, to(along(step)), self.strides[1], matrix(first), Some(second));
+                let second = emitter.add(first, emitter.i64(row as i64));
+                Form::Pairs.write(emitter, to(along(step)), stride, transform, &[rows(first), rows(second)]);
             });
         });
     }
 
-    /// The transformed matrices of a vector of entries.
-    fn matrix<'ctx, const N: usize, const M: usize>(
+    /// Those of the matrices of a vector of entries.
+    fn rows<'ctx>(
         &self,
         emitter: &Emitter<'ctx>,
         from: PointerValue<'ctx>,
-        map: Map<'ctx, N, M>,
-    ) -> Matrix<'ctx, M> {
+        transform: Transform,
+    ) -> HalfDone<'ctx> {
         let ty = emitter.ty(Ty::F32, emitter.target.lanes());
         let number = |number: usize| emitter.offset(from, number * (self.strides[0] * 4) as usize);
-        let load = |i, j| Some(emitter.load(ty, number(i * N + j), 4, None));
-        both_ways(emitter, std::array::from_fn(|i| std::array::from_fn(|j| load(i, j))), map)
+        let columns = transform.extents()[1];
+        transform.rows(emitter, |i, j| Some(emitter.load(ty, number(i * columns + j), 4, None)))
     }
 }
 
@@ -168,31 +128,35 @@ pub enum Form {
 }
 
 impl Form {
-    /// Stores a vector of each number, `stride` entries of 32 bits from number to number; where rows are paired, of both.
-    fn write<'ctx, const M: usize>(
+    /// Finishes a matrix, or those of two rows to be paired, and stores a vector of each number, `stride` entries of 32 bits from
+    /// number to number.
+    fn write<'ctx>(
         self,
         emitter: &Emitter<'ctx>,
         to: PointerValue<'ctx>,
         stride: u64,
-        first: Matrix<'ctx, M>,
-        second: Option<Matrix<'ctx, M>>,
+        transform: Transform,
+        matrices: &[HalfDone<'ctx>],
     ) {
         let lanes = emitter.target.lanes();
         let zero = emitter.ty(Ty::F32, lanes).const_zero();
-        let all = |matrix: Matrix<'ctx, M>| -> Vec<Value<'ctx>> {
-            matrix.into_iter().flatten().map(|number| number.unwrap_or(zero)).collect()
-        };
         let round = |value| bf16::round(emitter, value, lanes);
-        let second = second.map(all);
-        for (number, value) in all(first).into_iter().enumerate() {
-            let to = emitter.offset(to, number * (stride * 4) as usize);
-            let (value, alignment) = match (self, &second) {
-                (Form::Floats, _) => (value, 4),
-                (Form::Halves, _) => (bf16::narrow(emitter, round(value), lanes), 2),
-                (Form::Pairs, Some(later)) => (bf16::round_pair(emitter, value, later[number]), 4),
-                (Form::Pairs, None) => (bf16::pair(emitter, round(value), None), 4),
-            };
-            emitter.store(value, to, alignment, None);
+        let columns = matrices[0][0].len();
+        for column in 0..columns {
+            let finished: Vec<Vec<Number>> =
+                matrices.iter().map(|rows| transform.column(emitter, rows, column)).collect();
+            for row in 0..finished[0].len() {
+                let value = |matrix: usize| Some(finished.get(matrix)?[row].unwrap_or(zero));
+                let first = value(0).expect("at least one");
+                let (value, alignment) = match (self, value(1)) {
+                    (Form::Floats, _) => (first, 4),
+                    (Form::Halves, _) => (bf16::narrow(emitter, round(first), lanes), 2),
+                    (Form::Pairs, Some(later)) => (bf16::round_pair(emitter, first, later), 4),
+                    (Form::Pairs, None) => (bf16::pair(emitter, round(first), None), 4),
+                };
+                let number = (row * columns + column) as u64;
+                emitter.store(value, emitter.offset(to, (number * stride * 4) as usize), alignment, None);
+            }
         }
     }
 
@@ -224,19 +188,20 @@ pub struct Patches {
 impl Patches {
     /// Calls the function that transforms `rows` rows of the patch at `from`, of whose positions those exist that have a bit in
     /// both masks.
-    pub fn call<'ctx, const N: usize, const M: usize>(
+    pub fn call<'ctx>(
         &self,
         emitter: &Emitter<'ctx>,
         [from, to]: [PointerValue<'ctx>; 2],
         rows: IntValue<'ctx>,
-        exist: [u8; 2],
-        map: Map<'ctx, N, M>,
+        exist: [Mask; 2],
+        transform: Transform,
     ) {
         let Patches { elem, origin, strides: [y, x], row, width, form, step, number } = self;
         let [below, beside] = exist;
         let odd = rows.get_zero_extended_constant().is_none_or(|rows| rows % 2 == 1);
         let name = format!(
-            "winograd_patch_{elem:?}_{form:?}_{odd}_{N}_{below}_{beside}_{origin}_{y}_{x}_{row}_{width}_{step}_{number}"
+            "{}_patch_{elem:?}_{form:?}_{odd}_{below}_{beside}_{origin}_{y}_{x}_{row}_{width}_{step}_{number}",
+            transform.name()
         );
         let pointer = emitter.pointer_type();
         let params = [pointer, pointer, emitter.context.i64_type().into()];
@@ -244,7 +209,8 @@ impl Patches {
             let param = |number| function.get_nth_param(number).expect("three parameters");
             let operands = [0, 1].map(|number| param(number).into_pointer_value());
             let rows = param(2).into_int_value();
-            let row = |to, from: &[IntValue<'ctx>]| self.row(emitter, operands, (to, from), exist, map);
+            let row =
+                |to, from: &[IntValue<'ctx>]| self.row(emitter, operands, (to, from), exist, transform);
             if self.form != Form::Pairs {
                 return emitter.repeat(rows, |number| row(number, &[number]));
             }
@@ -263,25 +229,26 @@ impl Patches {
     }
 
     /// One row of the result, from one or two of the operand.
-    fn row<'ctx, const N: usize, const M: usize>(
+    fn row<'ctx>(
         &self,
         emitter: &Emitter<'ctx>,
         [from, to]: [PointerValue<'ctx>; 2],
         (result, rows): (IntValue<'ctx>, &[IntValue<'ctx>]),
-        exist: [u8; 2],
-        map: Map<'ctx, N, M>,
+        exist: [Mask; 2],
+        transform: Transform,
     ) {
         let lanes = u64::from(emitter.target.lanes());
         let to = emitter.element(emitter.ty(Ty::F32, 1), to, emitter.scale(result, self.step as i64));
         let vector = |part: IntValue<'ctx>, mask: Option<VectorValue<'ctx>>| {
             let along = emitter.scale(part, lanes as i64);
-            let matrix = |row: &IntValue<'ctx>| {
+            let half_done = |row: &IntValue<'ctx>| {
                 let at = emitter.add(emitter.scale(*row, self.row as i64), along);
-                both_ways::<N, M>(emitter, self.patch(emitter, from, at, mask, exist), map)
+                transform.rows(emitter, self.patch(emitter, from, at, mask, exist))
             };
             let byte = emitter.context.i8_type().into();
             let to = emitter.element(byte, to, emitter.scale(along, self.form.bytes() as i64));
-            self.form.write(emitter, to, self.number, matrix(&rows[0]), rows.get(1).map(matrix));
+            let matrices: Vec<_> = rows.iter().map(half_done).collect();
+            self.form.write(emitter, to, self.number, transform, &matrices);
         };
         let (full, rest) = (self.width / lanes, self.width % lanes);
         if full > 0 {
@@ -292,30 +259,30 @@ impl Patches {
         }
     }
 
-    /// A vector of the operand at all positions of the patch.
-    fn patch<'ctx, const N: usize>(
-        &self,
-        emitter: &Emitter<'ctx>,
+    /// Loads a vector of the operand at a position of the patch.
+    fn patch<'e, 'ctx>(
+        &'e self,
+        emitter: &'e Emitter<'ctx>,
         from: PointerValue<'ctx>,
         at: IntValue<'ctx>,
         mask: Option<VectorValue<'ctx>>,
-        exist: [u8; 2],
-    ) -> Matrix<'ctx, N> {
-        let lanes = emitter.target.lanes();
-        let number = |i: usize, j: usize| {
-            let offset = self.origin + i as i64 * self.strides[0] + j as i64 * self.strides[1];
-            let from =
-                emitter.element(emitter.elem(self.elem, 1), from, emitter.add(at, emitter.i64(offset)));
-            bf16::load(emitter, self.elem, from, lanes, mask)
-        };
-        let exists = |i: usize, j: usize| exist[0] >> i & exist[1] >> j & 1 == 1;
-        std::array::from_fn(|i| std::array::from_fn(|j| exists(i, j).then(|| number(i, j))))
+        exist: [Mask; 2],
+    ) -> impl Fn(usize, usize) -> Number<'ctx> + 'e {
+        move |i, j| {
+            let exists = exist[0] >> i & exist[1] >> j & 1 == 1;
+            exists.then(|| {
+                let offset = self.origin + i as i64 * self.strides[0] + j as i64 * self.strides[1];
+                let at = emitter.add(at, emitter.i64(offset));
+                let from = emitter.element(emitter.elem(self.elem, 1), from, at);
+                bf16::load(emitter, self.elem, from, emitter.target.lanes(), mask)
+            })
+        }
     }
 }
 
 /// Emits `body` for each pair of kinds, to run for that one which the two numbers say.
-pub fn by_kind<'ctx>(emitter: &Emitter<'ctx>, kinds: [(Vec<u8>, IntValue<'ctx>); 2], body: impl Fn([u8; 2])) {
-    let is = |found: IntValue<'ctx>, kind: u8| {
+pub fn by_kind<'ctx>(emitter: &Emitter<'ctx>, kinds: [(Vec<Mask>, IntValue<'ctx>); 2], body: impl Fn([Mask; 2])) {
+    let is = |found: IntValue<'ctx>, kind: Mask| {
         let kind = emitter.i64(i64::from(kind)).into();
         emitter.compare_ints(IntPredicate::EQ, found.into(), kind).into_int_value()
     };

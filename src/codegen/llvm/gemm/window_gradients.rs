@@ -1,21 +1,22 @@
 //! Order [`WindowGradients`](super::plan::Order::WindowGradients): gradients of windows of 3×3 taps by the adjoint of Winograd's
-//! F(2×2, 3×3) ([`transforms`]). Two by two positions of the operand that stays and the 4×4 of the one that slides are
-//! transformed; the sums of 16 products over all patches become the nine taps at the end.
+//! algorithm ([`transforms`]). Two or four by two or four positions of the operand that stays and the patch of the one that
+//! slides are transformed; the sums of products over all patches become the nine taps at the end.
 
 use inkwell::IntPredicate;
 use inkwell::values::{IntValue, PointerValue};
 
 use super::GemmEmitter;
 use super::gradient::Gradient;
-use super::patch::distinct;
+use super::patch::{Mask, Patch, TAPS, distinct};
 use super::plan::{KEPT, LINE, Plan, even_share};
 use super::tables::Table;
-use super::transforms::{self, Form, PRODUCTS, Patches};
+use super::transforms::{self, Form, Panels, Patches};
+use super::winograd::Map;
 use crate::codegen::family::Family;
 use crate::loops::Elem;
 
 /// Tiles of C that the sums become.
-pub const RESULTS: u64 = 9;
+pub const RESULTS: u64 = (TAPS * TAPS) as u64;
 /// Entries that transformed patches may take: half of a second-level cache.
 const ROOM: u64 = 1 << 17;
 
@@ -32,31 +33,38 @@ fn number_step(plan: &Plan, step: u64) -> u64 {
 
 /// Entries of the transformed patches of A, and of those of B.
 pub fn entries(plan: &Plan) -> [u64; 2] {
-    [a_step(plan), plan.columns].map(|step| PRODUCTS * number_step(plan, step))
+    [a_step(plan), plan.columns].map(|step| plan.patch.products() * number_step(plan, step))
 }
 
 /// Steps of k that are transformed at a time.
 pub fn part(plan: &Plan, k: u64) -> u64 {
-    let most = (ROOM / (PRODUCTS * (a_step(plan) + plan.columns))).max(1);
+    let most = (ROOM / (plan.patch.products() * (a_step(plan) + plan.columns))).max(1);
     even_share(k.div_ceil(plan.family.entries_per_step()), most)
+}
+
+/// Entries of the sums of a panel.
+pub fn sums(plan: &Plan) -> u64 {
+    plan.patch.products() * plan.tiles() * plan.c_tile()
 }
 
 /// Panels of columns whose sums are kept together: A is transformed once for all of them.
 pub fn panels_at_once(plan: &Plan) -> u64 {
-    even_share(plan.panels(), (KEPT / (PRODUCTS * plan.tiles() * plan.c_tile())).max(1))
+    even_share(plan.panels(), (KEPT / sums(plan)).max(1))
 }
 
 /// What this algorithm takes in a task, and what the taps themselves do, in multiply-adds of a vector.
 pub fn costs(plan: &Plan, gradient: &Gradient, k: u64, lanes: u64) -> (f64, f64) {
-    let patches = gradient.extents.map(|extent| extent.div_ceil(2)).iter().product::<usize>() as f64;
+    let products = plan.patch.products() as f64;
+    let patches = plan.patch.count(gradient.extents.map(|extent| extent as u64)) as f64;
     let [columns, rows] = [plan.n, plan.m].map(|side| side.div_ceil(lanes) as f64);
     let (m, k, step) = (plan.m as f64, k as f64, plan.family.entries_per_step() as f64);
-    let [a, b] = if gradient.b_slides { [40.0, 60.0] } else { [60.0, 40.0] };
-    // Numbers of bf16 are rounded and paired.
-    let pairing = if plan.family == Family::Dot { 24.0 } else { 0.0 };
+    // What a number of the operand that slides takes, and of the one that stays; those of bf16 are rounded and paired.
+    let [slides, stays] = if plan.patch == Patch::SMALL { [3.75, 2.5] } else { [5.5, 3.5] };
+    let pairing = if plan.family == Family::Dot { 1.5 } else { 0.0 };
+    let [a, b] = if gradient.b_slides { [stays, slides] } else { [slides, stays] };
     let times = plan.panels().div_ceil(panels_at_once(plan)) as f64;
     let transforms = times * rows * (a + pairing) + columns * (b + pairing);
-    let ours = patches * k * (16.0 * m * columns / step + transforms) + m * columns * 60.0;
+    let ours = patches * k * products * (m * columns / step + transforms) + m * columns * products * 3.75;
     (ours, gradient.terms as f64 * k * m * columns / step)
 }
 
@@ -66,10 +74,10 @@ type Visit<'v, 'ctx> = dyn Fn(IntValue<'ctx>, IntValue<'ctx>, u64) + 'v;
 /// Visits the panels of a group.
 type Group<'p, 'ctx> = dyn Fn(&Visit<'_, 'ctx>) + 'p;
 
-/// A pair of positions both ways, and the rows of k that are transformed there: the first one and how many.
+/// The number of a group of positions both ways, and the rows of k that are transformed there: the first one and how many.
 #[derive(Clone, Copy)]
-struct Patch<'ctx> {
-    pair: [IntValue<'ctx>; 2],
+struct Stretch<'ctx> {
+    group: [IntValue<'ctx>; 2],
     first: IntValue<'ctx>,
     rows: IntValue<'ctx>,
 }
@@ -95,10 +103,11 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     pub(super) fn window_gradients(&self, gradient: &Gradient) {
         let (emitter, tiles) = (self.emitter, self.plan.tiles());
         self.panels_in_groups(|most, each| {
-            self.clear(self.c, PRODUCTS * tiles * most);
+            let products = self.plan.patch.products();
+            self.clear(self.c, products * tiles * most);
             self.gradient_sums(gradient, each);
             each(&|slot, panel, columns| {
-                let first = emitter.scale(slot, (PRODUCTS * tiles) as i64);
+                let first = emitter.scale(slot, (products * tiles) as i64);
                 self.for_tiles(|tile| {
                     self.gradient_taps(gradient, (tile, emitter.add(tile, first)), panel, columns);
                 });
@@ -134,22 +143,22 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         let emitter = self.emitter;
         let part = self.plan.depth * self.plan.family.entries_per_step();
         let k = self.chunk.length(self.gemm.k);
-        let pairs = [0, 1].map(|side| gradient.pairs(side));
-        let tables = [0, 1].map(|side| Table::new(emitter, pairs[side].iter().map(|&pair| i64::from(pair))));
-        let kinds = pairs.clone().map(distinct);
-        emitter.repeat(self.i64(pairs[0].len() as u64), |y| {
-            emitter.repeat(self.i64(pairs[1].len() as u64), |x| {
+        let groups = [0, 1].map(|side| gradient.groups(side, self.plan.patch.0[side]));
+        let tables = [0, 1].map(|side| Table::new(emitter, groups[side].iter().map(|&group| i64::from(group))));
+        let kinds = groups.clone().map(distinct);
+        emitter.repeat(self.i64(groups[0].len() as u64), |y| {
+            emitter.repeat(self.i64(groups[1].len() as u64), |x| {
                 let kind = |side: usize, at| (kinds[side].clone(), tables[side].get(emitter, at));
                 let sum = |first: IntValue<'ctx>, rows: u64| {
-                    let patch = Patch { pair: [y, x], first, rows: self.i64(rows) };
-                    transforms::by_kind(emitter, [kind(0, y), kind(1, x)], |pair| {
-                        self.gradient_a(gradient, patch, pair);
+                    let stretch = Stretch { group: [y, x], first, rows: self.i64(rows) };
+                    transforms::by_kind(emitter, [kind(0, y), kind(1, x)], |group| {
+                        self.gradient_a(gradient, stretch, group);
                     });
                     each(&|slot, panel, columns| {
-                        transforms::by_kind(emitter, [kind(0, y), kind(1, x)], |pair| {
-                            self.gradient_b(gradient, patch, pair, (panel, columns));
+                        transforms::by_kind(emitter, [kind(0, y), kind(1, x)], |group| {
+                            self.gradient_b(gradient, stretch, group, (panel, columns));
                         });
-                        self.gradient_products(slot, patch.rows);
+                        self.gradient_products(slot, stretch.rows);
                     });
                 };
                 emitter
@@ -162,35 +171,36 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     }
 
     /// Transforms a patch of A.
-    fn gradient_a(&self, gradient: &Gradient, patch: Patch<'ctx>, kinds: [u8; 2]) {
-        let offset = self.gradient_offset(gradient, !gradient.b_slides, patch);
+    fn gradient_a(&self, gradient: &Gradient, stretch: Stretch<'ctx>, kinds: [Mask; 2]) {
+        let offset = self.gradient_offset(gradient, !gradient.b_slides, stretch);
         let from = self.a_at(offset, self.i64(0));
         let (row, width, step) = (self.gemm.a.strides.1, self.plan.m, a_step(&self.plan));
         let operand = Side { slides: !gradient.b_slides, elem: self.elem(self.gemm.a), row, width, step };
-        self.gradient_input(gradient, operand, [from, self.packed_a], patch, kinds);
+        self.gradient_input(gradient, operand, [from, self.packed_a], stretch, kinds);
     }
 
     /// Transforms a patch of a panel of B.
     fn gradient_b(
         &self,
         gradient: &Gradient,
-        patch: Patch<'ctx>,
-        kinds: [u8; 2],
+        stretch: Stretch<'ctx>,
+        kinds: [Mask; 2],
         (panel, width): (IntValue<'ctx>, u64),
     ) {
-        let from = self.b(self.gradient_offset(gradient, gradient.b_slides, patch), panel);
+        let from = self.b(self.gradient_offset(gradient, gradient.b_slides, stretch), panel);
         let (row, step) = (self.gemm.b.strides.0, self.plan.columns);
         let operand = Side { slides: gradient.b_slides, elem: self.elem(self.gemm.b), row, width, step };
-        self.gradient_input(gradient, operand, [from, self.packed_b], patch, kinds);
+        self.gradient_input(gradient, operand, [from, self.packed_b], stretch, kinds);
     }
 
-    /// Of an operand at a pair of positions; of the one that slides from the middle of the window, which lies inside of it.
-    fn gradient_offset(&self, gradient: &Gradient, slides: bool, patch: Patch<'ctx>) -> IntValue<'ctx> {
+    /// Of an operand at a group of positions; of the one that slides from the middle of the window, which lies inside of it.
+    fn gradient_offset(&self, gradient: &Gradient, slides: bool, stretch: Stretch<'ctx>) -> IntValue<'ctx> {
         let emitter = self.emitter;
         let strides = gradient.strides[usize::from(slides)];
         let start = emitter.i64(gradient.origins[usize::from(slides)] - back(gradient, slides));
-        patch.pair.iter().zip(strides).fold(start, |offset, (&position, stride)| {
-            emitter.add(emitter.scale(position, 2 * stride), offset)
+        (0..2).fold(start, |offset, side| {
+            let step = self.plan.patch.0[side] as i64 * strides[side];
+            emitter.add(emitter.scale(stretch.group[side], step), offset)
         })
     }
 
@@ -199,11 +209,11 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         gradient: &Gradient,
         side: Side,
         [from, to]: [PointerValue<'ctx>; 2],
-        patch: Patch<'ctx>,
-        kinds: [u8; 2],
+        stretch: Stretch<'ctx>,
+        kinds: [Mask; 2],
     ) {
         let (emitter, Side { slides, elem, row, width, step }) = (self.emitter, side);
-        let from = emitter.element(emitter.elem(elem, 1), from, emitter.scale(patch.first, row as i64));
+        let from = emitter.element(emitter.elem(elem, 1), from, emitter.scale(stretch.first, row as i64));
         let patches = Patches {
             elem,
             origin: back(gradient, slides),
@@ -214,24 +224,26 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             step,
             number: number_step(&self.plan, step),
         };
-        let exist = kinds.map(Gradient::masks).map(|[sliding, fixed]| if slides { sliding } else { fixed });
-        match slides {
-            true => patches.call(emitter, [from, to], patch.rows, exist, transforms::input),
-            false => patches.call(emitter, [from, to], patch.rows, exist, transforms::spread),
-        }
+        let exist = [0, 1].map(|side| {
+            let [sliding, fixed] = Gradient::masks(kinds[side], self.plan.patch.0[side]);
+            if slides { sliding } else { fixed }
+        });
+        let transform = self.transform(if slides { Map::Input } else { Map::Spread });
+        patches.call(emitter, [from, to], stretch.rows, exist, transform);
     }
 
     /// Adds the products of the transformed patches to the sums of a panel.
     fn gradient_products(&self, slot: IntValue<'ctx>, rows: IntValue<'ctx>) {
         let emitter = self.emitter;
         let (plan, tiles) = (&self.plan, self.plan.tiles());
-        emitter.repeat(self.i64(PRODUCTS), |number| {
+        let products = plan.patch.products();
+        emitter.repeat(self.i64(products), |number| {
             let at =
                 |base, step: u64| self.entry(base, emitter.scale(number, number_step(plan, step) as i64));
             let (a, b) = (at(self.packed_a, a_step(plan)), at(self.packed_b, plan.columns));
             self.for_tiles(|tile| {
                 let a = self.entry(a, self.first_row(tile));
-                let sums = emitter.add(emitter.scale(slot, PRODUCTS as i64), number);
+                let sums = emitter.add(emitter.scale(slot, products as i64), number);
                 let c = self.c_tile(emitter.add(emitter.scale(sums, tiles as i64), tile));
                 let more = emitter.context.bool_type().const_all_ones();
                 self.run_kernel(tile, [a, b, c], rows, more);
@@ -249,15 +261,17 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     ) {
         let emitter = self.emitter;
         let (size, tiles) = (self.plan.c_tile(), self.plan.tiles());
-        let results = self.i64(PRODUCTS * tiles * panels_at_once(&self.plan));
-        let panels = transforms::Panels { entries: size, strides: [tiles * size, size], paired: None };
-        panels.call(emitter, [self.c_tile(sums), self.c_tile(results)], transforms::taps);
+        let results = self.i64(self.plan.patch.products() * tiles * panels_at_once(&self.plan));
+        let panels = Panels { entries: size, strides: [tiles * size, size], paired: None };
+        panels.call(emitter, [self.c_tile(sums), self.c_tile(results)], self.transform(Map::Taps));
         let [rows, along] = gradient.loops;
-        emitter.repeat(self.i64(3), |i| {
+        let taps = self.i64(TAPS as u64);
+        emitter.repeat(taps, |i| {
             self.outer[rows].set(i);
-            emitter.repeat(self.i64(3), |j| {
+            emitter.repeat(taps, |j| {
                 self.outer[along].set(j);
-                let c = self.c_tile(emitter.add(results, emitter.add(emitter.scale(i, 3), j)));
+                let tap = emitter.add(emitter.scale(i, TAPS as i64), j);
+                let c = self.c_tile(emitter.add(results, tap));
                 self.epilogue(tile, c, self.first_column(panel), columns);
             });
         });

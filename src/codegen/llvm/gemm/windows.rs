@@ -1,20 +1,19 @@
-//! Order [`Windows`](super::plan::Order::Windows): windows of 3×3 by Winograd's F(2×2, 3×3) ([`transforms`]). C at two by two
-//! neighbouring positions comes from products of the transformed taps in B with the transformed 4×4 positions of A.
+//! Order [`Windows`](super::plan::Order::Windows): windows of 3×3 by Winograd's algorithm ([`transforms`]). C at two or four by
+//! two or four neighbouring positions comes from products of the transformed taps in B with the transformed patch of A.
 
 use inkwell::values::{IntValue, PointerValue};
 
 use super::super::pack;
 use super::GemmEmitter;
 use super::operand::crowded;
-use super::patch::TAPS;
+use super::patch::{Patch, TAPS};
 use super::plan::{KEPT, LINE, Plan, even_share};
 use super::stencil::Stencil;
 use super::tables::Table;
-use super::transforms::{self, Form, PRODUCTS, Panels, Patches};
+use super::transforms::{self, Form, Panels, Patches};
+use super::winograd::Map;
 use crate::codegen::family::Family;
 
-/// Positions of C that a patch gives.
-pub const RESULTS: u64 = 4;
 /// Rows of B, of all taps, that are transformed at a time.
 const ROWS_OF_B: u64 = 64;
 
@@ -26,12 +25,12 @@ pub fn a_step(plan: &Plan) -> u64 {
 
 /// Those of a transformed tile of A.
 fn a_tile(plan: &Plan) -> u64 {
-    PRODUCTS * plan.rows * a_step(plan)
+    plan.patch.products() * plan.rows * a_step(plan)
 }
 
 /// Tiles of A that are transformed together: all panels of B pass by once for all of them.
 fn tiles_at_once(plan: &Plan) -> u64 {
-    let both = a_tile(plan) + PRODUCTS * plan.c_tile();
+    let both = a_tile(plan) + plan.patch.products() * plan.c_tile();
     even_share(plan.tiles(), (KEPT / 2 / both).max(1))
 }
 
@@ -42,19 +41,24 @@ pub fn a_entries(plan: &Plan) -> u64 {
 
 /// Tiles of C that wait to be transformed.
 pub fn products(plan: &Plan) -> u64 {
-    PRODUCTS * tiles_at_once(plan)
+    plan.patch.products() * tiles_at_once(plan)
+}
+
+/// Entries of a transformed panel of B.
+fn b_panel(plan: &Plan) -> u64 {
+    plan.patch.products() * plan.b_panel()
 }
 
 /// Whether all panels of B are kept transformed, so that A is transformed once for all of them. They need not fit into the
 /// second-level cache: each passes by once for a whole group of tiles.
 fn together(plan: &Plan) -> bool {
-    plan.panels() * PRODUCTS * plan.b_panel() <= 2 * KEPT
+    plan.panels() * b_panel(plan) <= 2 * KEPT
 }
 
 /// Entries of the transformed panels of B that are kept.
 fn transformed(plan: &Plan) -> u64 {
     let panels = if together(plan) { plan.panels() } else { 1 };
-    panels * PRODUCTS * plan.b_panel()
+    panels * b_panel(plan)
 }
 
 /// Entries of these, and of the rows that wait to be transformed.
@@ -67,17 +71,18 @@ pub fn b_entries(plan: &Plan) -> u64 {
 /// multiply-adds of a vector.
 pub fn costs(plan: &Plan, stencil: &Stencil, lengths: &[u64], lanes: u64) -> (f64, f64) {
     let lengths = stencil.loops.map(|number| lengths[number]);
-    let patches = lengths.map(|length| length.div_ceil(2)).iter().product::<u64>() as f64;
-    let positions = lengths.iter().product::<u64>() as f64;
+    let (patch, products) = (plan.patch, plan.patch.products() as f64);
+    let (patches, positions) = (patch.count(lengths) as f64, lengths.iter().product::<u64>() as f64);
     let (k, vectors) = (plan.term() as f64, plan.n.div_ceil(lanes) as f64);
     let steps = k / plan.family.entries_per_step() as f64;
     let times = if together(plan) { 1 } else { plan.panels() };
-    // Numbers of bf16 are widened and rounded.
-    let number = if plan.family == Family::Dot { 7.5 } else { 5.0 };
-    let input = times as f64 * 16.0 * k / lanes as f64 * number;
-    let output = vectors * 50.0;
-    let filters = vectors * k * 40.0 / plan.m as f64;
-    let ours = patches * (16.0 * steps * vectors + input + output) + filters;
+    // What a number of the patch takes; those of bf16 are widened and rounded.
+    let number = if patch == Patch::SMALL { 5.0 } else { 7.0 };
+    let number = number + if plan.family == Family::Dot { 2.5 } else { 0.0 };
+    let input = times as f64 * products * k / lanes as f64 * number;
+    let output = vectors * products * if patch == Patch::SMALL { 3.0 } else { 5.0 };
+    let filters = vectors * k * products * 2.5 / plan.m as f64;
+    let ours = patches * (products * steps * vectors + input + output) + filters;
     (ours, positions * stencil.density * steps * vectors)
 }
 
@@ -101,10 +106,10 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
 
     /// The columns of the panels that `each` visits: where the panel lies transformed, its number, and its columns.
     fn windows_of(&self, stencil: &Stencil, each: &dyn Fn(&Visit<'_, 'ctx>)) {
-        let [rows, along] = stencil.loops;
+        let ([rows, along], Patch(patch)) = (stencil.loops, self.plan.patch);
         let results = self.i64(products(&self.plan));
-        self.in_pairs(rows, &|y, height| {
-            self.in_pairs(along, &|x, width| {
+        self.in_patches(rows, patch[0], &|y, height| {
+            self.in_patches(along, patch[1], &|x, width| {
                 self.in_groups(self.plan.tiles(), tiles_at_once(&self.plan), |first, count| {
                     self.emitter.repeat(count, |number| {
                         self.window_input(stencil, [y, x], self.emitter.add(number, first), number);
@@ -118,7 +123,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
                                 self.outer[rows].set(self.emitter.add(dy, y));
                                 self.emitter.repeat(width, |dx| {
                                     self.outer[along].set(self.emitter.add(dx, x));
-                                    let number = self.emitter.add(self.emitter.scale(dy, 2), dx);
+                                    let number = self.emitter.add(self.emitter.scale(dy, patch[1] as i64), dx);
                                     let c = self.c_tile(self.emitter.add(number, results));
                                     self.epilogue(tile, c, self.first_column(panel), columns);
                                 });
@@ -130,12 +135,12 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         });
     }
 
-    /// Every second position of an outer loop, with how many there are up to the next one.
-    fn in_pairs(&self, number: usize, body: &dyn Fn(IntValue<'ctx>, IntValue<'ctx>)) {
+    /// The positions of an outer loop where patches begin, with how many there are up to the next one.
+    fn in_patches(&self, number: usize, results: usize, body: &dyn Fn(IntValue<'ctx>, IntValue<'ctx>)) {
         let range = self.gemm.outer[number].range;
         let start = self.chunk.start_of(self.emitter, range);
         let from_start = |first, count| body(self.emitter.add(first, start), count);
-        self.in_groups(self.chunk.length(range), 2, from_start);
+        self.in_groups(self.chunk.length(range), results as u64, from_start);
     }
 
     /// Transforms a panel of B.
@@ -144,7 +149,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         let (k, plan) = (self.plan.term(), &self.plan);
         let paired = (plan.family == Family::Dot).then_some(plan.columns);
         let waiting = emitter.offset(self.packed_b, (transformed(plan) * 4) as usize);
-        let transformed = self.b_panel(emitter.scale(slot, PRODUCTS as i64));
+        let transformed = self.b_panel(emitter.scale(slot, plan.patch.products() as i64));
         let part = |first: IntValue<'ctx>, rows: u64| {
             for (tap, &offset) in stencil.taps.iter().flatten().enumerate() {
                 let along = emitter.scale(first, self.gemm.b.strides.0 as i64);
@@ -156,7 +161,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             let step = (plan.columns / plan.family.entries_per_step()) as i64;
             let to = self.entry(transformed, emitter.scale(first, step));
             let panels = Panels { entries, strides: [entries, plan.b_panel()], paired };
-            panels.call(emitter, [waiting, to], transforms::filter);
+            panels.call(emitter, [waiting, to], self.transform(Map::Filter));
         };
         let (parts, rest) = (k / ROWS_OF_B, k % ROWS_OF_B);
         if parts > 0 {
@@ -179,11 +184,11 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         let emitter = self.emitter;
         stencil.loops.iter().zip(position).for_each(|(&number, position)| self.outer[number].set(position));
         let a = self.a_at(self.i64(0), self.first_row(tile));
-        let kinds = [0, 1].map(|side| {
-            let range = self.gemm.outer[stencil.loops[side]].range;
-            let table = Table::new(emitter, stencil.patches[side].iter().map(|&patch| i64::from(patch)));
-            let place = if stencil.patches[side].len() == 1 { self.i64(0) } else { position[side] };
-            (stencil.kinds(side, range), table.get(emitter, place))
+        let [along_y, along_x] = stencil.patches(self.plan.patch).expect("a plan's patches are known");
+        let kinds = [(along_y, position[0]), (along_x, position[1])].map(|(masks, position)| {
+            let table = Table::new(emitter, masks.at.iter().map(|&mask| i64::from(mask)));
+            let place = if masks.at.len() == 1 { self.i64(0) } else { position };
+            (masks.kinds, table.get(emitter, place))
         });
         let patches = Patches {
             elem: self.elem(self.gemm.a),
@@ -197,7 +202,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         };
         let (rows, to) = (self.rows_of(tile), self.window_tile(slot));
         transforms::by_kind(emitter, kinds, |exist| {
-            patches.call(emitter, [a, to], rows, exist, transforms::input);
+            patches.call(emitter, [a, to], rows, exist, self.transform(Map::Input));
         });
     }
 
@@ -209,13 +214,13 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     /// The products of the transformed tiles of A, `count` from `first` on, with a panel of B, transformed.
     fn window_products(&self, first: IntValue<'ctx>, count: IntValue<'ctx>, panel: IntValue<'ctx>) {
         let (emitter, plan) = (self.emitter, &self.plan);
-        let more = emitter.context.bool_type().const_zero();
-        emitter.repeat(self.i64(PRODUCTS), |number| {
-            let b = self.b_panel(emitter.add(emitter.scale(panel, PRODUCTS as i64), number));
+        let (more, products) = (emitter.context.bool_type().const_zero(), plan.patch.products());
+        emitter.repeat(self.i64(products), |number| {
+            let b = self.b_panel(emitter.add(emitter.scale(panel, products as i64), number));
             emitter.repeat(count, |slot| {
                 let offset = emitter.scale(number, (plan.rows * a_step(plan)) as i64);
                 let a = self.entry(self.window_tile(slot), offset);
-                let c = self.c_tile(emitter.add(emitter.scale(slot, PRODUCTS as i64), number));
+                let c = self.c_tile(emitter.add(emitter.scale(slot, products as i64), number));
                 self.run_kernel(emitter.add(slot, first), [a, b, c], self.i64(plan.term()), more);
             });
         });
@@ -225,7 +230,8 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     fn window_results(&self, slot: IntValue<'ctx>) {
         let size = self.plan.c_tile();
         let panels = Panels { entries: size, strides: [size, size], paired: None };
-        let from = self.c_tile(self.emitter.scale(slot, PRODUCTS as i64));
-        panels.call(self.emitter, [from, self.c_tile(self.i64(products(&self.plan)))], transforms::results);
+        let from = self.c_tile(self.emitter.scale(slot, self.plan.patch.products() as i64));
+        let to = self.c_tile(self.i64(products(&self.plan)));
+        panels.call(self.emitter, [from, to], self.transform(Map::Results));
     }
 }
