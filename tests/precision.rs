@@ -126,7 +126,8 @@ fn split_f32_is_f32() {
         let options = "--epochs 1 --steps 12";
         let strict = train(program, &format!("--precision f32_strict {options}"));
         let split = train(program, &format!("--precision f32 --target-features +emulate-amx {options}"));
-        assert_eq!(split.description["kernels"], "f32 by three bf16 planes on emulated AMX");
+        let kernels = split.description["kernels"].as_str().expect("text");
+        assert!(kernels.starts_with("f32 by three bf16 planes on emulated AMX, windows"), "{kernels}");
         for (a, b) in split.numbers("loss").iter().zip(strict.numbers("loss")) {
             assert!((a - b).abs() <= 1e-4 * b, "{a} by planes, {b} by multiply-adds");
         }

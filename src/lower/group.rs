@@ -295,14 +295,15 @@ fn reused(stages: &Stages, group: &Group) -> usize {
 }
 
 /// What a chunk of the stage should be a multiple of: where the axis is cut whose entries are neighbours, a cache line of what
-/// is written or read along it; where windows overlap, two, as kernels may compute two by two.
+/// is written or read along it; where windows overlap, two or four, as kernels may compute so many together.
 fn unit(stages: &Stages, stage: StageId, axis: Option<Axis>) -> usize {
     let own = &stages.list[stage];
     if let (Kind::Gemm(shape), Some(axis)) = (&own.kind, axis)
         && stages.arithmetic != Arithmetic::Fma
         && shape.overlaps(axis)
     {
-        return 2;
+        let few = stages.graph.axes.extent(axis).div_ceil(4) < FEWEST_TASKS;
+        return if few || stages.arithmetic == Arithmetic::Bf16 { 2 } else { 4 };
     }
     let inside = |axis: &Axis| !matches!(&own.kind, Kind::Gemm(shape) if shape.is_outer(*axis));
     let Some(axis) = axis.filter(|axis| inside(axis) && own.axes.last() == Some(axis)) else { return 1 };

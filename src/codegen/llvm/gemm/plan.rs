@@ -12,7 +12,7 @@ use super::{window_gradients, windows};
 use crate::codegen::family::Family;
 use crate::codegen::llvm::pack::{Form, TILE};
 use crate::codegen::target::Target;
-use crate::loops::{Arithmetic, Buffer, Elem, Gemm, Operand, Outer, Range};
+use crate::loops::{Buffer, Elem, Gemm, Operand, Outer, Range};
 
 /// Products per block of k: a panel of B of that length stays in the second-level cache.
 const MAX_K: u64 = 2048;
@@ -104,55 +104,23 @@ pub struct Block {
 impl Plan {
     /// `length` gives the positions of a loop in the task.
     pub fn new(gemm: &Gemm, length: impl Fn(Range) -> u64, buffers: &[Buffer], target: &Target) -> Plan {
-        let [m, n, k] = [gemm.m, gemm.n, gemm.k].map(&length);
-        let family = Family::of(gemm.arithmetic, target, [m, n, k]);
-        let elem = |operand: Operand| buffers[operand.buffer.index()].elem;
-        let lanes = if family.by_tiles() { TILE } else { u64::from(target.lanes()) };
-        let vectors = n.div_ceil(lanes).min(2);
-        let columns = vectors * lanes;
-        let (blocks, starts, panels_of_b) = blocks(gemm, k, family);
-        let a = match elem(gemm.a) {
-            Elem::Bf16 => halves_source(gemm.a, family, m, &blocks),
-            _ => a_source(gemm.a, family, n.div_ceil(columns)),
-        };
-        let rows = tile_rows(gemm.a, (family, a), m, vectors, target);
-        let direct = |operand| family == Family::Fma && elem(operand) == Elem::F32;
-        let in_place = direct(gemm.b) && gemm.b.strides.1 == 1 && m <= FEW_ROWS && n.is_multiple_of(columns);
-        let longest = blocks.iter().map(|block| block.k).max().unwrap_or(1);
-        let depth = longest.div_ceil(family.entries_per_step()).next_multiple_of(lanes);
-        let (order, listed) = (Order::Panels, false);
-        let mut plan = Plan {
-            family,
-            m,
-            n,
-            rows,
-            vectors,
-            columns,
-            a,
-            b: Source::Packed,
-            blocks,
-            starts,
-            panels_of_b,
-            depth,
-            order,
-            inside: vec![],
-            positions: 1,
-            scatter: Scatter::default(),
-            patch: Patch::SMALL,
-            stencil: None,
-            gradient: None,
-            listed,
-        };
-        let outer: Vec<u64> = gemm.outer.iter().map(|outer| length(outer.range)).collect();
-        let free = match family {
-            Family::Fma => gemm.arithmetic == Arithmetic::F32,
-            Family::Dot => true,
-            Family::Rounded | Family::Tile | Family::Split => false,
-        };
-        if free && (plan.transforms(gemm, &outer, k, target) || plan.transforms_gradient(gemm, k, target)) {
-            return plan;
+        let size = [gemm.m, gemm.n, gemm.k].map(&length);
+        let family = Family::of(gemm.arithmetic, target, size);
+        if let Some((other, advantage)) = family.of_windows(gemm.arithmetic) {
+            let start = Plan::start(gemm, other, size, buffers, target);
+            let outer: Vec<u64> = gemm.outer.iter().map(|outer| length(outer.range)).collect();
+            let plan = start.transforms(gemm, &outer, advantage, target);
+            let plan = plan.or_else(|| start.transforms_gradient(gemm, size[2], advantage, target));
+            if let Some(plan) = plan {
+                return plan;
+            }
         }
+        let mut plan = Plan::start(gemm, family, size, buffers, target);
+        let elem = |operand: Operand| buffers[operand.buffer.index()].elem;
+        let direct = |operand| family == Family::Fma && elem(operand) == Elem::F32;
         if !plan.scatters(gemm, direct(gemm.a), target) {
+            let whole = plan.m <= FEW_ROWS && plan.n.is_multiple_of(plan.columns);
+            let in_place = direct(gemm.b) && gemm.b.strides.1 == 1 && whole;
             plan.b = if in_place { Source::InPlace } else { Source::Packed };
             if !plan.shares(gemm) {
                 plan.order = plan.best_order();
@@ -162,28 +130,63 @@ impl Plan {
         plan
     }
 
-    /// Computes a window by transformed operands, where that takes less.
-    fn transforms(&mut self, gemm: &Gemm, lengths: &[u64], k: u64, target: &Target) -> bool {
-        let lanes = u64::from(target.lanes());
+    /// Cut into blocks and tiles, its order still open.
+    fn start(gemm: &Gemm, family: Family, size: [u64; 3], buffers: &[Buffer], target: &Target) -> Plan {
+        let [m, n, k] = size;
+        let lanes = if family.by_tiles() { TILE } else { u64::from(target.lanes()) };
+        let vectors = n.div_ceil(lanes).min(2);
+        let columns = vectors * lanes;
+        let (blocks, starts, panels_of_b) = blocks(gemm, k, family);
+        let a = match buffers[gemm.a.buffer.index()].elem {
+            Elem::Bf16 => halves_source(gemm.a, family, m, &blocks),
+            _ => a_source(gemm.a, family, n.div_ceil(columns)),
+        };
+        let longest = blocks.iter().map(|block| block.k).max().unwrap_or(1);
+        Plan {
+            family,
+            m,
+            n,
+            rows: tile_rows(gemm.a, (family, a), m, vectors, target),
+            vectors,
+            columns,
+            a,
+            b: Source::Packed,
+            blocks,
+            starts,
+            panels_of_b,
+            depth: longest.div_ceil(family.entries_per_step()).next_multiple_of(lanes),
+            order: Order::Panels,
+            inside: vec![],
+            positions: 1,
+            scatter: Scatter::default(),
+            patch: Patch::SMALL,
+            stencil: None,
+            gradient: None,
+            listed: false,
+        }
+    }
+
+    /// A window computed by transformed operands, where that takes less than direct products that are `advantage` times as fast.
+    fn transforms(&self, gemm: &Gemm, lengths: &[u64], advantage: f64, target: &Target) -> Option<Plan> {
+        let (lanes, k) = (u64::from(target.lanes()), self.term());
         // Terms in one block each, of whole vectors.
-        let whole =
-            gemm.a.strides.1 == 1 && k.is_multiple_of(lanes) && self.blocks.iter().all(|block| block.k == k);
-        let Some(stencil) = whole.then(|| Stencil::of(gemm, lengths)).flatten() else { return false };
+        let alike = self.blocks.len() == gemm.terms.lists.iter().map(Vec::len).sum::<usize>();
+        let whole = gemm.a.strides.1 == 1 && k.is_multiple_of(lanes) && alike;
+        let stencil = whole.then(|| Stencil::of(gemm, lengths))??;
         let known = |&patch: &Patch| stencil.patches(patch).is_some();
-        let costs = |plan: &Plan| windows::costs(plan, &stencil, lengths, lanes);
         let patches = self.patches().iter().copied().filter(known);
         let plans = patches.map(|patch| self.transformed(Order::Windows, gemm, patch, target));
-        let Some(best) = cheapest(plans.map(|plan| (costs(&plan), plan))) else { return false };
-        let loops = stencil.loops.to_vec();
-        *self = Plan { stencil: Some(stencil), inside: loops, ..best };
-        true
+        let costs = |plan: &Plan| windows::costs(plan, &stencil, lengths, lanes);
+        let best = cheapest(plans.map(|plan| (costs(&plan), plan)), advantage)?;
+        let inside = stencil.loops.to_vec();
+        Some(Plan { stencil: Some(stencil), inside, ..best })
     }
 
     /// The same for the gradient of a window.
-    fn transforms_gradient(&mut self, gemm: &Gemm, k: u64, target: &Target) -> bool {
+    fn transforms_gradient(&self, gemm: &Gemm, k: u64, advantage: f64, target: &Target) -> Option<Plan> {
         let whole =
             gemm.a.strides.0 == 1 && gemm.b.strides.1 == 1 && self.blocks.iter().all(|block| block.k == k);
-        let Some(gradient) = whole.then(|| Gradient::of(gemm)).flatten() else { return false };
+        let gradient = whole.then(|| Gradient::of(gemm))??;
         let lanes = u64::from(target.lanes());
         let plans = self.patches().iter().filter_map(|&patch| {
             let mut plan = self.transformed(Order::WindowGradients, gemm, patch, target);
@@ -191,10 +194,9 @@ impl Plan {
             let kept = window_gradients::sums(&plan) <= KEPT;
             kept.then(|| (window_gradients::costs(&plan, &gradient, k, lanes), plan))
         });
-        let Some(best) = cheapest(plans) else { return false };
-        let loops = gradient.loops.to_vec();
-        *self = Plan { gradient: Some(gradient), inside: loops, ..best };
-        true
+        let best = cheapest(plans, advantage)?;
+        let inside = gradient.loops.to_vec();
+        Some(Plan { gradient: Some(gradient), inside, ..best })
     }
 
     /// Shapes of patches that keep the family's accuracy: rounding to bf16 behind the maps of large ones would lose too much.
@@ -414,11 +416,12 @@ impl Plan {
     }
 }
 
-/// Of plans with what they take, and what would be done without them, the one that takes least, if less than that.
-fn cheapest(plans: impl Iterator<Item = ((f64, f64), Plan)>) -> Option<Plan> {
+/// Of plans with what they take, and what direct products would, the one that takes least, if less than these when they are
+/// `advantage` times as fast.
+fn cheapest(plans: impl Iterator<Item = ((f64, f64), Plan)>, advantage: f64) -> Option<Plan> {
     let least = plans.min_by(|one, other| one.0.0.total_cmp(&other.0.0))?;
     let (ours, direct) = least.0;
-    (ours <= direct).then_some(least.1)
+    (ours * advantage <= direct).then_some(least.1)
 }
 
 /// The most that a group of `count` has when there are as few groups of at most `most` as possible, nearly equal ones.

@@ -14,6 +14,8 @@ use super::transforms::{self, Form, Panels, Patches};
 use super::winograd::Map;
 use crate::codegen::family::Family;
 
+/// Entries of transformed panels of B up to which all are kept: a share of a third-level cache.
+const KEPT_B: u64 = 5 * KEPT;
 /// Rows of B, of all taps, that are transformed at a time.
 const ROWS_OF_B: u64 = 64;
 
@@ -52,7 +54,7 @@ fn b_panel(plan: &Plan) -> u64 {
 /// Whether all panels of B are kept transformed, so that A is transformed once for all of them. They need not fit into the
 /// second-level cache: each passes by once for a whole group of tiles.
 fn together(plan: &Plan) -> bool {
-    plan.panels() * b_panel(plan) <= 2 * KEPT
+    plan.panels() * b_panel(plan) <= KEPT_B
 }
 
 /// Entries of the transformed panels of B that are kept.
