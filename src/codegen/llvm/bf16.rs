@@ -56,13 +56,48 @@ pub fn round_pair<'ctx>(emitter: &Emitter<'ctx>, earlier: Value<'ctx>, later: Va
         let [earlier, later] = [earlier, later].map(|value| round(emitter, value, lanes));
         return pair(emitter, earlier, Some(later));
     }
-    let name = format!("llvm.x86.avx512bf16.cvtne2ps2bf16.{}", lanes * 32);
-    let halves = emitter.intrinsic(&name, &[], &[later, earlier]);
-    let halves = emitter.cast(InstructionOpcode::BitCast, halves, emitter.elem(Elem::Bf16, 2 * lanes));
+    let halves = nearest_of_both(emitter, earlier, later).into_vector_value();
     let order: Vec<u32> = (0..lanes).flat_map(|lane| [lane, lane + lanes]).collect();
-    let halves = halves.into_vector_value();
     let pairs = emitter.shuffle(halves, halves, &order).into();
     emitter.cast(InstructionOpcode::BitCast, pairs, emitter.ty(Ty::I32, lanes))
+}
+
+/// Twice as many bf16 as there are lanes, those of `low` first, of numbers that are bf16.
+pub fn join<'ctx>(emitter: &Emitter<'ctx>, low: Value<'ctx>, high: Value<'ctx>) -> Value<'ctx> {
+    let lanes = lanes_of(low);
+    if emitter.target.has_bf16() && NATIVE.contains(&lanes) {
+        return nearest_of_both(emitter, low, high);
+    }
+    let [low, high] = [low, high].map(|part| narrow(emitter, part, lanes).into_vector_value());
+    let order: Vec<u32> = (0..2 * lanes).collect();
+    emitter.shuffle(low, high, &order).into()
+}
+
+/// [`join`] of the nearest bf16 by the instruction for it.
+fn nearest_of_both<'ctx>(emitter: &Emitter<'ctx>, low: Value<'ctx>, high: Value<'ctx>) -> Value<'ctx> {
+    let lanes = lanes_of(low);
+    let name = format!("llvm.x86.avx512bf16.cvtne2ps2bf16.{}", lanes * 32);
+    let halves = emitter.intrinsic(&name, &[], &[high, low]);
+    emitter.cast(InstructionOpcode::BitCast, halves, emitter.elem(Elem::Bf16, 2 * lanes))
+}
+
+/// Three bf16 that add up to a number (one that is neither infinite nor so small that they are subnormal), each as f32 and, but
+/// for a half of the last place, the nearest to what those before leave: 24 digits are three times eight.
+pub fn split<'ctx>(emitter: &Emitter<'ctx>, value: Value<'ctx>) -> [Value<'ctx>; 3] {
+    let minus = |a, b| emitter.binop(InstructionOpcode::FSub, a, b);
+    let first = near(emitter, value);
+    let rest = minus(value, first);
+    let second = near(emitter, rest);
+    [first, second, minus(rest, second)]
+}
+
+/// The bf16 nearest to each number, the larger one of two, as f32. Shorter than [`round`], and for finite numbers only.
+fn near<'ctx>(emitter: &Emitter<'ctx>, value: Value<'ctx>) -> Value<'ctx> {
+    let lanes = lanes_of(value);
+    let bits = emitter.cast(InstructionOpcode::BitCast, value, emitter.ty(Ty::I32, lanes));
+    let above = emitter.binop(InstructionOpcode::Add, bits, word(emitter, 0x8000, lanes));
+    let kept = emitter.binop(InstructionOpcode::And, above, word(emitter, 0xffff_0000, lanes));
+    emitter.cast(InstructionOpcode::BitCast, kept, emitter.ty(Ty::F32, lanes))
 }
 
 /// Pairs of numbers that [`round`] gave, zero for a later one that is missing.

@@ -3,8 +3,7 @@
 use inkwell::values::{IntValue, PointerValue, VectorValue};
 
 use super::source::Source;
-use super::transpose::transposed;
-use super::{Copy, Kind, TILE};
+use super::{Copy, Kind, TILE, transpose};
 use crate::codegen::llvm::emit::Value;
 use crate::loops::Ty;
 
@@ -139,24 +138,41 @@ impl<'ctx> Pairs<'_, 'ctx> {
         left: Option<IntValue<'ctx>>,
     ) {
         let (source, emitter, lanes) = (&self.source, self.source.emitter, self.source.lanes());
-        let zero = emitter.ty(Ty::I32, lanes as u32).const_zero();
         let first = emitter.scale(square, lanes as i64);
         let start = source.at_k(source.start, emitter.scale(block, 2 * lanes as i64));
         let from = source.at_width(start, first);
-        let column = |column: u64| {
-            let from = source.at_width(from, emitter.i64(column as i64));
-            source.neighbours(from, left, self.planes)
-        };
-        let columns: Vec<Vec<Value>> = (0..width).map(column).collect();
+        let column = |column: u64| source.at_width(from, emitter.i64(column as i64));
+        let columns: Vec<PointerValue> = (0..width).map(column).collect();
         let first_step = emitter.scale(block, lanes as i64);
-        for plane in 0..self.planes {
-            let part = |column: usize| columns.get(column).map_or(zero, |parts| parts[plane as usize]);
-            let vectors = (0..lanes as usize).map(|column| part(column).into_vector_value()).collect();
-            for (number, row) in transposed(emitter, vectors).into_iter().enumerate() {
-                let step = emitter.add(emitter.i64(number as i64), first_step);
-                let to = emitter.element(emitter.ty(Ty::I32, 1), self.row(step, plane), first);
-                emitter.store(row.into(), to, 4, None);
+        let write = |number: u64, parts: Vec<Value<'ctx>>| {
+            let step = emitter.add(emitter.i64(number as i64), first_step);
+            for (plane, part) in parts.into_iter().enumerate() {
+                let to = emitter.element(emitter.ty(Ty::I32, 1), self.row(step, plane as u64), first);
+                emitter.store(part, to, 4, None);
+            }
+        };
+        if self.planes == 1 {
+            // Pairs of neighbours, transposed.
+            let pairs = columns.iter().map(|&column| source.neighbours(column, left, 1)[0]).collect();
+            let steps = self.transposed(pairs, Ty::I32);
+            return steps.into_iter().zip(0..).for_each(|(step, number)| write(number, vec![step]));
+        }
+        // Entries, transposed and then split: shuffles of planes would be three times as many.
+        for half in 0..2 {
+            let mask = left.map(|left| source.below(left, half * lanes, lanes));
+            let load = |&column| source.load(source.neighbour(column, half * lanes), lanes, mask);
+            let rows = self.transposed(columns.iter().map(load).collect(), Ty::F32);
+            for (pair, number) in rows.chunks(2).zip(half * lanes / 2..) {
+                write(number, source.pairs(pair[0], Some(pair[1]), self.planes));
             }
         }
+    }
+
+    /// The transposed block, zeros in columns that do not exist.
+    fn transposed(&self, mut columns: Vec<Value<'ctx>>, ty: Ty) -> Vec<Value<'ctx>> {
+        let (emitter, lanes) = (self.source.emitter, self.source.lanes() as u32);
+        columns.resize(lanes as usize, emitter.ty(ty, lanes).const_zero());
+        let columns = columns.into_iter().map(Value::into_vector_value).collect();
+        transpose::transposed(emitter, columns).into_iter().map(Into::into).collect()
     }
 }

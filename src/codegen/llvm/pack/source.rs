@@ -53,22 +53,13 @@ impl<'ctx> Source<'_, 'ctx> {
         bf16::load(self.emitter, self.elem, from, lanes as u32, mask)
     }
 
-    /// The entry as the sum of so many bf16, the largest first; with one it is rounded.
+    /// The entry as the sum of one or three bf16, the largest first; with one it is rounded.
     pub fn parts(&self, value: Value<'ctx>, count: u64) -> Vec<Value<'ctx>> {
-        if self.elem == Elem::Bf16 && count == 1 {
-            return vec![value];
+        match (self.elem, count) {
+            (Elem::Bf16, 1) => vec![value],
+            (_, 1) => vec![bf16::round(self.emitter, value, lanes_of(value))],
+            _ => bf16::split(self.emitter, value).to_vec(),
         }
-        let lanes = lanes_of(value);
-        let mut rest = value;
-        let mut parts = Vec::new();
-        for number in 0..count {
-            let part = bf16::round(self.emitter, rest, lanes);
-            if number + 1 < count {
-                rest = self.emitter.binop(InstructionOpcode::FSub, rest, part);
-            }
-            parts.push(part);
-        }
-        parts
     }
 
     /// Pairs of an earlier and a later entry, part by part; the later one is zero where there is none.
@@ -103,11 +94,8 @@ impl<'ctx> Source<'_, 'ctx> {
             let mask = left.map(|left| self.below(left, number * lanes, lanes));
             self.parts(self.load(self.neighbour(from, number * lanes), lanes, mask), planes)
         };
-        let order: Vec<u32> = (0..2 * lanes as u32).collect();
         let joined = |(low, high)| {
-            let [low, high] = [low, high].map(|part| bf16::narrow(emitter, part, lanes as u32));
-            let all = emitter.shuffle(low.into_vector_value(), high.into_vector_value(), &order);
-            emitter.cast(InstructionOpcode::BitCast, all.into(), pairs)
+            emitter.cast(InstructionOpcode::BitCast, bf16::join(emitter, low, high), pairs)
         };
         half(0).into_iter().zip(half(1)).map(joined).collect()
     }
