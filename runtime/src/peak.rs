@@ -2,10 +2,9 @@
 
 use crate::bandwidth::slowest;
 
-/// Rounds, of which the fastest counts, and multiply-adds of one thread in one (some milliseconds).
+/// Rounds, of which the fastest counts.
 const ROUNDS: usize = 8;
-const ITERATIONS: u64 = 2_000_000;
-/// Independent accumulators: enough to hide the latency on every processor of today.
+/// Independent accumulators of vectors: enough to hide the latency on every processor of today.
 const CHAINS: u64 = 12;
 
 /// Billions of single-precision operations per second (a multiply-add is two) on `threads` threads.
@@ -13,15 +12,16 @@ pub fn measure_gflops(threads: usize) -> f64 {
     measure(threads, Kernel::best())
 }
 
-/// The same for products of bf16 summed in f32, where the processor has vector instructions for them. Matrix tiles (AMX)
-/// are not measured yet; a share of this peak may then exceed 1.
+/// The same for products of bf16 summed in f32, where the processor has instructions for them: of tiles (AMX), or else of
+/// vectors.
 pub fn measure_bf16_gflops(threads: usize) -> Option<f64> {
     Kernel::bf16().map(|kernel| measure(threads, kernel))
 }
 
 fn measure(threads: usize, kernel: Kernel) -> f64 {
-    let flops = (2 * CHAINS * kernel.products() * ITERATIONS) as f64 * threads as f64;
-    let seconds = || slowest(0..threads, &|_| kernel.run(ITERATIONS));
+    let (iterations, products) = kernel.work();
+    let flops = (2 * products * iterations) as f64 * threads as f64;
+    let seconds = || slowest(0..threads, &|_| kernel.run(iterations));
     (0..ROUNDS).map(|_| flops / seconds() / 1e9).fold(0.0, f64::max)
 }
 
@@ -34,6 +34,9 @@ enum Kernel {
     /// Two products of bf16 per lane.
     #[cfg(target_arch = "x86_64")]
     Pairs512,
+    /// Tiles of 16 by 16 sums of 32 products of bf16.
+    #[cfg(target_arch = "x86_64")]
+    Tiles,
     Portable,
 }
 
@@ -87,7 +90,11 @@ impl Kernel {
 
     #[cfg(target_arch = "x86_64")]
     fn bf16() -> Option<Self> {
-        (crate::features::detect("avx512bf16") == Some(true)).then_some(Kernel::Pairs512)
+        let has = |feature| crate::features::detect(feature) == Some(true);
+        if has("amx-tile") && has("amx-bf16") {
+            return Some(Kernel::Tiles);
+        }
+        has("avx512bf16").then_some(Kernel::Pairs512)
     }
 
     #[cfg(not(target_arch = "x86_64"))]
@@ -95,16 +102,19 @@ impl Kernel {
         None
     }
 
-    /// Products of one instruction.
-    fn products(self) -> u64 {
+    /// Iterations that take some milliseconds, and products in each.
+    fn work(self) -> (u64, u64) {
+        let vectors = |lanes: u64| (2_000_000, CHAINS * lanes);
         match self {
             #[cfg(target_arch = "x86_64")]
-            Kernel::Wide512 => 16,
+            Kernel::Wide512 => vectors(16),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Pairs512 => 32,
+            Kernel::Pairs512 => vectors(32),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Wide256 => 8,
-            Kernel::Portable => PORTABLE_LANES as u64,
+            Kernel::Wide256 => vectors(8),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Tiles => (200_000, TILE_CHAINS * 16 * 16 * 32),
+            Kernel::Portable => vectors(PORTABLE_LANES as u64),
         }
     }
 
@@ -118,8 +128,59 @@ impl Kernel {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Kernel::Wide256 => unsafe { fma_loop!("vfmadd231ps", "y", iterations) },
+            // SAFETY: the features were detected, and the system has granted their use.
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Tiles => unsafe { tiles(iterations) },
             Kernel::Portable => portable(iterations),
         }
+    }
+}
+
+/// Accumulators among the tiles; two are the factors.
+#[cfg(target_arch = "x86_64")]
+const TILE_CHAINS: u64 = 6;
+
+/// The operand of LDTILECFG: palette 1, eight tiles of 16 rows of 64 bytes.
+#[cfg(target_arch = "x86_64")]
+#[repr(align(64))]
+struct Configuration([u8; 64]);
+
+#[cfg(target_arch = "x86_64")]
+static FULL_TILES: Configuration = {
+    let mut bytes = [0; 64];
+    bytes[0] = 1;
+    let mut tile = 0;
+    while tile < 8 {
+        (bytes[16 + 2 * tile], bytes[48 + tile]) = (64, 16);
+        tile += 1;
+    }
+    Configuration(bytes)
+};
+
+/// Products of tiles of zeros, as which they begin.
+///
+/// # Safety
+/// The processor must have them, and the system have granted their use.
+#[cfg(target_arch = "x86_64")]
+unsafe fn tiles(iterations: u64) {
+    // SAFETY: by the caller's word; besides tiles, which nothing else holds meanwhile, only the counter is written.
+    unsafe {
+        std::arch::asm!(
+            "ldtilecfg [{configuration}]",
+            "2:",
+            "tdpbf16ps tmm0, tmm6, tmm7",
+            "tdpbf16ps tmm1, tmm6, tmm7",
+            "tdpbf16ps tmm2, tmm6, tmm7",
+            "tdpbf16ps tmm3, tmm6, tmm7",
+            "tdpbf16ps tmm4, tmm6, tmm7",
+            "tdpbf16ps tmm5, tmm6, tmm7",
+            "dec {n}",
+            "jnz 2b",
+            "tilerelease",
+            configuration = in(reg) FULL_TILES.0.as_ptr(),
+            n = inout(reg) iterations => _,
+            options(readonly, nostack)
+        );
     }
 }
 
@@ -141,8 +202,25 @@ fn portable(iterations: u64) {
 }
 
 #[cfg(test)]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[path = "../../tests/tiles/machine.rs"]
+mod machine;
+
+#[cfg(test)]
 mod tests {
     use super::*;
+
+    /// By the processor where it can, else by a handler of illegal instructions that knows what they may do.
+    #[test]
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    fn tiles_are_multiplied() {
+        machine::install();
+        let before = machine::count();
+        // SAFETY: the instructions are there, or done by the handler.
+        unsafe { tiles(2) };
+        let done = machine::count() - before;
+        assert!([0, 2 + 2 * TILE_CHAINS as usize].contains(&done), "{done}");
+    }
 
     #[test]
     fn is_a_plausible_rate() {

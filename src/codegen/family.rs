@@ -91,7 +91,9 @@ pub fn describe(arithmetic: Arithmetic, target: &Target) -> String {
     match family.of_windows(arithmetic).map(|windows| windows.0) {
         None => way,
         Some(Family::Dot) => format!("{way}, windows of 3x3 by Winograd's F(2x2, 3x3)"),
-        Some(_) if family == Family::Split => format!("{way}, windows of 3x3 by Winograd's F(4x4, 3x3) and {fma}"),
+        Some(_) if family == Family::Split => {
+            format!("{way}, windows of 3x3 by Winograd's F(4x4, 3x3) and {fma}")
+        }
         Some(_) => format!("{way}, windows of 3x3 by Winograd's F(4x4, 3x3)"),
     }
 }

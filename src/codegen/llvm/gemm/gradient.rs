@@ -78,9 +78,8 @@ impl Gradient {
     pub fn groups(&self, side: usize, results: usize) -> Vec<Mask> {
         let (extent, sees) = (self.extents[side], results + TAPS - 1);
         let sliding = |row: usize| self.exists[side].get(row).copied().unwrap_or(false);
-        let group = |first: usize| {
-            mask(first, sees, sliding) | mask(first, results, |row| row < extent) << sees
-        };
+        let group =
+            |first: usize| mask(first, sees, sliding) | mask(first, results, |row| row < extent) << sees;
         (0..extent).step_by(results).map(group).collect()
     }
 

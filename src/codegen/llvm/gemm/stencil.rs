@@ -62,9 +62,8 @@ impl Stencil {
                 }
             }
         }
-        let sides = [0, 1].map(|side| {
-            Side::new(&exists[side], &gemm.outer[loops[side]], lengths[loops[side]])
-        });
+        let sides =
+            [0, 1].map(|side| Side::new(&exists[side], &gemm.outer[loops[side]], lengths[loops[side]]));
         let lists = gemm.terms.choice.iter().map(|&list| gemm.terms.lists[list as usize].len());
         let density = lists.sum::<usize>() as f64 / gemm.terms.choice.len() as f64;
         Some(Stencil { loops, origin, strides, taps, sides, density })

@@ -28,14 +28,23 @@ impl Transform {
     }
 
     /// Maps the rows of the matrix with these numbers.
-    fn rows<'ctx>(&self, emitter: &Emitter<'ctx>, number: impl Fn(usize, usize) -> Number<'ctx>) -> HalfDone<'ctx> {
+    fn rows<'ctx>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        number: impl Fn(usize, usize) -> Number<'ctx>,
+    ) -> HalfDone<'ctx> {
         let [rows, columns] = self.extents();
         let row = |i| (0..columns).map(|j| number(i, j)).collect::<Vec<_>>();
         (0..rows).map(|i| self.map.apply(emitter, self.patch.0[1], &row(i))).collect()
     }
 
     /// One column of the result.
-    fn column<'ctx>(&self, emitter: &Emitter<'ctx>, rows: &HalfDone<'ctx>, column: usize) -> Vec<Number<'ctx>> {
+    fn column<'ctx>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        rows: &HalfDone<'ctx>,
+        column: usize,
+    ) -> Vec<Number<'ctx>> {
         let numbers: Vec<Number> = rows.iter().map(|row| row[column]).collect();
         self.map.apply(emitter, self.patch.0[0], &numbers)
     }
@@ -209,8 +218,7 @@ impl Patches {
             let param = |number| function.get_nth_param(number).expect("three parameters");
             let operands = [0, 1].map(|number| param(number).into_pointer_value());
             let rows = param(2).into_int_value();
-            let row =
-                |to, from: &[IntValue<'ctx>]| self.row(emitter, operands, (to, from), exist, transform);
+            let row = |to, from: &[IntValue<'ctx>]| self.row(emitter, operands, (to, from), exist, transform);
             if self.form != Form::Pairs {
                 return emitter.repeat(rows, |number| row(number, &[number]));
             }
@@ -281,7 +289,11 @@ impl Patches {
 }
 
 /// Emits `body` for each pair of kinds, to run for that one which the two numbers say.
-pub fn by_kind<'ctx>(emitter: &Emitter<'ctx>, kinds: [(Vec<Mask>, IntValue<'ctx>); 2], body: impl Fn([Mask; 2])) {
+pub fn by_kind<'ctx>(
+    emitter: &Emitter<'ctx>,
+    kinds: [(Vec<Mask>, IntValue<'ctx>); 2],
+    body: impl Fn([Mask; 2]),
+) {
     let is = |found: IntValue<'ctx>, kind: Mask| {
         let kind = emitter.i64(i64::from(kind)).into();
         emitter.compare_ints(IntPredicate::EQ, found.into(), kind).into_int_value()

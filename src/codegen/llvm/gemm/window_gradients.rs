@@ -144,7 +144,8 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         let part = self.plan.depth * self.plan.family.entries_per_step();
         let k = self.chunk.length(self.gemm.k);
         let groups = [0, 1].map(|side| gradient.groups(side, self.plan.patch.0[side]));
-        let tables = [0, 1].map(|side| Table::new(emitter, groups[side].iter().map(|&group| i64::from(group))));
+        let tables =
+            [0, 1].map(|side| Table::new(emitter, groups[side].iter().map(|&group| i64::from(group))));
         let kinds = groups.clone().map(distinct);
         emitter.repeat(self.i64(groups[0].len() as u64), |y| {
             emitter.repeat(self.i64(groups[1].len() as u64), |x| {

@@ -125,7 +125,8 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
                                 self.outer[rows].set(self.emitter.add(dy, y));
                                 self.emitter.repeat(width, |dx| {
                                     self.outer[along].set(self.emitter.add(dx, x));
-                                    let number = self.emitter.add(self.emitter.scale(dy, patch[1] as i64), dx);
+                                    let number =
+                                        self.emitter.add(self.emitter.scale(dy, patch[1] as i64), dx);
                                     let c = self.c_tile(self.emitter.add(number, results));
                                     self.epilogue(tile, c, self.first_column(panel), columns);
                                 });

@@ -110,9 +110,8 @@ impl<'ctx> Maths<'_, 'ctx> {
         let [a, b] = POINTS.map(|point| point * point);
         let ends = |low, middle, high| self.add(self.add(high, middle, -a - b), low, a * b);
         // At ±p, whose square's fellow is q²: x4 − q² x2 ± p (x3 − q² x1).
-        let pair = |fellow: f64, point| {
-            self.both(self.add(x4, x2, -fellow), self.add(x3, x1, -fellow), point)
-        };
+        let pair =
+            |fellow: f64, point| self.both(self.add(x4, x2, -fellow), self.add(x3, x1, -fellow), point);
         let ([x, opposite_x], [y, opposite_y]) = (pair(b, POINTS[0]), pair(a, POINTS[1]));
         vec![ends(x0, x2, x4), x, opposite_x, y, opposite_y, ends(x1, x3, x5)]
     }
@@ -129,9 +128,8 @@ impl<'ctx> Maths<'_, 'ctx> {
 
     fn taps_4(&self, numbers: [Number<'ctx>; 6]) -> Vec<Number<'ctx>> {
         let (at_zero, at_points) = weights();
-        let power = |exponent: i32| {
-            [0, 1].map(|number: usize| at_points[number] * POINTS[number].powi(exponent))
-        };
+        let power =
+            |exponent: i32| [0, 1].map(|number: usize| at_points[number] * POINTS[number].powi(exponent));
         let [zero, sums, differences, infinity] = self.folded(numbers);
         vec![
             self.add_both(self.times(zero[0], at_zero), sums, power(0)),
@@ -141,9 +139,8 @@ impl<'ctx> Maths<'_, 'ctx> {
     }
 
     fn spread_4(&self, [y0, y1, y2, y3]: [Number<'ctx>; 4]) -> Vec<Number<'ctx>> {
-        let pair = |point: f64| {
-            self.both(self.add(y0, y2, point * point), self.add(y1, y3, point * point), point)
-        };
+        let pair =
+            |point: f64| self.both(self.add(y0, y2, point * point), self.add(y1, y3, point * point), point);
         let ([x, opposite_x], [y, opposite_y]) = (pair(POINTS[0]), pair(POINTS[1]));
         vec![y0, x, opposite_x, y, opposite_y, y3]
     }
@@ -160,7 +157,10 @@ impl<'ctx> Maths<'_, 'ctx> {
     }
 
     /// Numbers of F(4, 3) at 0; sums and differences of those at each point and its opposite; the number at ∞.
-    fn folded(&self, [zero, x, opposite_x, y, opposite_y, infinity]: [Number<'ctx>; 6]) -> [[Number<'ctx>; 2]; 4] {
+    fn folded(
+        &self,
+        [zero, x, opposite_x, y, opposite_y, infinity]: [Number<'ctx>; 6],
+    ) -> [[Number<'ctx>; 2]; 4] {
         let sums = [self.plus(x, opposite_x), self.plus(y, opposite_y)];
         [[zero, None], sums, [self.minus(x, opposite_x), self.minus(y, opposite_y)], [infinity, None]]
     }

@@ -94,9 +94,8 @@ impl<'ctx> Source<'_, 'ctx> {
             let mask = left.map(|left| self.below(left, number * lanes, lanes));
             self.parts(self.load(self.neighbour(from, number * lanes), lanes, mask), planes)
         };
-        let joined = |(low, high)| {
-            emitter.cast(InstructionOpcode::BitCast, bf16::join(emitter, low, high), pairs)
-        };
+        let joined =
+            |(low, high)| emitter.cast(InstructionOpcode::BitCast, bf16::join(emitter, low, high), pairs);
         half(0).into_iter().zip(half(1)).map(joined).collect()
     }
 
