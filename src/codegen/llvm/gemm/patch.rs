@@ -1,5 +1,7 @@
 //! Windows of 3×3 and the patches that neighbouring ones see.
 
+use crate::codegen::target::Target;
+
 /// Taps of a window along one side.
 pub const TAPS: usize = 3;
 
@@ -27,6 +29,15 @@ impl Patch {
 
     pub fn results(self) -> u64 {
         self.0.iter().product::<usize>() as u64
+    }
+
+    /// Of three things the one for small patches, for larger ones, and for larger ones that registers do not hold.
+    pub fn by_size<T: Copy>(self, target: &Target, [small, large, crowded]: [T; 3]) -> T {
+        match self {
+            Patch::SMALL => small,
+            _ if target.vector_registers() < 32 => crowded,
+            _ => large,
+        }
     }
 
     /// How many it takes to cover so many positions.

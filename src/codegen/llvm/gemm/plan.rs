@@ -176,7 +176,7 @@ impl Plan {
         let known = |&patch: &Patch| stencil.patches(patch).is_some();
         let patches = self.patches().iter().copied().filter(known);
         let plans = patches.map(|patch| self.transformed(Order::Windows, gemm, patch, target));
-        let costs = |plan: &Plan| windows::costs(plan, &stencil, lengths, lanes);
+        let costs = |plan: &Plan| windows::costs(plan, &stencil, lengths, target);
         let best = cheapest(plans.map(|plan| (costs(&plan), plan)), advantage)?;
         let inside = stencil.loops.to_vec();
         Some(Plan { stencil: Some(stencil), inside, ..best })
@@ -187,12 +187,11 @@ impl Plan {
         let whole =
             gemm.a.strides.0 == 1 && gemm.b.strides.1 == 1 && self.blocks.iter().all(|block| block.k == k);
         let gradient = whole.then(|| Gradient::of(gemm))??;
-        let lanes = u64::from(target.lanes());
         let plans = self.patches().iter().filter_map(|&patch| {
             let mut plan = self.transformed(Order::WindowGradients, gemm, patch, target);
             plan.depth = window_gradients::part(&plan, k);
             let kept = window_gradients::sums(&plan) <= KEPT;
-            kept.then(|| (window_gradients::costs(&plan, &gradient, k, lanes), plan))
+            kept.then(|| (window_gradients::costs(&plan, &gradient, k, target), plan))
         });
         let best = cheapest(plans, advantage)?;
         let inside = gradient.loops.to_vec();

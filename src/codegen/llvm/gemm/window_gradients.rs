@@ -7,12 +7,13 @@ use inkwell::values::{IntValue, PointerValue};
 
 use super::GemmEmitter;
 use super::gradient::Gradient;
-use super::patch::{Mask, Patch, TAPS, distinct};
+use super::patch::{Mask, TAPS, distinct};
 use super::plan::{KEPT, LINE, Plan, even_share};
 use super::tables::Table;
 use super::transforms::{self, Form, Panels, Patches};
 use super::winograd::Map;
 use crate::codegen::family::Family;
+use crate::codegen::target::Target;
 use crate::loops::Elem;
 
 /// Tiles of C that the sums become.
@@ -53,13 +54,14 @@ pub fn panels_at_once(plan: &Plan) -> u64 {
 }
 
 /// What this algorithm takes in a task, and what the taps themselves do, in multiply-adds of a vector.
-pub fn costs(plan: &Plan, gradient: &Gradient, k: u64, lanes: u64) -> (f64, f64) {
+pub fn costs(plan: &Plan, gradient: &Gradient, k: u64, target: &Target) -> (f64, f64) {
+    let lanes = u64::from(target.lanes());
     let products = plan.patch.products() as f64;
     let patches = plan.patch.count(gradient.extents.map(|extent| extent as u64)) as f64;
     let [columns, rows] = [plan.n, plan.m].map(|side| side.div_ceil(lanes) as f64);
     let (m, k, step) = (plan.m as f64, k as f64, plan.family.entries_per_step() as f64);
     // What a number of the operand that slides takes, and of the one that stays; those of bf16 are rounded and paired.
-    let [slides, stays] = if plan.patch == Patch::SMALL { [3.75, 2.5] } else { [5.5, 3.5] };
+    let [slides, stays] = plan.patch.by_size(target, [[3.75, 2.5], [5.5, 3.5], [10.0, 7.0]]);
     let pairing = if plan.family == Family::Dot { 1.5 } else { 0.0 };
     let [a, b] = if gradient.b_slides { [stays, slides] } else { [slides, stays] };
     let times = plan.panels().div_ceil(panels_at_once(plan)) as f64;

@@ -13,6 +13,7 @@ use super::tables::Table;
 use super::transforms::{self, Form, Panels, Patches};
 use super::winograd::Map;
 use crate::codegen::family::Family;
+use crate::codegen::target::Target;
 
 /// Entries of transformed panels of B up to which all are kept: a share of a third-level cache.
 const KEPT_B: u64 = 5 * KEPT;
@@ -71,20 +72,20 @@ pub fn b_entries(plan: &Plan) -> u64 {
 
 /// What this algorithm takes for one row of C at all positions of a task, and what the window itself does, in
 /// multiply-adds of a vector.
-pub fn costs(plan: &Plan, stencil: &Stencil, lengths: &[u64], lanes: u64) -> (f64, f64) {
+pub fn costs(plan: &Plan, stencil: &Stencil, lengths: &[u64], target: &Target) -> (f64, f64) {
+    let lanes = u64::from(target.lanes());
     let lengths = stencil.loops.map(|number| lengths[number]);
     let (patch, products) = (plan.patch, plan.patch.products() as f64);
     let (patches, positions) = (patch.count(lengths) as f64, lengths.iter().product::<u64>() as f64);
     let (k, vectors) = (plan.term() as f64, plan.n.div_ceil(lanes) as f64);
     let steps = k / plan.family.entries_per_step() as f64;
     let times = if together(plan) { 1 } else { plan.panels() };
-    // What a number of the patch takes; those of bf16 are widened and rounded.
-    let number = if patch == Patch::SMALL { 5.0 } else { 7.0 };
-    let number = number + if plan.family == Family::Dot { 2.5 } else { 0.0 };
-    let input = times as f64 * products * k / lanes as f64 * number;
-    let output = vectors * products * if patch == Patch::SMALL { 3.0 } else { 5.0 };
-    let filters = vectors * k * products * 2.5 / plan.m as f64;
-    let ours = patches * (products * steps * vectors + input + output) + filters;
+    // Numbers of bf16 are widened and rounded.
+    let rounding = if plan.family == Family::Dot { 2.5 } else { 0.0 };
+    let [input, output, filter] = patch.by_size(target, [[5.0, 3.0, 2.5], [7.0, 5.0, 2.5], [12.0, 8.0, 4.0]]);
+    let inputs = times as f64 * k / lanes as f64 * (input + rounding);
+    let filters = vectors * k * products * filter / plan.m as f64;
+    let ours = patches * products * (steps * vectors + inputs + vectors * output) + filters;
     (ours, positions * stencil.density * steps * vectors)
 }
 
