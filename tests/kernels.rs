@@ -328,7 +328,7 @@ fn gradient_cases() -> Vec<Case> {
 
 /// In f32, on vectors of every width, transformed operands are as good as asked, or no worse than multiply-adds.
 fn err_little_in_f32(cases: &[Case]) {
-    for target in &[target("-amx-tile"), baseline("+avx2,+fma"), baseline("")] {
+    for target in &[target("-amx-tile"), baseline("+avx2,+fma"), baseline(""), target("+emulate-amx")] {
         let mut ours_used = 0;
         for Case { label, terms, accuracy, program, error } in cases {
             let [ours, chain] =
@@ -338,7 +338,9 @@ fn err_little_in_f32(cases: &[Case]) {
             let bound = *terms as f64 * f64::from(f32::EPSILON);
             assert!(ours <= accuracy.max(chain) && chain <= bound, "{ours:e} {chain:e}: {label} {target:?}");
         }
-        assert!(ours_used >= 6, "transforms were chosen {ours_used} times: {target:?}");
+        // Three planes are faster than multiply-adds: fewer windows pay beside them.
+        let least = if target.emulates_tiles() { 1 } else { 6 };
+        assert!(ours_used >= least, "transforms were chosen {ours_used} times: {target:?}");
     }
 }
 
@@ -448,18 +450,37 @@ fn long_sums() {
     assert!(emulated.has(EMULATE_TILES));
 }
 
-/// One entry of A (f32, first of all buffers) is `special`; the results of its row.
-fn row_with(special: f32, arithmetic: Arithmetic, target: &Target) -> Vec<f64> {
-    let (orientation, elems) = (Orientation::Forward, [Elem::F32; 2]);
+/// Where operands lie contiguous along k, and where they do not; whether the entry is one of B.
+const PLACES: [(Orientation, bool); 4] = [
+    (Orientation::Forward, false),
+    (Orientation::Forward, true),
+    (Orientation::Weight, false),
+    (Orientation::Weight, true),
+];
+
+/// One entry of an operand is `special`, the later one of a pair along k; the results of its row (or column, if it is one of B).
+fn line_with(
+    special: f32,
+    (orientation, of_b): (Orientation, bool),
+    arithmetic: Arithmetic,
+    target: &Target,
+) -> Vec<f64> {
     let size @ [m, n, k] = [18, 33, 40];
+    let elems = [Elem::F32; 2];
     let product = Product { orientation, size, terms: 1, by_rows: false, chunk: n, elems, arithmetic };
-    let (row, depth) = (3, 7);
-    let at = 4 * (row * k + depth);
+    let program = product.program();
+    let (line, depth) = (3, 7);
+    let [(row, along_a), (along_b, column)] = strides(orientation, size);
+    let at = match of_b {
+        true => program.buffers[1].offset + 4 * (depth * along_b + line * column),
+        false => program.buffers[0].offset + 4 * (line * row + depth * along_a),
+    };
     let arena = run_on(&product, target, |bytes| bytes[at..at + 4].copy_from_slice(&special.to_le_bytes()));
-    let out = floats(&product.program(), &arena, BufferId(3));
-    let others = (0..m * n).filter(|entry| entry / n != row);
-    assert!(others.clone().all(|entry| out[entry].is_finite()), "{special} spreads to other rows");
-    out[row * n..(row + 1) * n].to_vec()
+    let out = floats(&program, &arena, BufferId(3));
+    let own = |entry: &usize| if of_b { entry % n == line } else { entry / n == line };
+    let (own, others): (Vec<usize>, Vec<usize>) = (0..m * n).partition(own);
+    assert!(others.iter().all(|&entry| out[entry].is_finite()), "{special} spreads to other lines");
+    own.into_iter().map(|entry| out[entry]).collect()
 }
 
 /// Every way, with whether it splits operands.
@@ -476,26 +497,31 @@ fn ways() -> Vec<(Target, Arithmetic, bool)> {
 
 #[test]
 fn what_is_not_finite_does_not_become_finite() {
-    for (target, arithmetic, splits) in ways() {
+    for ((target, arithmetic, splits), place) in
+        ways().iter().flat_map(|way| PLACES.map(|place| (way, place)))
+    {
+        let line = |special| line_with(special, place, *arithmetic, target);
         // The epilogue max(sum, 0) makes zeros of -inf and keeps NaN.
-        let infinite = row_with(f32::INFINITY, arithmetic, &target);
-        let fits = |value: &f64| value.is_nan() && splits || *value == f64::INFINITY || *value == 0.0;
+        let infinite = line(f32::INFINITY);
+        let fits = |value: &f64| value.is_nan() && *splits || *value == f64::INFINITY || *value == 0.0;
         assert!(infinite.iter().all(fits), "{infinite:?}");
         assert!(infinite.iter().any(|value| !value.is_finite()), "{infinite:?}");
-        let nan = row_with(f32::NAN, arithmetic, &target);
-        assert!(nan.iter().all(|value| value.is_nan()), "{arithmetic:?} {target:?}: {nan:?}");
-        // NaN whose payload lies in the lower half alone.
-        let low = row_with(f32::from_bits(0x7f80_0001), arithmetic, &target);
-        assert!(low.iter().all(|value| value.is_nan()), "{arithmetic:?} {target:?}: {low:?}");
+        // The second one's payload lies in the lower half alone.
+        for special in [f32::NAN, f32::from_bits(0x7f80_0001), f32::from_bits(0x7fff_ffff)] {
+            let nan = line(special);
+            assert!(nan.iter().all(|value| value.is_nan()), "{arithmetic:?} {place:?} {target:?}: {nan:?}");
+        }
     }
 }
 
+/// Neither subnormal ones, nor those whose parts are.
 #[test]
-fn subnormal_numbers_do_no_harm() {
-    for (target, arithmetic, _) in ways() {
-        let row = row_with(1e-40, arithmetic, &target);
-        let zero = row_with(0.0, arithmetic, &target);
-        assert_eq!(row, zero, "{arithmetic:?} {target:?}");
+fn small_numbers_do_no_harm() {
+    for ((target, arithmetic, _), place) in ways().iter().flat_map(|way| PLACES.map(|place| (way, place))) {
+        let line = |special| line_with(special, place, *arithmetic, target);
+        for small in [1e-40, f32::from_bits(0x7fff), 3e-37, 6.1e-36, -1e-34] {
+            assert_eq!(line(small), line(0.0), "{small:e} {arithmetic:?} {place:?} {target:?}");
+        }
     }
 }
 

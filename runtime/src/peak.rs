@@ -214,12 +214,15 @@ mod tests {
     #[test]
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     fn tiles_are_multiplied() {
-        machine::install();
+        let here = ["amx-tile", "amx-bf16"].iter().all(|name| crate::features::detect(name) == Some(true));
+        if !here {
+            machine::install();
+        }
         let before = machine::count();
         // SAFETY: the instructions are there, or done by the handler.
         unsafe { tiles(2) };
-        let done = machine::count() - before;
-        assert!([0, 2 + 2 * TILE_CHAINS as usize].contains(&done), "{done}");
+        let expected = if here { 0 } else { 2 + 2 * TILE_CHAINS as usize };
+        assert_eq!(machine::count() - before, expected);
     }
 
     #[test]

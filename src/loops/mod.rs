@@ -215,8 +215,8 @@ impl Terms {
 pub enum Arithmetic {
     /// Multiply-adds in f32.
     Fma,
-    /// Anything that errs no more than multiply-adds in f32, on operands that are finite and of like size among neighbours of a
-    /// window.
+    /// Anything that errs by less than 1e-6 of Σ|a||b|, as multiply-adds in f32 do, on operands that are finite and of like size
+    /// among neighbours of a window.
     #[default]
     F32,
     /// Operands may be rounded to bf16 ([`Unary::Bf16`]), and subnormal ones count as zero; products are exact, and added

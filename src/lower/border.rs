@@ -66,14 +66,21 @@ impl Along {
 fn nest(layout: &Layout, places: &[Places], buffer: BufferId, elem: Elem, cut: Option<Axis>) -> Nest {
     let mut body = ScalarBuilder::new(elem.into());
     let zero = body.number(0.0);
-    let terms = places.iter().enumerate().map(|(i, along)| (LoopVar(i as u32), along.unit as i64));
     let base = places.iter().map(|along| (along.first * along.unit) as i64).sum();
+    // A loop over one place would take the vector from the one around it.
+    let walked: Vec<(&Axis, &Places)> = layout
+        .axes
+        .iter()
+        .zip(places)
+        .filter(|(axis, along)| along.count > 1 || cut == Some(**axis))
+        .collect();
+    let terms = walked.iter().enumerate().map(|(i, (_, along))| (LoopVar(i as u32), along.unit as i64));
     body.store(buffer, Affine { base, terms: terms.collect(), task: 0 }, zero);
-    let range = |(axis, along): (&Axis, &Places)| match cut {
-        Some(cut) if cut == *axis => Range::Chunk,
+    let range = |(axis, along): &(&Axis, &Places)| match cut {
+        Some(cut) if cut == **axis => Range::Chunk,
         _ => Range::Full(along.count),
     };
-    let loops: Vec<Range> = layout.axes.iter().zip(places).map(range).collect();
+    let loops: Vec<Range> = walked.iter().map(range).collect();
     Nest {
         kept: loops.len(),
         vector: loops.len().checked_sub(1).map(|last| LoopVar(last as u32)),

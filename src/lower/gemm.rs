@@ -85,7 +85,9 @@ pub(super) fn shape(
 fn pays(shape: &Shape, table: &AxisTable) -> bool {
     let (rows, columns) = (table.size(&shape.m), table.size(&shape.n));
     let length = shape.k * shape.terms.longest();
-    let filled = columns >= FEWEST_COLUMNS && (rows >= FEWEST_ROWS || columns >= WIDE);
+    // A few rows do not pay for gathering what they are multiplied with.
+    let near = shape.strides[1].1 == 1 || (shape.strides[1].0 == 1 && shape.k > 1);
+    let filled = columns >= FEWEST_COLUMNS && (rows >= FEWEST_ROWS || (columns >= WIDE && near));
     let products = shape.outer.iter().map(|outer| table.extent(outer.axis)).product::<usize>();
     let products = [rows, columns, length].iter().fold(products, |all, &one| all.saturating_mul(one));
     filled && length >= SHORTEST_SUM && products >= FEWEST_PRODUCTS

@@ -302,11 +302,13 @@ fn unit(stages: &Stages, stage: StageId, axis: Option<Axis>) -> usize {
         && stages.arithmetic != Arithmetic::Fma
         && shape.overlaps(axis)
     {
+        // Patches of four are for f32; more tasks are worth more than fewer products.
         let few = stages.graph.axes.extent(axis).div_ceil(4) < FEWEST_TASKS;
         return if few || stages.arithmetic == Arithmetic::Bf16 { 2 } else { 4 };
     }
     let inside = |axis: &Axis| !matches!(&own.kind, Kind::Gemm(shape) if shape.is_outer(*axis));
-    let Some(axis) = axis.filter(|axis| inside(axis) && own.axes.last() == Some(axis)) else { return 1 };
+    let last = own.axes.iter().rfind(|&&axis| stages.graph.axes.extent(axis) > 1);
+    let Some(axis) = axis.filter(|axis| inside(axis) && last == Some(axis)) else { return 1 };
     let along =
         stages.dependences.before[stage].iter().filter(|edge| edge.pairs.iter().any(|pair| pair.1 == axis));
     let bytes = along.map(|edge| stages.list[edge.from].elem.bytes()).chain([own.elem.bytes()]).min();

@@ -42,7 +42,7 @@ pub fn from_memory<'ctx>(
     }
 }
 
-/// The bf16 of numbers that [`round`] gave.
+/// The bf16 of numbers that are one each.
 pub fn narrow<'ctx>(emitter: &Emitter<'ctx>, rounded: Value<'ctx>, lanes: u32) -> Value<'ctx> {
     let bits = emitter.cast(InstructionOpcode::BitCast, rounded, emitter.ty(Ty::I32, lanes));
     let upper = emitter.binop(InstructionOpcode::LShr, bits, word(emitter, 16, lanes));
@@ -62,7 +62,17 @@ pub fn round_pair<'ctx>(emitter: &Emitter<'ctx>, earlier: Value<'ctx>, later: Va
     emitter.cast(InstructionOpcode::BitCast, pairs, emitter.ty(Ty::I32, lanes))
 }
 
-/// Twice as many bf16 as there are lanes, those of `low` first, of numbers that are bf16.
+/// Twice as many bf16 as there are lanes, the nearest to those of `low` first.
+pub fn round_both<'ctx>(emitter: &Emitter<'ctx>, low: Value<'ctx>, high: Value<'ctx>) -> Value<'ctx> {
+    let lanes = lanes_of(low);
+    if emitter.target.has_bf16() && NATIVE.contains(&lanes) {
+        return nearest_of_both(emitter, low, high);
+    }
+    let [low, high] = [low, high].map(|part| round(emitter, part, lanes));
+    join(emitter, low, high)
+}
+
+/// [`round_both`] of numbers that are bf16.
 pub fn join<'ctx>(emitter: &Emitter<'ctx>, low: Value<'ctx>, high: Value<'ctx>) -> Value<'ctx> {
     let lanes = lanes_of(low);
     if emitter.target.has_bf16() && NATIVE.contains(&lanes) {
@@ -73,7 +83,6 @@ pub fn join<'ctx>(emitter: &Emitter<'ctx>, low: Value<'ctx>, high: Value<'ctx>) 
     emitter.shuffle(low, high, &order).into()
 }
 
-/// [`join`] of the nearest bf16 by the instruction for it.
 fn nearest_of_both<'ctx>(emitter: &Emitter<'ctx>, low: Value<'ctx>, high: Value<'ctx>) -> Value<'ctx> {
     let lanes = lanes_of(low);
     let name = format!("llvm.x86.avx512bf16.cvtne2ps2bf16.{}", lanes * 32);
@@ -81,14 +90,14 @@ fn nearest_of_both<'ctx>(emitter: &Emitter<'ctx>, low: Value<'ctx>, high: Value<
     emitter.cast(InstructionOpcode::BitCast, halves, emitter.elem(Elem::Bf16, 2 * lanes))
 }
 
-/// Three bf16 that add up to a number (one that is neither infinite nor so small that they are subnormal), each as f32 and, but
-/// for a half of the last place, the nearest to what those before leave: 24 digits are three times eight.
+/// Three bf16, each as f32, that add up to a number: each the nearest to what those before leave (24 digits are three times
+/// eight). What is left of a number so small that its third part would be subnormal is lost.
 pub fn split<'ctx>(emitter: &Emitter<'ctx>, value: Value<'ctx>) -> [Value<'ctx>; 3] {
     let minus = |a, b| emitter.binop(InstructionOpcode::FSub, a, b);
     let first = near(emitter, value);
     let rest = minus(value, first);
     let second = near(emitter, rest);
-    [first, second, minus(rest, second)]
+    [first, second, upper(emitter, minus(rest, second))]
 }
 
 /// The bf16 nearest to each number, the larger one of two, as f32. Shorter than [`round`], and for finite numbers only.
@@ -96,11 +105,18 @@ fn near<'ctx>(emitter: &Emitter<'ctx>, value: Value<'ctx>) -> Value<'ctx> {
     let lanes = lanes_of(value);
     let bits = emitter.cast(InstructionOpcode::BitCast, value, emitter.ty(Ty::I32, lanes));
     let above = emitter.binop(InstructionOpcode::Add, bits, word(emitter, 0x8000, lanes));
-    let kept = emitter.binop(InstructionOpcode::And, above, word(emitter, 0xffff_0000, lanes));
+    upper(emitter, emitter.cast(InstructionOpcode::BitCast, above, emitter.ty(Ty::F32, lanes)))
+}
+
+/// Without the lower half of the bits, where a pair keeps its earlier number.
+fn upper<'ctx>(emitter: &Emitter<'ctx>, value: Value<'ctx>) -> Value<'ctx> {
+    let lanes = lanes_of(value);
+    let bits = emitter.cast(InstructionOpcode::BitCast, value, emitter.ty(Ty::I32, lanes));
+    let kept = emitter.binop(InstructionOpcode::And, bits, word(emitter, 0xffff_0000, lanes));
     emitter.cast(InstructionOpcode::BitCast, kept, emitter.ty(Ty::F32, lanes))
 }
 
-/// Pairs of numbers that [`round`] gave, zero for a later one that is missing.
+/// Pairs of numbers that are bf16, zero for a later one that is missing.
 pub fn pair<'ctx>(emitter: &Emitter<'ctx>, earlier: Value<'ctx>, later: Option<Value<'ctx>>) -> Value<'ctx> {
     let lanes = lanes_of(earlier);
     let bits = |value| emitter.cast(InstructionOpcode::BitCast, value, emitter.ty(Ty::I32, lanes));

@@ -73,20 +73,20 @@ impl Gradient {
         })
     }
 
-    /// What there is of each group of so many positions along one side: the rows of S that it sees, and behind these bits
+    /// What there is of each patch of so many results along one side: the rows of S that it sees, and behind these bits
     /// the rows of F.
-    pub fn groups(&self, side: usize, results: usize) -> Vec<Mask> {
+    pub fn patches(&self, side: usize, results: usize) -> Vec<Mask> {
         let (extent, sees) = (self.extents[side], results + TAPS - 1);
         let sliding = |row: usize| self.exists[side].get(row).copied().unwrap_or(false);
-        let group =
+        let patch =
             |first: usize| mask(first, sees, sliding) | mask(first, results, |row| row < extent) << sees;
-        (0..extent).step_by(results).map(group).collect()
+        (0..extent).step_by(results).map(patch).collect()
     }
 
-    /// The masks of what exists of S and of F in a group of so many positions.
-    pub fn masks(group: Mask, results: usize) -> [Mask; 2] {
+    /// The masks of what exists of S and of F in a patch of so many results.
+    pub fn masks(patch: Mask, results: usize) -> [Mask; 2] {
         let sees = results + TAPS - 1;
-        [group & ((1 << sees) - 1), group >> sees]
+        [patch & ((1 << sees) - 1), patch >> sees]
     }
 }
 
@@ -184,10 +184,10 @@ mod tests {
         assert_eq!((gradient.loops, gradient.b_slides), ([1, 0], true));
         assert_eq!((gradient.origins, gradient.strides), ([0, -100], [[400, 100], [80, 20]]));
         assert_eq!((gradient.extents, gradient.terms), ([3, 4], 7 * 10));
-        assert_eq!(gradient.groups(0, 2), [0b11_1110, 0b01_0011]);
-        assert_eq!(gradient.groups(1, 2), [0b11_1110, 0b11_0111]);
-        assert_eq!(gradient.groups(1, 4), [0b1111_011110]);
-        assert_eq!(gradient.groups(0, 4), [0b0111_001110]);
+        assert_eq!(gradient.patches(0, 2), [0b11_1110, 0b01_0011]);
+        assert_eq!(gradient.patches(1, 2), [0b11_1110, 0b11_0111]);
+        assert_eq!(gradient.patches(1, 4), [0b1111_011110]);
+        assert_eq!(gradient.patches(0, 4), [0b0111_001110]);
         assert_eq!(Gradient::masks(0b11_0111, 2), [0b0111, 0b11]);
         assert_eq!(Gradient::masks(0b01_0011, 2), [0b0011, 0b01]);
     }

@@ -106,16 +106,17 @@ impl Plan {
     pub fn new(gemm: &Gemm, length: impl Fn(Range) -> u64, buffers: &[Buffer], target: &Target) -> Plan {
         let size = [gemm.m, gemm.n, gemm.k].map(&length);
         let family = Family::of(gemm.arithmetic, target, size);
+        let mut plan = Plan::start(gemm, family, size, buffers, target);
         if let Some((other, advantage)) = family.of_windows(gemm.arithmetic) {
-            let start = Plan::start(gemm, other, size, buffers, target);
+            let own = (other != family).then(|| Plan::start(gemm, other, size, buffers, target));
+            let start = own.as_ref().unwrap_or(&plan);
             let outer: Vec<u64> = gemm.outer.iter().map(|outer| length(outer.range)).collect();
-            let plan = start.transforms(gemm, &outer, advantage, target);
-            let plan = plan.or_else(|| start.transforms_gradient(gemm, size[2], advantage, target));
-            if let Some(plan) = plan {
+            let windows = start.transforms(gemm, &outer, advantage, target);
+            let windows = windows.or_else(|| start.transforms_gradient(gemm, size[2], advantage, target));
+            if let Some(plan) = windows {
                 return plan;
             }
         }
-        let mut plan = Plan::start(gemm, family, size, buffers, target);
         let elem = |operand: Operand| buffers[operand.buffer.index()].elem;
         let direct = |operand| family == Family::Fma && elem(operand) == Elem::F32;
         if !plan.scatters(gemm, direct(gemm.a), target) {
@@ -415,8 +416,8 @@ impl Plan {
     }
 }
 
-/// Of plans with what they take, and what direct products would, the one that takes least, if less than these when they are
-/// `advantage` times as fast.
+/// Of plans with what they take, and what direct products would, the one that takes least, if not more than these when they
+/// are `advantage` times as fast.
 fn cheapest(plans: impl Iterator<Item = ((f64, f64), Plan)>, advantage: f64) -> Option<Plan> {
     let least = plans.min_by(|one, other| one.0.0.total_cmp(&other.0.0))?;
     let (ours, direct) = least.0;

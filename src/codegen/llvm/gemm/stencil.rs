@@ -16,7 +16,7 @@ pub struct Stencil {
     pub strides: [i64; 2],
     /// Offsets of B by tap.
     pub taps: [[i64; TAPS]; TAPS],
-    pub sides: [Side; 2],
+    pub sides: [Along; 2],
     /// Products per position on average.
     pub density: f64,
 }
@@ -63,7 +63,7 @@ impl Stencil {
             }
         }
         let sides =
-            [0, 1].map(|side| Side::new(&exists[side], &gemm.outer[loops[side]], lengths[loops[side]]));
+            [0, 1].map(|side| Along::new(&exists[side], &gemm.outer[loops[side]], lengths[loops[side]]));
         let lists = gemm.terms.choice.iter().map(|&list| gemm.terms.lists[list as usize].len());
         let density = lists.sum::<usize>() as f64 / gemm.terms.choice.len() as f64;
         Some(Stencil { loops, origin, strides, taps, sides, density })
@@ -78,14 +78,13 @@ impl Stencil {
 
 /// Which of A there is along one of the loops.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Side {
+pub struct Along {
     /// By row of A, from the first tap's on; empty where all exist.
     exists: Vec<bool>,
     /// Of the loop; None where all exist, however many there are.
     positions: Option<usize>,
-    /// Of the loop in the task, and whether it is all of them.
+    /// Of the loop in the task.
     length: usize,
-    whole: bool,
 }
 
 /// What patches find along one side.
@@ -97,8 +96,8 @@ pub struct Masks {
     pub kinds: Vec<Mask>,
 }
 
-impl Side {
-    fn new(exists: &[Option<bool>], outer: &Outer, length: u64) -> Side {
+impl Along {
+    fn new(exists: &[Option<bool>], outer: &Outer, length: u64) -> Along {
         let (exists, positions) = match (outer.list, outer.range) {
             (0, Range::Full(extent)) => (vec![true; extent + TAPS - 1], Some(extent)),
             (0, Range::Chunk) => (vec![], None),
@@ -107,22 +106,23 @@ impl Side {
                 (known, Some(exists.len() - (TAPS - 1)))
             }
         };
-        Side { exists, positions, length: length as usize, whole: outer.range != Range::Chunk }
+        Along { exists, positions, length: length as usize }
     }
 
     /// Of patches with so many results.
     fn masks(&self, results: usize) -> Option<Masks> {
         let extent = results + TAPS - 1;
-        let fits = self.length.is_multiple_of(results);
         let Some(positions) = self.positions else {
             let all = vec![mask(0, extent, |_| true)];
-            return fits.then(|| Masks { at: all.clone(), kinds: all });
+            return self.length.is_multiple_of(results).then(|| Masks { at: all.clone(), kinds: all });
         };
         let row = |row: usize| self.exists.get(row).copied().unwrap_or(false);
         let at: Vec<Mask> = (0..positions).map(|position| mask(position, extent, row)).collect();
-        // Tasks begin at multiples of their length, the last one where it ends with the loop.
-        let aligned = self.whole || (fits && positions.is_multiple_of(results));
-        let kinds = distinct(at.iter().copied().step_by(if aligned { results } else { 1 }));
+        // Tasks of this length begin at multiples of it, or are the last, shorter one.
+        let last = positions - self.length;
+        let starts = (0..=last).step_by(self.length).chain([last]);
+        let begins = starts.flat_map(|start| (start..start + self.length).step_by(results));
+        let kinds = distinct(begins.map(|position| at[position]));
         Some(Masks { at, kinds })
     }
 }
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn patches_begin_where_tasks_do() {
         assert_eq!(rows_in_tasks(2).kinds, [0b0111, 0b1110]);
-        // Of a first task with three rows, or a second one with one.
+        // The first task of three rows, as if another one could end the image; the second task has the last row.
         assert_eq!(rows_in_tasks(3).kinds, [0b0011, 0b0111, 0b1110, 0b1111]);
         assert_eq!(rows_in_tasks(1).kinds, [0b0011, 0b0111, 0b1110, 0b1111]);
     }

@@ -76,10 +76,10 @@ type Visit<'v, 'ctx> = dyn Fn(IntValue<'ctx>, IntValue<'ctx>, u64) + 'v;
 /// Visits the panels of a group.
 type Group<'p, 'ctx> = dyn Fn(&Visit<'_, 'ctx>) + 'p;
 
-/// The number of a group of positions both ways, and the rows of k that are transformed there: the first one and how many.
+/// The number of a patch both ways, and the rows of k that are transformed there: the first one and how many.
 #[derive(Clone, Copy)]
 struct Stretch<'ctx> {
-    group: [IntValue<'ctx>; 2],
+    patch: [IntValue<'ctx>; 2],
     first: IntValue<'ctx>,
     rows: IntValue<'ctx>,
 }
@@ -145,21 +145,21 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         let emitter = self.emitter;
         let part = self.plan.depth * self.plan.family.entries_per_step();
         let k = self.chunk.length(self.gemm.k);
-        let groups = [0, 1].map(|side| gradient.groups(side, self.plan.patch.0[side]));
+        let patches = [0, 1].map(|side| gradient.patches(side, self.plan.patch.0[side]));
         let tables =
-            [0, 1].map(|side| Table::new(emitter, groups[side].iter().map(|&group| i64::from(group))));
-        let kinds = groups.clone().map(distinct);
-        emitter.repeat(self.i64(groups[0].len() as u64), |y| {
-            emitter.repeat(self.i64(groups[1].len() as u64), |x| {
+            [0, 1].map(|side| Table::new(emitter, patches[side].iter().map(|&patch| i64::from(patch))));
+        let kinds = patches.clone().map(distinct);
+        emitter.repeat(self.i64(patches[0].len() as u64), |y| {
+            emitter.repeat(self.i64(patches[1].len() as u64), |x| {
                 let kind = |side: usize, at| (kinds[side].clone(), tables[side].get(emitter, at));
                 let sum = |first: IntValue<'ctx>, rows: u64| {
-                    let stretch = Stretch { group: [y, x], first, rows: self.i64(rows) };
-                    transforms::by_kind(emitter, [kind(0, y), kind(1, x)], |group| {
-                        self.gradient_a(gradient, stretch, group);
+                    let stretch = Stretch { patch: [y, x], first, rows: self.i64(rows) };
+                    transforms::by_kind(emitter, [kind(0, y), kind(1, x)], |patch| {
+                        self.gradient_a(gradient, stretch, patch);
                     });
                     each(&|slot, panel, columns| {
-                        transforms::by_kind(emitter, [kind(0, y), kind(1, x)], |group| {
-                            self.gradient_b(gradient, stretch, group, (panel, columns));
+                        transforms::by_kind(emitter, [kind(0, y), kind(1, x)], |patch| {
+                            self.gradient_b(gradient, stretch, patch, (panel, columns));
                         });
                         self.gradient_products(slot, stretch.rows);
                     });
@@ -196,14 +196,14 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         self.gradient_input(gradient, operand, [from, self.packed_b], stretch, kinds);
     }
 
-    /// Of an operand at a group of positions; of the one that slides from the middle of the window, which lies inside of it.
+    /// Of an operand at a patch; of the one that slides from the middle of the window, which lies inside of it.
     fn gradient_offset(&self, gradient: &Gradient, slides: bool, stretch: Stretch<'ctx>) -> IntValue<'ctx> {
         let emitter = self.emitter;
         let strides = gradient.strides[usize::from(slides)];
         let start = emitter.i64(gradient.origins[usize::from(slides)] - back(gradient, slides));
         (0..2).fold(start, |offset, side| {
             let step = self.plan.patch.0[side] as i64 * strides[side];
-            emitter.add(emitter.scale(stretch.group[side], step), offset)
+            emitter.add(emitter.scale(stretch.patch[side], step), offset)
         })
     }
 

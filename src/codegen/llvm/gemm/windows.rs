@@ -16,7 +16,7 @@ use crate::codegen::family::Family;
 use crate::codegen::target::Target;
 
 /// Entries of transformed panels of B up to which all are kept: a share of a third-level cache.
-const KEPT_B: u64 = 5 * KEPT;
+const KEPT_TAPS: u64 = 5 * KEPT;
 /// Rows of B, of all taps, that are transformed at a time.
 const ROWS_OF_B: u64 = 64;
 
@@ -55,7 +55,7 @@ fn b_panel(plan: &Plan) -> u64 {
 /// Whether all panels of B are kept transformed, so that A is transformed once for all of them. They need not fit into the
 /// second-level cache: each passes by once for a whole group of tiles.
 fn together(plan: &Plan) -> bool {
-    plan.panels() * b_panel(plan) <= KEPT_B
+    plan.panels() * b_panel(plan) <= KEPT_TAPS
 }
 
 /// Entries of the transformed panels of B that are kept.

@@ -8,8 +8,8 @@
 //!
 //! ∂w = Gᵀ [(D x) ⊙ (L ∂y)].
 //!
-//! F(4, 3) evaluates polynomials at 0, ±3/4, ±3/2 and ∞. With these points, whose powers differ little, rounding errors are a
-//! third of those at the usual 0, ±1, ±2 and ∞ (Barabasz et al., "Error analysis and improving the accuracy of Winograd
+//! F(4, 3) evaluates polynomials at 0, ±3/4, ±3/2 and ∞. With these points, whose powers differ little, rounding errors are
+//! about half of those at the usual 0, ±1, ±2 and ∞ (Barabasz et al., "Error analysis and improving the accuracy of Winograd
 //! convolution for deep neural networks", TOMS 2020, study the choice).
 
 use inkwell::values::InstructionOpcode;

@@ -92,11 +92,18 @@ impl<'ctx> Source<'_, 'ctx> {
         }
         let half = |number: u64| {
             let mask = left.map(|left| self.below(left, number * lanes, lanes));
-            self.parts(self.load(self.neighbour(from, number * lanes), lanes, mask), planes)
+            self.load(self.neighbour(from, number * lanes), lanes, mask)
         };
-        let joined =
-            |(low, high)| emitter.cast(InstructionOpcode::BitCast, bf16::join(emitter, low, high), pairs);
-        half(0).into_iter().zip(half(1)).map(joined).collect()
+        let [low, high] = [half(0), half(1)];
+        let joined = match planes {
+            1 => vec![bf16::round_both(emitter, low, high)],
+            _ => {
+                let parts = bf16::split(emitter, low).into_iter().zip(bf16::split(emitter, high));
+                parts.map(|(low, high)| bf16::join(emitter, low, high)).collect()
+            }
+        };
+        let pairs = |halves| emitter.cast(InstructionOpcode::BitCast, halves, pairs);
+        joined.into_iter().map(pairs).collect()
     }
 
     /// Which of the lanes, counted from `first` on, come before `count` (i64, may be negative).
