@@ -465,7 +465,7 @@ fn line_with(
     arithmetic: Arithmetic,
     target: &Target,
 ) -> Vec<f64> {
-    let size @ [m, n, k] = [18, 33, 40];
+    let size @ [m, n, _] = [18, 33, 40];
     let elems = [Elem::F32; 2];
     let product = Product { orientation, size, terms: 1, by_rows: false, chunk: n, elems, arithmetic };
     let program = product.program();
