@@ -10,6 +10,11 @@ pub const CACHE_LINE: usize = 64;
 /// Bytes of a page: the arena starts on one.
 pub const PAGE: usize = 4096;
 
+/// Bytes of a large page where processors have them.
+const LARGE_PAGE: usize = 2 << 20;
+/// Bytes from which memory is worth large pages.
+const LARGE: usize = 4 * LARGE_PAGE;
+
 /// An owned, zeroed, aligned piece of memory. Pages that nobody has written take no room: the system gives them as zeros.
 pub struct AlignedMemory {
     start: NonNull<u8>,
@@ -29,6 +34,8 @@ impl AlignedMemory {
     pub fn zeroed(bytes: usize, align: usize) -> Result<Self, Error> {
         let refused = || Error::new(format!("this machine refused {bytes} bytes of memory"));
         let bytes = bytes.max(CACHE_LINE);
+        // Whole large pages, so that what lies beside is not drawn in.
+        let align = if bytes >= LARGE { align.max(LARGE_PAGE) } else { align };
         let room = bytes.checked_add(align).ok_or_else(refused)?;
         let layout = Layout::from_size_align(room, align_of::<u64>()).map_err(|_| refused())?;
         // SAFETY: the size is not zero.
@@ -36,6 +43,9 @@ impl AlignedMemory {
         let offset = allocated.align_offset(align);
         // SAFETY: the offset is below `align`, which the room was enlarged by.
         let start = unsafe { allocated.add(offset) };
+        if bytes >= LARGE {
+            ask_for_large_pages(start, bytes);
+        }
         Ok(AlignedMemory { start, bytes, allocated, layout })
     }
 
@@ -58,6 +68,18 @@ impl AlignedMemory {
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.size()) }
     }
 }
+
+/// Patches of an image lie on more pages than a processor remembers the places of; of large ones it takes few. Many
+/// systems give them to those who ask; others give them anyway or never, so that the answer does not matter.
+#[cfg(target_os = "linux")]
+fn ask_for_large_pages(start: NonNull<u8>, bytes: usize) {
+    let whole = bytes / LARGE_PAGE * LARGE_PAGE;
+    // SAFETY: the range lies in memory that was just allocated; the advice changes none of its contents.
+    unsafe { libc::madvise(start.as_ptr().cast(), whole, libc::MADV_HUGEPAGE) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ask_for_large_pages(_: NonNull<u8>, _: usize) {}
 
 impl AlignedMemory {
     /// `len` floats at a byte offset that is a multiple of 4.

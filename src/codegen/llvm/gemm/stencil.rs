@@ -106,7 +106,7 @@ impl Along {
                 (known, Some(exists.len() - (TAPS - 1)))
             }
         };
-        Along { exists, positions, length: length as usize }
+        Along { exists, positions, length: (length as usize).max(1) }
     }
 
     /// Of patches with so many results.
@@ -119,10 +119,10 @@ impl Along {
         let row = |row: usize| self.exists.get(row).copied().unwrap_or(false);
         let at: Vec<Mask> = (0..positions).map(|position| mask(position, extent, row)).collect();
         // Tasks of this length begin at multiples of it, or are the last, shorter one.
-        let last = positions - self.length;
+        let last = positions.saturating_sub(self.length);
         let starts = (0..=last).step_by(self.length).chain([last]);
         let begins = starts.flat_map(|start| (start..start + self.length).step_by(results));
-        let kinds = distinct(begins.map(|position| at[position]));
+        let kinds = distinct(begins.filter_map(|position| at.get(position).copied()));
         Some(Masks { at, kinds })
     }
 }
