@@ -11,6 +11,7 @@ NETWORKS = {
     "vgg11": (("vgg", [[64], [128], [256] * 2, [512] * 2, [512] * 2]), (3, 32, 32), 128, 6),
     "vgg16": (("vgg", [[64] * 2, [128] * 2, [256] * 3, [512] * 3, [512] * 3]), (3, 32, 32), 128, 4),
     "resnet20": (("resnet", 3), (3, 32, 32), 128, 6),
+    "separable": (("separable", [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1)]), (3, 32, 32), 128, 6),
 }
 CLASSES = 10
 
@@ -27,9 +28,11 @@ def variants():
 
 
 def makes_sense(variant, name):
-    """Memory formats are for images; JAX on a CPU is several times slower than PyTorch on residual networks."""
+    """Memory formats are for images; JAX on a CPU is several times slower than PyTorch on residual networks and on
+    convolutions in groups."""
     images = len(NETWORKS[name][1]) == 3
-    return (images or "channels last" not in variant) and not (variant.startswith("JAX") and name == "resnet20")
+    slow = variant.startswith("JAX") and NETWORKS[name][0][0] in ("resnet", "separable")
+    return (images or "channels last" not in variant) and not slow
 
 
 def torch_network(kind, widths, inputs):
@@ -38,8 +41,8 @@ def torch_network(kind, widths, inputs):
     def normed(layer, channels, norm, relu=True):
         return [layer, norm(channels)] + ([nn.ReLU(inplace=True)] if relu else [])
 
-    def conv(c_in, c_out, kernel=3, stride=1, relu=True):
-        layer = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
+    def conv(c_in, c_out, kernel=3, stride=1, relu=True, groups=1):
+        layer = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
         return normed(layer, c_out, nn.BatchNorm2d, relu)
 
     class Residual(nn.Module):
@@ -64,6 +67,13 @@ def torch_network(kind, widths, inputs):
                 c = width
             layers.append(nn.MaxPool2d(2))
         layers.append(nn.Flatten())
+    elif kind == "separable":
+        layers += conv(c, 32)
+        c = 32
+        for width, stride in widths:
+            layers += conv(c, c, stride=stride, groups=c) + conv(c, width, 1)
+            c = width
+        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     else:
         layers += conv(c, 16)
         c = 16
