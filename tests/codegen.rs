@@ -6,18 +6,7 @@ use blkc::codegen::target::Target;
 use blkc::loops::{BufferId, Elem, Inst, Program, Stmt, interpret, verify};
 
 mod programs;
-use programs::{Maker, Memory, Orientation, elementwise, fill, floats, gemm, reduction};
-
-/// Runs `run` by machine code on fresh memory.
-fn by_jit(program: &Program, target: &Target) -> Vec<u8> {
-    let jit = Jit::new(program, target).expect("code");
-    let mut arena = Memory::new(program.arena_bytes);
-    let mut scratch = Memory::new(llvm::scratch_bytes(program, target));
-    fill(program, arena.bytes());
-    // SAFETY: both are as large as asked for and aligned.
-    unsafe { jit.run(program, "run", arena.bytes().as_mut_ptr(), scratch.bytes().as_mut_ptr()) };
-    arena.bytes().to_vec()
-}
+use programs::{Maker, Memory, Orientation, elementwise, fill, floats, gemm, reduction, run_program};
 
 fn by_interpreter(program: &Program) -> Vec<u8> {
     let mut arena = Memory::new(program.arena_bytes);
@@ -29,7 +18,7 @@ fn by_interpreter(program: &Program) -> Vec<u8> {
 /// Every entry of every buffer agrees to `ulps` units of `scale`.
 fn check(program: &Program, target: &Target, ulps: f64, scale: f64) {
     verify::verify(program).expect("a sound program");
-    let (expected, found) = (by_interpreter(program), by_jit(program, target));
+    let (expected, found) = (by_interpreter(program), run_program(program, target, |_| ()));
     for number in 0..program.buffers.len() {
         let id = blkc::loops::BufferId(number as u32);
         let pairs = floats(program, &expected, id).into_iter().zip(floats(program, &found, id));
@@ -160,7 +149,7 @@ fn by_threads(program: &Program, target: &Target) -> Vec<u8> {
 fn threads_do_not_change_a_bit() {
     let (program, target) = (chained(), Target::native());
     check(&program, &target, 100.0, 10.0);
-    assert_eq!(by_jit(&program, &target), by_threads(&program, &target));
+    assert_eq!(run_program(&program, &target, |_| ()), by_threads(&program, &target));
 }
 
 #[cfg(target_os = "linux")]
@@ -227,7 +216,11 @@ mod native {
                 )
             };
             assert_eq!((features, manifest), (target.features.join(",").as_bytes(), &b"{}"[..]));
-            assert_eq!(by_entries(path, &program, target), by_jit(&program, target), "{target:?}");
+            assert_eq!(
+                by_entries(path, &program, target),
+                run_program(&program, target, |_| ()),
+                "{target:?}"
+            );
         }
     }
 

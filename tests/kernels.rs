@@ -2,18 +2,13 @@
 
 use blkc::codegen::aot;
 use blkc::codegen::family::Family;
-use blkc::codegen::jit::Jit;
-use blkc::codegen::llvm;
 use blkc::codegen::target::{EMULATE_TILES, Target};
-use blkc::loops::{Arithmetic, BufferId, Elem, Program, bf16, verify};
+use blkc::loops::{Arithmetic, BufferId, Elem, Program, bf16};
 
 mod programs;
 use programs::{
-    Memory, Orientation, Product, fill, floats, strides, tap_gradients, window_gradients, windows,
+    Orientation, Product, floats, run_program, strides, tap_gradients, window_gradients, windows,
 };
-
-const ORIENTATIONS: [Orientation; 4] =
-    [Orientation::Forward, Orientation::Data, Orientation::Weight, Orientation::Spread];
 
 fn target(changes: &str) -> Target {
     Target::choose(None, Some(changes)).expect("known features")
@@ -25,26 +20,7 @@ fn baseline(changes: &str) -> Target {
 
 /// Runs the product; returns all of its memory.
 fn run(product: &Product, target: &Target) -> Vec<u8> {
-    run_on(product, target, |_| ())
-}
-
-/// The like, after `change` of the memory.
-fn run_on(product: &Product, target: &Target, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
-    run_program(&product.program(), target, change)
-}
-
-fn run_program(program: &Program, target: &Target, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
-    verify::verify(program).expect("a sound program");
-    let jit = Jit::new(program, target).expect("code");
-    let mut arena = Memory::new(program.arena_bytes);
-    let mut scratch = Memory::new(llvm::scratch_bytes(program, target));
-    // What is not written must not matter.
-    scratch.bytes().fill(0xff);
-    fill(program, arena.bytes());
-    change(arena.bytes());
-    // SAFETY: both are as large as asked for and aligned.
-    unsafe { jit.run(program, "run", arena.bytes().as_mut_ptr(), scratch.bytes().as_mut_ptr()) };
-    arena.bytes().to_vec()
+    run_program(&product.program(), target, |_| ())
 }
 
 /// What one entry may be off, beside half a unit of its last place, as a share of Σ |a|·|b| of `count` products.
@@ -110,7 +86,7 @@ const ELEMS: [[Elem; 2]; 4] =
 
 /// Every size in every orientation, the elements of the operands in turn, and all of them with whole tiles.
 fn sweep(target: &Target, arithmetic: Arithmetic) {
-    for (number, orientation) in ORIENTATIONS.into_iter().enumerate() {
+    for (number, orientation) in Orientation::ALL.into_iter().enumerate() {
         for (place, size @ [m, n, _]) in SIZES.into_iter().enumerate() {
             let elems = ELEMS[(number + place) % ELEMS.len()];
             let product =
@@ -430,7 +406,7 @@ fn tiles_of_split_f32_with_narrow_vectors() {
 fn long_sums() {
     let emulated = target("+emulate-amx");
     let chain = target("-amx-tile");
-    for orientation in ORIENTATIONS {
+    for orientation in Orientation::ALL {
         let product = |arithmetic| Product {
             orientation,
             size: [19, 21, 4999],
@@ -475,7 +451,8 @@ fn line_with(
         true => program.buffers[1].offset + 4 * (depth * along_b + line * column),
         false => program.buffers[0].offset + 4 * (line * row + depth * along_a),
     };
-    let arena = run_on(&product, target, |bytes| bytes[at..at + 4].copy_from_slice(&special.to_le_bytes()));
+    let arena =
+        run_program(&program, target, |bytes| bytes[at..at + 4].copy_from_slice(&special.to_le_bytes()));
     let out = floats(&program, &arena, BufferId(3));
     let own = |entry: &usize| if of_b { entry % n == line } else { entry / n == line };
     let (own, others): (Vec<usize>, Vec<usize>) = (0..m * n).partition(own);

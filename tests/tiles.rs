@@ -2,55 +2,39 @@
 //! illegal instructions. They must give the bits of the instructions that the compiler writes out (`+emulate-amx`).
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
-use blk_runtime::features;
 use blkc::codegen::family::Family;
-use blkc::codegen::jit::Jit;
-use blkc::codegen::llvm;
 use blkc::codegen::target::Target;
 use blkc::loops::{Arithmetic, Elem, Program};
 
 #[path = "tiles/machine.rs"]
 mod machine;
 mod programs;
-use programs::{Memory, Orientation, Product, fill, tap_gradients};
+use programs::{Orientation, Product, run_program, tap_gradients};
 
 fn target(changes: &str) -> Target {
     Target::choose(None, Some(changes)).expect("known features")
 }
 
-/// All memory of the program after it has run.
-fn run(program: &Program, target: &Target) -> Vec<u8> {
-    let jit = Jit::new(program, target).expect("code");
-    let mut arena = Memory::new(program.arena_bytes);
-    let mut scratch = Memory::new(llvm::scratch_bytes(program, target));
-    scratch.bytes().fill(0xff);
-    fill(program, arena.bytes());
-    // SAFETY: both are as large as asked for and aligned.
-    unsafe { jit.run(program, "run", arena.bytes().as_mut_ptr(), scratch.bytes().as_mut_ptr()) };
-    arena.bytes().to_vec()
-}
-
 /// Runs the program both ways.
 fn compare(program: &Program, what: &str) {
-    let real = target("+amx-tile,+amx-bf16");
-    let here = ["amx-tile", "amx-bf16"].iter().all(|feature| features::detect(feature) == Some(true));
+    let (real, emulated) = (target("+amx-tile,+amx-bf16"), target("+emulate-amx,-amx-tile"));
+    let here = Target::native().has_tiles();
     if !here {
         machine::install();
     }
     let before = machine::count();
-    let found = run(program, &real);
+    let found = run_program(program, &real, |_| ());
     assert!(here || machine::count() > before, "no instruction of tiles was used: {what}");
-    assert!(found == run(program, &target("+emulate-amx,-amx-tile")), "{what}");
+    assert!(found == run_program(program, &emulated, |_| ()), "{what}");
 }
 
 /// Whole tiles and parts of them, in every orientation, of operands of both kinds.
 fn sweep(arithmetic: Arithmetic) {
-    let orientations = [Orientation::Forward, Orientation::Data, Orientation::Weight, Orientation::Spread];
     let elems = [[Elem::F32, Elem::F32], [Elem::Bf16, Elem::F32], [Elem::Bf16, Elem::Bf16]];
     for size @ [m, n, _] in [[16usize, 16, 32], [17, 47, 63], [32, 32, 96], [37, 71, 131]] {
         let family = Family::of(arithmetic, &target("+amx-tile,+amx-bf16"), size.map(|side| side as u64));
         assert!(family.by_tiles());
-        for (orientation, elems) in orientations.iter().flat_map(|one| elems.map(|elems| (*one, elems))) {
+        for (orientation, elems) in Orientation::ALL.iter().flat_map(|one| elems.map(|elems| (*one, elems))) {
             for (terms, by_rows, chunk) in [(1, false, n), (3, true, m)] {
                 let product = Product { orientation, size, terms, by_rows, chunk, elems, arithmetic };
                 compare(&product.program(), &format!("{product:?}"));

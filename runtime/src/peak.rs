@@ -140,29 +140,13 @@ impl Kernel {
 #[cfg(target_arch = "x86_64")]
 const TILE_CHAINS: u64 = 6;
 
-/// The operand of LDTILECFG: palette 1, eight tiles of 16 rows of 64 bytes.
-#[cfg(target_arch = "x86_64")]
-#[repr(align(64))]
-struct Configuration([u8; 64]);
-
-#[cfg(target_arch = "x86_64")]
-static FULL_TILES: Configuration = {
-    let mut bytes = [0; 64];
-    bytes[0] = 1;
-    let mut tile = 0;
-    while tile < 8 {
-        (bytes[16 + 2 * tile], bytes[48 + tile]) = (64, 16);
-        tile += 1;
-    }
-    Configuration(bytes)
-};
-
 /// Products of tiles of zeros, as which they begin.
 ///
 /// # Safety
 /// The processor must have them, and the system have granted their use.
 #[cfg(target_arch = "x86_64")]
 unsafe fn tiles(iterations: u64) {
+    static CONFIGURATION: [u8; 64] = crate::features::FULL_TILES;
     // SAFETY: by the caller's word; besides tiles, which nothing else holds meanwhile, only the counter is written.
     unsafe {
         std::arch::asm!(
@@ -177,7 +161,7 @@ unsafe fn tiles(iterations: u64) {
             "dec {n}",
             "jnz 2b",
             "tilerelease",
-            configuration = in(reg) FULL_TILES.0.as_ptr(),
+            configuration = in(reg) CONFIGURATION.as_ptr(),
             n = inout(reg) iterations => _,
             options(readonly, nostack)
         );
@@ -214,7 +198,7 @@ mod tests {
     #[test]
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     fn tiles_are_multiplied() {
-        let here = ["amx-tile", "amx-bf16"].iter().all(|name| crate::features::detect(name) == Some(true));
+        let here = matches!(Kernel::bf16(), Some(Kernel::Tiles));
         if !here {
             machine::install();
         }

@@ -2,10 +2,13 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+use blkc::codegen::jit::Jit;
+use blkc::codegen::llvm;
+use blkc::codegen::target::Target;
 use blkc::loops::build::ScalarBuilder;
 use blkc::loops::{
     Accumulate, Affine, Arithmetic, Binary, Buffer, BufferId, Combine, Elem, Gemm, Group, Level, LoopVar,
-    Nest, Operand, Outer, Pass, Program, Range, Routine, Scalars, Stmt, Terms, Ty, bf16,
+    Nest, Operand, Outer, Pass, Program, Range, Routine, Scalars, Stmt, Terms, Ty, bf16, verify,
 };
 
 /// 64-byte aligned memory.
@@ -25,6 +28,21 @@ impl Memory {
         // SAFETY: lines are plain bytes, side by side.
         unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
     }
+}
+
+/// Runs the program on random numbers, after `change` of the memory; returns all of it.
+pub fn run_program(program: &Program, target: &Target, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    verify::verify(program).expect("a sound program");
+    let jit = Jit::new(program, target).expect("code");
+    let mut arena = Memory::new(program.arena_bytes);
+    let mut scratch = Memory::new(llvm::scratch_bytes(program, target));
+    // What is not written must not matter.
+    scratch.bytes().fill(0xff);
+    fill(program, arena.bytes());
+    change(arena.bytes());
+    // SAFETY: both are as large as asked for and aligned.
+    unsafe { jit.run(program, "run", arena.bytes().as_mut_ptr(), scratch.bytes().as_mut_ptr()) };
+    arena.bytes().to_vec()
 }
 
 /// A program with one routine `run` in the making.
@@ -123,6 +141,11 @@ pub enum Orientation {
     Weight,
     /// No stride is one.
     Spread,
+}
+
+impl Orientation {
+    pub const ALL: [Orientation; 4] =
+        [Orientation::Forward, Orientation::Data, Orientation::Weight, Orientation::Spread];
 }
 
 /// Strides of A along (m, k) and B along (k, n).

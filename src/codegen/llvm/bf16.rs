@@ -10,6 +10,11 @@ use crate::loops::{Elem, Ty};
 /// Vectors that the conversion instruction takes, in lanes.
 const NATIVE: [u32; 3] = [4, 8, 16];
 
+/// Whether so many lanes are converted by one instruction.
+fn native(emitter: &Emitter, lanes: u32) -> bool {
+    emitter.target.has_bf16() && NATIVE.contains(&lanes)
+}
+
 /// The f32 of each bf16.
 pub fn widen<'ctx>(emitter: &Emitter<'ctx>, halves: Value<'ctx>, lanes: u32) -> Value<'ctx> {
     let wide = emitter.cast(InstructionOpcode::ZExt, halves, emitter.ty(Ty::I32, lanes));
@@ -52,7 +57,7 @@ pub fn narrow<'ctx>(emitter: &Emitter<'ctx>, rounded: Value<'ctx>, lanes: u32) -
 /// Pairs of the bf16 nearest to an earlier and a later number, in 32 bits: the earlier one in the lower half.
 pub fn round_pair<'ctx>(emitter: &Emitter<'ctx>, earlier: Value<'ctx>, later: Value<'ctx>) -> Value<'ctx> {
     let lanes = lanes_of(earlier);
-    if !(emitter.target.has_bf16() && NATIVE.contains(&lanes)) {
+    if !native(emitter, lanes) {
         let [earlier, later] = [earlier, later].map(|value| round(emitter, value, lanes));
         return pair(emitter, earlier, Some(later));
     }
@@ -65,7 +70,7 @@ pub fn round_pair<'ctx>(emitter: &Emitter<'ctx>, earlier: Value<'ctx>, later: Va
 /// Twice as many bf16 as there are lanes, the nearest to those of `low` first.
 pub fn round_both<'ctx>(emitter: &Emitter<'ctx>, low: Value<'ctx>, high: Value<'ctx>) -> Value<'ctx> {
     let lanes = lanes_of(low);
-    if emitter.target.has_bf16() && NATIVE.contains(&lanes) {
+    if native(emitter, lanes) {
         return nearest_of_both(emitter, low, high);
     }
     let [low, high] = [low, high].map(|part| round(emitter, part, lanes));
@@ -75,7 +80,7 @@ pub fn round_both<'ctx>(emitter: &Emitter<'ctx>, low: Value<'ctx>, high: Value<'
 /// [`round_both`] of numbers that are bf16.
 pub fn join<'ctx>(emitter: &Emitter<'ctx>, low: Value<'ctx>, high: Value<'ctx>) -> Value<'ctx> {
     let lanes = lanes_of(low);
-    if emitter.target.has_bf16() && NATIVE.contains(&lanes) {
+    if native(emitter, lanes) {
         return nearest_of_both(emitter, low, high);
     }
     let [low, high] = [low, high].map(|part| narrow(emitter, part, lanes).into_vector_value());
@@ -126,8 +131,8 @@ pub fn pair<'ctx>(emitter: &Emitter<'ctx>, earlier: Value<'ctx>, later: Option<V
 
 /// The bf16 nearest to each number, as f32.
 pub fn round<'ctx>(emitter: &Emitter<'ctx>, value: Value<'ctx>, lanes: u32) -> Value<'ctx> {
-    if emitter.target.has_bf16() && NATIVE.contains(&lanes) {
-        return native(emitter, value, lanes);
+    if native(emitter, lanes) {
+        return by_instruction(emitter, value, lanes);
     }
     let bits = emitter.cast(InstructionOpcode::BitCast, value, emitter.ty(Ty::I32, lanes));
     let constant = |bits: u32| word(emitter, bits, lanes);
@@ -144,7 +149,7 @@ pub fn round<'ctx>(emitter: &Emitter<'ctx>, value: Value<'ctx>, lanes: u32) -> V
     emitter.cast(InstructionOpcode::BitCast, rounded, emitter.ty(Ty::F32, lanes))
 }
 
-fn native<'ctx>(emitter: &Emitter<'ctx>, value: Value<'ctx>, lanes: u32) -> Value<'ctx> {
+fn by_instruction<'ctx>(emitter: &Emitter<'ctx>, value: Value<'ctx>, lanes: u32) -> Value<'ctx> {
     let halves = emitter.elem(Elem::Bf16, lanes);
     // The narrowest form leaves half a register of zeros behind its result, and has no intrinsic without a mask.
     let rounded = if lanes == 4 {

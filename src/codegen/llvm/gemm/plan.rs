@@ -112,7 +112,7 @@ impl Plan {
             let start = own.as_ref().unwrap_or(&plan);
             let outer: Vec<u64> = gemm.outer.iter().map(|outer| length(outer.range)).collect();
             let windows = start.transforms(gemm, &outer, advantage, target);
-            let windows = windows.or_else(|| start.transforms_gradient(gemm, size[2], advantage, target));
+            let windows = windows.or_else(|| start.transforms_gradient(gemm, advantage, target));
             if let Some(plan) = windows {
                 return plan;
             }
@@ -169,10 +169,9 @@ impl Plan {
 
     /// A window computed by transformed operands, where that takes less than direct products that are `advantage` times as fast.
     fn transforms(&self, gemm: &Gemm, lengths: &[u64], advantage: f64, target: &Target) -> Option<Plan> {
-        let (lanes, k) = (u64::from(target.lanes()), self.term());
-        // Terms in one block each, of whole vectors.
-        let alike = self.blocks.len() == gemm.terms.lists.iter().map(Vec::len).sum::<usize>();
-        let whole = gemm.a.strides.1 == 1 && k.is_multiple_of(lanes) && alike;
+        // Terms of whole vectors.
+        let vectors = self.term().is_multiple_of(u64::from(target.lanes()));
+        let whole = gemm.a.strides.1 == 1 && vectors && self.one_block_each(gemm);
         let stencil = whole.then(|| Stencil::of(gemm, lengths))??;
         let known = |&patch: &Patch| stencil.patches(patch).is_some();
         let patches = self.patches().iter().copied().filter(known);
@@ -184,9 +183,9 @@ impl Plan {
     }
 
     /// The same for the gradient of a window.
-    fn transforms_gradient(&self, gemm: &Gemm, k: u64, advantage: f64, target: &Target) -> Option<Plan> {
-        let whole =
-            gemm.a.strides.0 == 1 && gemm.b.strides.1 == 1 && self.blocks.iter().all(|block| block.k == k);
+    fn transforms_gradient(&self, gemm: &Gemm, advantage: f64, target: &Target) -> Option<Plan> {
+        let whole = gemm.a.strides.0 == 1 && gemm.b.strides.1 == 1 && self.one_block_each(gemm);
+        let k = self.term();
         let gradient = whole.then(|| Gradient::of(gemm))??;
         let plans = self.patches().iter().filter_map(|&patch| {
             let mut plan = self.transformed(Order::WindowGradients, gemm, patch, target);
@@ -197,6 +196,11 @@ impl Plan {
         let best = cheapest(plans, advantage)?;
         let inside = gradient.loops.to_vec();
         Some(Plan { gradient: Some(gradient), inside, ..best })
+    }
+
+    /// Whether every term is one block.
+    fn one_block_each(&self, gemm: &Gemm) -> bool {
+        self.blocks.len() == gemm.terms.lists.iter().map(Vec::len).sum::<usize>()
     }
 
     /// Shapes of patches that keep the family's accuracy: rounding to bf16 behind the maps of large ones would lose too much.

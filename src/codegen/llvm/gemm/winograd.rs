@@ -126,15 +126,15 @@ impl<'ctx> Maths<'_, 'ctx> {
         vec![self.times(w0, at_zero), x, opposite_x, y, opposite_y, w2]
     }
 
-    fn taps_4(&self, numbers: [Number<'ctx>; 6]) -> Vec<Number<'ctx>> {
+    fn taps_4(&self, [zero, a, b, c, d, infinity]: [Number<'ctx>; 6]) -> Vec<Number<'ctx>> {
         let (at_zero, at_points) = weights();
         let power =
             |exponent: i32| [0, 1].map(|number: usize| at_points[number] * POINTS[number].powi(exponent));
-        let [zero, sums, differences, infinity] = self.folded(numbers);
+        let [sums, differences] = self.folded([a, b, c, d]);
         vec![
-            self.add_both(self.times(zero[0], at_zero), sums, power(0)),
+            self.add_both(self.times(zero, at_zero), sums, power(0)),
             self.add_both(None, differences, power(1)),
-            self.add_both(infinity[0], sums, power(2)),
+            self.add_both(infinity, sums, power(2)),
         ]
     }
 
@@ -145,24 +145,21 @@ impl<'ctx> Maths<'_, 'ctx> {
         vec![y0, x, opposite_x, y, opposite_y, y3]
     }
 
-    fn results_4(&self, numbers: [Number<'ctx>; 6]) -> Vec<Number<'ctx>> {
+    fn results_4(&self, [zero, a, b, c, d, infinity]: [Number<'ctx>; 6]) -> Vec<Number<'ctx>> {
         let power = |exponent: i32| POINTS.map(|point| point.powi(exponent));
-        let [zero, sums, differences, infinity] = self.folded(numbers);
+        let [sums, differences] = self.folded([a, b, c, d]);
         vec![
-            self.plus(zero[0], self.plus(sums[0], sums[1])),
+            self.plus(zero, self.plus(sums[0], sums[1])),
             self.add_both(None, differences, power(1)),
             self.add_both(None, sums, power(2)),
-            self.add_both(infinity[0], differences, power(3)),
+            self.add_both(infinity, differences, power(3)),
         ]
     }
 
-    /// Numbers of F(4, 3) at 0; sums and differences of those at each point and its opposite; the number at ∞.
-    fn folded(
-        &self,
-        [zero, x, opposite_x, y, opposite_y, infinity]: [Number<'ctx>; 6],
-    ) -> [[Number<'ctx>; 2]; 4] {
+    /// Sums and differences of the numbers of F(4, 3) at each point and its opposite.
+    fn folded(&self, [x, opposite_x, y, opposite_y]: [Number<'ctx>; 4]) -> [[Number<'ctx>; 2]; 2] {
         let sums = [self.plus(x, opposite_x), self.plus(y, opposite_y)];
-        [[zero, None], sums, [self.minus(x, opposite_x), self.minus(y, opposite_y)], [infinity, None]]
+        [sums, [self.minus(x, opposite_x), self.minus(y, opposite_y)]]
     }
 
     /// even ± factor·odd.

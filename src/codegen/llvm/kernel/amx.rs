@@ -1,6 +1,7 @@
 //! Tile registers (AMX): eight of 16 rows of 64 bytes each. On targets that emulate them they are memory, and the
 //! product is written out as Intel documents it, so that kernels can be tested on every machine.
 
+use blk_runtime::features::FULL_TILES;
 use inkwell::IntPredicate;
 use inkwell::module::Linkage;
 use inkwell::types::BasicType;
@@ -23,7 +24,7 @@ pub fn configure(emitter: &Emitter) {
     }
     let name = "tile_configuration";
     let global = emitter.module.get_global(name).unwrap_or_else(|| {
-        let bytes = emitter.context.const_string(&configuration(), false);
+        let bytes = emitter.context.const_string(&FULL_TILES, false);
         let global = emitter.module.add_global(bytes.get_type(), None, name);
         global.set_initializer(&bytes.as_basic_value_enum());
         global.set_constant(true);
@@ -39,17 +40,6 @@ pub fn release(emitter: &Emitter) {
     if !emitter.target.emulates_tiles() {
         emitter.effect("llvm.x86.tilerelease", &[]);
     }
-}
-
-/// The operand of LDTILECFG: palette 1; from byte 16 on the bytes per row, from 48 on the rows of each register.
-fn configuration() -> [u8; 64] {
-    let mut bytes = [0; 64];
-    bytes[0] = 1;
-    for register in 0..REGISTERS {
-        bytes[16 + 2 * register] = ROW as u8;
-        bytes[48 + register] = TILE as u8;
-    }
-    bytes
 }
 
 /// The registers within one function.
