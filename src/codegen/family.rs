@@ -19,7 +19,7 @@ pub enum Family {
 }
 
 /// Sums of fewer entries along k are made by multiply-adds: what is packed for other kernels would be used too little.
-const SHORT: u64 = 16;
+const SHORT: u64 = 8;
 
 /// Sides of a product, and length of its sum, from which tiles are filled well enough.
 const FULL_TILES: [u64; 3] = [16, 16, 32];
@@ -46,10 +46,11 @@ impl Family {
     /// one are.
     pub fn of_windows(self, arithmetic: Arithmetic) -> Option<(Family, f64)> {
         match self {
-            Family::Fma if arithmetic == Arithmetic::F32 => Some((Family::Fma, 1.0)),
+            Family::Fma if arithmetic != Arithmetic::Fma => Some((Family::Fma, 1.0)),
             Family::Dot => Some((Family::Dot, 1.0)),
             Family::Split => Some((Family::Fma, SPLIT)),
-            Family::Fma | Family::Rounded | Family::Tile => None,
+            Family::Rounded => Some((Family::Fma, 1.0)),
+            Family::Fma | Family::Tile => None,
         }
     }
 

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use super::cost::Costs;
-use super::layout::Layouts;
+use super::layout::{Layout, Layouts};
 use super::materialize::pointwise;
 use super::stage::{Stage, Stages};
 use super::view::{Source, view};
@@ -36,8 +36,11 @@ pub(super) fn elem(graph: &Graph, layouts: &Layouts, costs: &Costs, expr: Expr, 
 /// Whether the value is one of each sample, and large enough.
 fn may_round(graph: &Graph, layouts: &Layouts, expr: Expr) -> bool {
     let large = graph.axes.size(graph.axes_of(expr)) >= LARGE;
-    let row =
-        layouts.get(&expr).and_then(|layout| layout.axes.last()).map_or(1, |&axis| graph.axes.extent(axis));
+    let neighbours = |layout: &Layout| {
+        let long = layout.axes.iter().rev().map(|&axis| graph.axes.extent(axis)).find(|&extent| extent > 1);
+        long.unwrap_or(1)
+    };
+    let row = layouts.get(&expr).map_or(1, neighbours);
     large && row >= SHORT_ROW && per_sample(graph, expr)
 }
 

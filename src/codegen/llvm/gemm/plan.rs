@@ -169,9 +169,8 @@ impl Plan {
 
     /// A window computed by transformed operands, where that takes less than direct products that are `advantage` times as fast.
     fn transforms(&self, gemm: &Gemm, lengths: &[u64], advantage: f64, target: &Target) -> Option<Plan> {
-        // Terms of whole vectors.
-        let vectors = self.term().is_multiple_of(u64::from(target.lanes()));
-        let whole = gemm.a.strides.1 == 1 && vectors && self.one_block_each(gemm);
+        let steps = self.term().is_multiple_of(self.family.entries_per_step());
+        let whole = gemm.a.strides.1 == 1 && steps && self.one_block_each(gemm);
         let stencil = whole.then(|| Stencil::of(gemm, lengths))??;
         let known = |&patch: &Patch| stencil.patches(patch).is_some();
         let patches = self.patches().iter().copied().filter(known);

@@ -20,9 +20,10 @@ const KEPT_TAPS: u64 = 5 * KEPT;
 /// Rows of B, of all taps, that are transformed at a time.
 const ROWS_OF_B: u64 = 64;
 
-/// Entries of 32 bits from row to row of a transformed tile of A.
+/// Entries of 32 bits from row to row of a transformed tile of A; there is room for whole vectors.
 pub fn a_step(plan: &Plan) -> u64 {
-    let step = plan.term() / plan.family.entries_per_step();
+    let lanes = plan.columns / plan.vectors;
+    let step = plan.term().next_multiple_of(lanes) / plan.family.entries_per_step();
     if crowded(step, plan.rows) { step + LINE } else { step }
 }
 
@@ -83,7 +84,7 @@ pub fn costs(plan: &Plan, stencil: &Stencil, lengths: &[u64], target: &Target) -
     // Numbers of bf16 are widened and rounded.
     let rounding = if plan.family == Family::Dot { 2.5 } else { 0.0 };
     let [input, output, filter] = patch.by_size(target, [[5.0, 3.0, 2.5], [7.0, 5.0, 2.5], [12.0, 8.0, 4.0]]);
-    let inputs = times as f64 * k / lanes as f64 * (input + rounding);
+    let inputs = (times * plan.term().div_ceil(lanes)) as f64 * (input + rounding);
     let filters = vectors * k * products * filter / plan.m as f64;
     let ours = patches * products * (steps * vectors + inputs + vectors * output) + filters;
     (ours, positions * stencil.density * steps * vectors)
