@@ -361,13 +361,14 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         }
     }
 
-    /// Adds one block's products to the tile of C at `c`; the first block of a list starts it.
+    /// Adds one block's products with a panel of B, of so many columns, to the tile of C at `c`; the first block of a list
+    /// starts it.
     fn multiply(
         &self,
         list: List<'ctx>,
         block: IntValue<'ctx>,
         tile: IntValue<'ctx>,
-        b: PointerValue<'ctx>,
+        (b, columns): (PointerValue<'ctx>, u64),
         c: PointerValue<'ctx>,
     ) {
         let a = match self.plan.a {
@@ -375,19 +376,21 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
             Source::InPlace => self.a(block, self.first_row(tile)),
         };
         let more = self.emitter.builder.build_int_compare(IntPredicate::NE, block, list.start, "");
-        self.run_kernel(tile, [a, b, c], self.tables.k.get(self.emitter, block), must(more));
+        self.run_kernel(tile, columns, [a, b, c], self.tables.k.get(self.emitter, block), must(more));
     }
 
+    /// `columns` are those of the panel of B.
     fn run_kernel(
         &self,
         tile: IntValue<'ctx>,
+        columns: u64,
         [a, b, c]: [PointerValue<'ctx>; 3],
         k: IntValue<'ctx>,
         more: IntValue<'ctx>,
     ) {
         let turns = self.turns(k);
         self.by_rows(tile, &|rows| {
-            let kernel = self.kernel(rows);
+            let kernel = self.kernel(rows, columns);
             self.emitter.call(kernel, &[a.into(), b.into(), c.into(), turns.into(), more.into()]);
         });
     }
@@ -411,32 +414,32 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         self.emitter.binop(InstructionOpcode::UDiv, above.into(), self.i64(turn).into()).into_int_value()
     }
 
-    fn kernel(&self, rows: u64) -> FunctionValue<'ctx> {
+    fn kernel(&self, rows: u64, columns: u64) -> FunctionValue<'ctx> {
         match self.plan.family.by_tiles() {
-            true => self.tiles(rows).function(self.emitter),
-            false => self.vectors(rows).function(self.emitter),
+            true => self.tiles(rows, columns).function(self.emitter),
+            false => self.vectors(rows, columns).function(self.emitter),
         }
     }
 
-    fn listed_kernel(&self, rows: u64, turns: u64) -> FunctionValue<'ctx> {
+    fn listed_kernel(&self, rows: u64, columns: u64, turns: u64) -> FunctionValue<'ctx> {
         match self.plan.family.by_tiles() {
-            true => self.tiles(rows).listed(self.emitter, turns),
-            false => self.vectors(rows).listed(self.emitter, turns),
+            true => self.tiles(rows, columns).listed(self.emitter, turns),
+            false => self.vectors(rows, columns).listed(self.emitter, turns),
         }
     }
 
-    fn tiles(&self, rows: u64) -> Tiles {
+    fn tiles(&self, rows: u64, columns: u64) -> Tiles {
         let plan = &self.plan;
-        let planes = plan.family.planes();
-        let [rows, columns] = [rows, plan.columns].map(|extent| extent.div_ceil(TILE));
+        let (planes, row) = (plan.family.planes(), 4 * plan.columns);
+        let [rows, columns] = [rows, columns].map(|extent| extent.div_ceil(TILE));
         let (a_row, a_plane, a_block) = match plan.a {
             Source::Packed => (4 * TILE, 4 * TILE * plan.a_step(), 4 * TILE * plan.a_step() * planes),
             Source::InPlace => (self.a_strides().0, 0, 4 * TILE),
         };
-        Tiles { rows, columns, planes, a_row, a_plane, a_block }
+        Tiles { rows, columns, row, planes, a_row, a_plane, a_block }
     }
 
-    fn vectors(&self, rows: u64) -> Vectors {
+    fn vectors(&self, rows: u64, columns: u64) -> Vectors {
         let plan = &self.plan;
         let product = if plan.family == Family::Dot { Product::Dot } else { Product::Fma };
         let (a_row, a_k) = match plan.a {
@@ -449,7 +452,8 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
             Source::Packed => 4 * plan.columns,
             Source::InPlace => 4 * self.gemm.b.strides.0 as u64,
         };
-        Vectors { product, rows, vectors: plan.vectors, a_row, a_k, b_k }
+        let vectors = columns.div_ceil(u64::from(self.emitter.target.lanes()));
+        Vectors { product, rows, vectors, c_row: 4 * plan.columns, a_row, a_k, b_k }
     }
 
     /// In bytes.

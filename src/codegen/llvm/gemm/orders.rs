@@ -29,7 +29,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         });
         self.for_tiles(|tile| {
             self.for_panels(&|panel, columns| {
-                self.multiply(list, first, tile, self.b_panel(panel), self.c);
+                self.multiply(list, first, tile, (self.b_panel(panel), columns), self.c);
                 self.epilogue(tile, self.c, self.first_column(panel), columns);
             });
         });
@@ -42,7 +42,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             self.pack_b(self.b_of_block(block, panel), columns, packed(block), k);
         });
         self.for_tiles(|tile| {
-            self.multiply_list(list, tile, packed);
+            self.multiply_list(list, tile, columns, packed);
             self.epilogue(tile, self.c, self.first_column(panel), columns);
         });
     }
@@ -59,7 +59,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             }
             self.for_panels(&|panel, columns| {
                 let b = self.b_of(block, panel, columns);
-                self.for_tiles(|tile| self.multiply(list, block, tile, b, tile_of(panel, tile)));
+                self.for_tiles(|tile| self.multiply(list, block, tile, (b, columns), tile_of(panel, tile)));
             });
         });
         self.for_panels(&|panel, columns| {
@@ -81,28 +81,37 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             }
             self.for_tiles(|tile| {
                 let packed = |block| self.b_panel(self.tables.panel.get(self.emitter, block));
-                self.multiply_list(list, tile, packed);
+                self.multiply_list(list, tile, columns, packed);
                 self.epilogue(tile, self.c, self.first_column(panel), columns);
             });
         });
     }
 
-    /// A tile of C from all blocks of a list, of which `packed` gives the panel of B.
+    /// A tile of C from all blocks of a list, of which `packed` gives the panel of B with its columns.
     fn multiply_list(
         &self,
         list: List<'ctx>,
         tile: IntValue<'ctx>,
+        columns: u64,
         packed: impl Fn(IntValue<'ctx>) -> PointerValue<'ctx>,
     ) {
         self.clear_if_empty(self.c, 1);
         match self.tables.listed {
-            Some(offsets) => self.multiply_listed(list, tile, offsets),
-            None => self.for_blocks(list, |block| self.multiply(list, block, tile, packed(block), self.c)),
+            Some(offsets) => self.multiply_listed(list, tile, columns, offsets),
+            None => self.for_blocks(list, |block| {
+                self.multiply(list, block, tile, (packed(block), columns), self.c);
+            }),
         }
     }
 
     /// All blocks of a list in one call of the kernel.
-    fn multiply_listed(&self, list: List<'ctx>, tile: IntValue<'ctx>, offsets: [PointerValue<'ctx>; 2]) {
+    fn multiply_listed(
+        &self,
+        list: List<'ctx>,
+        tile: IntValue<'ctx>,
+        columns: u64,
+        offsets: [PointerValue<'ctx>; 2],
+    ) {
         let emitter = self.emitter;
         let a = match self.plan.a {
             Source::InPlace => self.a_at(self.i64(0), self.first_row(tile)),
@@ -112,7 +121,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         let [of_a, of_b] = offsets.map(|table| emitter.element(int, table, list.start));
         let turns = self.plan.blocks[0].k.div_ceil(self.plan.family.turn());
         self.by_rows(tile, &|rows| {
-            let kernel = self.listed_kernel(rows, turns);
+            let kernel = self.listed_kernel(rows, columns, turns);
             let [a, b, c, of_a, of_b] = [a, self.packed_b, self.c, of_a, of_b].map(Into::into);
             let call = || emitter.call(kernel, &[a, b, c, list.count.into(), of_a, of_b]);
             if self.plan.some_empty() { emitter.when(emitter.some(list.count), call) } else { call() }
@@ -175,7 +184,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
                         false => self.a_at(offset, self.first_row(tile)),
                     };
                     let more = emitter.context.bool_type().const_all_ones();
-                    self.run_kernel(tile, [a, b, tile_of(position, tile)], k, more);
+                    self.run_kernel(tile, columns, [a, b, tile_of(position, tile)], k, more);
                 });
             });
         });
@@ -215,7 +224,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         self.for_blocks(list, |block| {
             let b = self.b_of(block, panel, columns);
             self.for_tiles(|tile| {
-                self.multiply(list, block, tile, b, kept(tile));
+                self.multiply(list, block, tile, (b, columns), kept(tile));
                 if !keeps {
                     self.epilogue(tile, self.c, column, columns);
                 }

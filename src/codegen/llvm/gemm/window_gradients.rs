@@ -161,7 +161,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
                         transforms::by_kind(emitter, [kind(0, y), kind(1, x)], |patch| {
                             self.gradient_b(gradient, stretch, patch, (panel, columns));
                         });
-                        self.gradient_products(slot, stretch.rows);
+                        self.gradient_products(slot, columns, stretch.rows);
                     });
                 };
                 emitter
@@ -236,7 +236,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     }
 
     /// Adds the products of the transformed patches to the sums of a panel.
-    fn gradient_products(&self, slot: IntValue<'ctx>, rows: IntValue<'ctx>) {
+    fn gradient_products(&self, slot: IntValue<'ctx>, columns: u64, rows: IntValue<'ctx>) {
         let emitter = self.emitter;
         let (plan, tiles) = (&self.plan, self.plan.tiles());
         let products = plan.patch.products();
@@ -249,7 +249,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
                 let sums = emitter.add(emitter.scale(slot, products as i64), number);
                 let c = self.c_tile(emitter.add(emitter.scale(sums, tiles as i64), tile));
                 let more = emitter.context.bool_type().const_all_ones();
-                self.run_kernel(tile, [a, b, c], rows, more);
+                self.run_kernel(tile, columns, [a, b, c], rows, more);
             });
         });
     }

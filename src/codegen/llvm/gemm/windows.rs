@@ -119,7 +119,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
                         self.window_input(stencil, [y, x], self.emitter.add(number, first), number);
                     });
                     each(&|slot, panel, columns| {
-                        self.window_products(first, count, slot);
+                        self.window_products(first, count, (slot, columns));
                         self.emitter.repeat(count, |number| {
                             let tile = self.emitter.add(number, first);
                             self.window_results(number);
@@ -217,7 +217,12 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     }
 
     /// The products of the transformed tiles of A, `count` from `first` on, with a panel of B, transformed.
-    fn window_products(&self, first: IntValue<'ctx>, count: IntValue<'ctx>, panel: IntValue<'ctx>) {
+    fn window_products(
+        &self,
+        first: IntValue<'ctx>,
+        count: IntValue<'ctx>,
+        (panel, columns): (IntValue<'ctx>, u64),
+    ) {
         let (emitter, plan) = (self.emitter, &self.plan);
         let (more, products) = (emitter.context.bool_type().const_zero(), plan.patch.products());
         emitter.repeat(self.i64(products), |number| {
@@ -226,7 +231,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
                 let offset = emitter.scale(number, (plan.rows * a_step(plan)) as i64);
                 let a = self.entry(self.window_tile(slot), offset);
                 let c = self.c_tile(emitter.add(emitter.scale(slot, products as i64), number));
-                self.run_kernel(emitter.add(slot, first), [a, b, c], self.i64(plan.term()), more);
+                self.run_kernel(emitter.add(slot, first), columns, [a, b, c], self.i64(plan.term()), more);
             });
         });
     }

@@ -10,9 +10,11 @@ use crate::codegen::llvm::pack::TILE;
 /// What a kernel is specialised to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiles {
-    /// Tiles of C: one or two in each direction. A row of C in memory, and one of B, has exactly as many columns.
+    /// Tiles of C: one or two in each direction.
     pub rows: u64,
     pub columns: u64,
+    /// Bytes of a row of C in memory, and of one of B.
+    pub row: u64,
     /// Parts of an entry: 1, or 3 of which the six products that count are added.
     pub planes: u64,
     /// Bytes from row to row of A, from plane to plane, and from one block of k to the next.
@@ -43,13 +45,13 @@ impl Tiles {
             for_listed(emitter, function, |operands| {
                 self.blocks(emitter, &registers, operands, emitter.i64(turns as i64));
             });
-            self.each_of_c(emitter, c, |register, at| registers.store(register, at, self.row()));
+            self.each_of_c(emitter, c, |register, at| registers.store(register, at, self.row));
         })
     }
 
     fn name(&self) -> String {
-        let Tiles { rows, columns, planes, a_row, a_plane, a_block } = self;
-        format!("gemm_tile{planes}_{rows}x{columns}_{a_row}_{a_plane}_{a_block}")
+        let Tiles { rows, columns, row, planes, a_row, a_plane, a_block } = self;
+        format!("gemm_tile{planes}_{rows}x{columns}_{row}_{a_row}_{a_plane}_{a_block}")
     }
 
     fn body<'ctx>(&self, emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>) {
@@ -59,10 +61,10 @@ impl Tiles {
         let registers = Registers::new(emitter);
         self.each_of_c(emitter, c, |register, _| registers.zero(register));
         emitter.when(more, || {
-            self.each_of_c(emitter, c, |register, at| registers.load(register, at, self.row()));
+            self.each_of_c(emitter, c, |register, at| registers.load(register, at, self.row));
         });
         self.blocks(emitter, &registers, [a, b], blocks);
-        self.each_of_c(emitter, c, |register, at| registers.store(register, at, self.row()));
+        self.each_of_c(emitter, c, |register, at| registers.store(register, at, self.row));
     }
 
     /// The products of all blocks of 32 entries that follow each other in memory.
@@ -77,14 +79,9 @@ impl Tiles {
             let start = |base, by: u64| {
                 emitter.element(emitter.context.i8_type().into(), base, emitter.scale(block, by as i64))
             };
-            let b = start(b, self.planes * TILE * self.row());
+            let b = start(b, self.planes * TILE * self.row);
             self.block(emitter, registers, start(a, self.a_block), b);
         });
-    }
-
-    /// Bytes of a row of B and of C.
-    fn row(&self) -> u64 {
-        self.columns * ROW
     }
 
     /// Register and place of each tile of C.
@@ -96,7 +93,7 @@ impl Tiles {
     ) {
         for (row, column) in (0..self.rows).flat_map(|row| (0..self.columns).map(move |column| (row, column)))
         {
-            let at = emitter.offset(c, (row * TILE * self.row() + column * ROW) as usize);
+            let at = emitter.offset(c, (row * TILE * self.row + column * ROW) as usize);
             visit((row * self.columns + column) as usize, at);
         }
     }
@@ -111,8 +108,8 @@ impl Tiles {
     ) {
         for plane_b in (0..self.planes).rev() {
             for column in 0..self.columns {
-                let from = plane_b * TILE * self.row() + column * ROW;
-                registers.load(B + column as usize, emitter.offset(b, from as usize), self.row());
+                let from = plane_b * TILE * self.row + column * ROW;
+                registers.load(B + column as usize, emitter.offset(b, from as usize), self.row);
             }
             // Products below the last bit of an f32 are left out.
             for plane_a in (0..self.planes - plane_b).rev() {

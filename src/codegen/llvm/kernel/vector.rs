@@ -26,8 +26,10 @@ pub enum Product {
 pub struct Vectors {
     pub product: Product,
     pub rows: u64,
-    /// Vectors per row; a row of C in memory has exactly as many.
+    /// Vectors per row.
     pub vectors: u64,
+    /// From row to row of C.
+    pub c_row: u64,
     pub a_row: u64,
     /// From one step of k to the next.
     pub a_k: u64,
@@ -54,8 +56,8 @@ impl Vectors {
     }
 
     fn name(&self) -> String {
-        let Vectors { product, rows, vectors, a_row, a_k, b_k } = self;
-        format!("gemm_{product:?}_{rows}x{vectors}_{a_row}_{a_k}_{b_k}").to_lowercase()
+        let Vectors { product, rows, vectors, c_row, a_row, a_k, b_k } = self;
+        format!("gemm_{product:?}_{rows}x{vectors}_{c_row}_{a_row}_{a_k}_{b_k}").to_lowercase()
     }
 
     /// The tile in registers, zero.
@@ -73,8 +75,19 @@ impl Vectors {
         let lanes = emitter.target.lanes();
         for (number, &sum) in sums.iter().enumerate() {
             let sum = emitter.load(emitter.ty(Ty::F32, lanes), sum, lanes * 4, None);
-            emitter.store(sum, emitter.offset(c, number * lanes as usize * 4), lanes * 4, None);
+            emitter.store(sum, self.vector_of_c(emitter, c, number), lanes * 4, None);
         }
+    }
+
+    /// Where the vector of that number lies, counted row by row of the tile.
+    fn vector_of_c<'ctx>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        c: PointerValue<'ctx>,
+        number: usize,
+    ) -> PointerValue<'ctx> {
+        let (row, vector) = (number as u64 / self.vectors, number as u64 % self.vectors);
+        emitter.offset(c, (row * self.c_row + vector * u64::from(emitter.target.lanes()) * 4) as usize)
     }
 
     fn body<'ctx>(&self, emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>) {
@@ -86,7 +99,7 @@ impl Vectors {
         let sums = self.sums(emitter);
         emitter.when(more, || {
             for (number, &sum) in sums.iter().enumerate() {
-                let c = emitter.offset(c, number * lanes as usize * 4);
+                let c = self.vector_of_c(emitter, c, number);
                 emitter.store(emitter.load(vector, c, lanes * 4, None), sum, lanes * 4, None);
             }
         });
