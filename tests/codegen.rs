@@ -6,7 +6,9 @@ use blkc::codegen::target::Target;
 use blkc::loops::{BufferId, Elem, Inst, Program, Stmt, interpret, verify};
 
 mod programs;
-use programs::{Maker, Memory, Orientation, elementwise, fill, floats, gemm, reduction, run_program};
+use programs::{
+    Maker, Memory, Orientation, elementwise, fill, floats, gemm, reduction, run_program, sliding,
+};
 
 fn by_interpreter(program: &Program) -> Vec<u8> {
     let mut arena = Memory::new(program.arena_bytes);
@@ -65,6 +67,19 @@ fn reductions_agree_with_the_interpreter() {
                 for vector in [None, Some(0), Some(1)] {
                     check(&reduction(rows, cols, chunk, over_rows, vector), &target, 4.0, 1.0);
                 }
+            }
+        }
+    }
+}
+
+/// Windows and their gradients, whose loops advance by several positions: short ones whole, long ones by a divisor or not.
+#[test]
+fn reductions_of_several_positions_agree_with_the_interpreter() {
+    for target in targets() {
+        for extents in [[2, 8, 3, 3], [3, 7, 1, 2], [3, 3, 5, 6], [5, 5, 2, 9], [1, 31, 3, 1], [12, 1, 2, 2]]
+        {
+            for (channels, chunk) in [(1, 1), (16, 16), (70, 70), (37, 20)] {
+                check(&sliding(extents, channels, chunk), &target, 64.0, 1.0);
             }
         }
     }

@@ -450,3 +450,50 @@ pub fn reduction(rows: usize, cols: usize, chunk: usize, over_rows: bool, vector
     maker.level(kept, chunk, vec![Stmt::Nest(nest)]);
     maker.program()
 }
+
+/// out[y, x, c] = Σ_ij (x + 1) w[i, j, c]·image[y + i, x + j, c] + bias[y] + y, and the largest such entry of the image, for
+/// `extents` y, x and i, j and so many channels, of which a task has `chunk`.
+pub fn sliding([y, x, i, j]: [usize; 4], channels: usize, chunk: usize) -> Program {
+    let mut maker = Maker::default();
+    let (c, width) = (channels as i64, (x + j - 1) as i64);
+    let image = maker.buffer(Elem::F32, (y + i - 1) * (x + j - 1) * channels);
+    let weights = maker.buffer(Elem::F32, i * j * channels);
+    let bias = maker.buffer(Elem::F32, y);
+    let sums = maker.buffer(Elem::F32, y * x * channels);
+    let maxima = maker.buffer(Elem::F32, y * x * channels);
+    let as_float = |body: &mut ScalarBuilder, var: u32| {
+        let position = body.position(LoopVar(var));
+        body.convert(position, Ty::F32)
+    };
+    let mut body = ScalarBuilder::new(Ty::F32);
+    let places = [(0, width * c), (1, c), (2, 1), (3, width * c), (4, c)];
+    let entry = body.load(image, Elem::F32, at(&places));
+    let weight = body.load(weights, Elem::F32, at(&[(2, 1), (3, j as i64 * c), (4, c)]));
+    let one = body.number(1.0);
+    let column = as_float(&mut body, 1);
+    let factor = body.add(column, one);
+    let product = body.mul(weight, entry);
+    let scaled = body.mul(factor, product);
+    let accumulate =
+        vec![Accumulate { op: Combine::Sum, value: scaled }, Accumulate { op: Combine::Max, value: entry }];
+    let mut finish = ScalarBuilder::new(Ty::F32);
+    let kept = at(&[(0, x as i64 * c), (1, c), (2, 1)]);
+    let sum = finish.acc(0, Ty::F32);
+    let shift = finish.load(bias, Elem::F32, at(&[(0, 1)]));
+    let row = as_float(&mut finish, 0);
+    let shift = finish.add(shift, row);
+    let sum = finish.add(sum, shift);
+    let max = finish.acc(1, Ty::F32);
+    finish.store(sums, kept.clone(), sum);
+    finish.store(maxima, kept, max);
+    let nest = Nest {
+        loops: vec![Range::Full(y), Range::Full(x), Range::Chunk, Range::Full(i), Range::Full(j)],
+        kept: 3,
+        vector: Some(LoopVar(2)),
+        body: body.finish(),
+        accumulate,
+        finish: finish.finish(),
+    };
+    maker.level(channels, chunk, vec![Stmt::Nest(nest)]);
+    maker.program()
+}

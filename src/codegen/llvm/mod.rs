@@ -4,6 +4,7 @@
 mod bf16;
 mod emit;
 mod gemm;
+mod jam;
 mod kernel;
 mod level;
 mod machine;

@@ -3,16 +3,15 @@
 //! The order of every sum depends on extents and vector width alone. Along a reduced vector loop there are a few
 //! vectors of partial sums, added pairwise at the end, then half against half down to one lane.
 
-use inkwell::values::{IntValue, PointerValue};
+use inkwell::values::{IntValue, PointerValue, VectorValue};
 
 use super::emit::{Emitter, Value};
+use super::jam::{self, Jam};
 use super::level::Chunk;
 use super::operations;
-use super::scalars::{Frame, Instance, Site};
-use crate::loops::{Binary, BufferId, Combine, Nest, Ty};
+use super::scalars::{Frame, Instance, Site, Walk};
+use crate::loops::{Binary, BufferId, Combine, LoopVar, Nest, Ty};
 
-/// Vectors that advance together where a chain of accumulations would else wait for itself.
-const UNROLL: u32 = 4;
 /// Instructions up to which a plain loop handles two vectors at a time.
 const SMALL_BODY: usize = 24;
 
@@ -21,15 +20,15 @@ pub fn emit<'ctx>(emitter: &Emitter<'ctx>, nest: &Nest, chunk: Chunk<'ctx>, site
     let lengths: Vec<u64> = nest.loops.iter().map(|range| chunk.length(*range)).collect();
     let vectors =
         nest.vector.map_or(1, |var| lengths[var.index()].div_ceil(u64::from(emitter.target.lanes())));
-    let plain = nest.accumulate.is_empty();
-    let unroll = match plain {
-        true if nest.body.insts.len() > SMALL_BODY => 1,
-        true => 2,
-        false => UNROLL,
+    let (unroll, jammed) = match nest.accumulate.is_empty() {
+        true if nest.body.insts.len() > SMALL_BODY => (1, vec![]),
+        true => (2.min(vectors), vec![]),
+        false => jam::choose(nest, &lengths, vectors, &emitter.target),
     };
-    let builder =
-        NestEmitter { emitter, nest, chunk, lengths, unroll: unroll.min(vectors as u32), sums: Vec::new() };
-    builder.run(site);
+    let loops: Vec<LoopVar> = jammed.iter().map(|jam| jam.along).collect();
+    let unroll = unroll as u32;
+    let builder = NestEmitter { emitter, nest, chunk, lengths, unroll, jammed: &jammed, sums: Vec::new() };
+    builder.run(Site { jammed: &loops, ..site });
 }
 
 struct NestEmitter<'e, 'ctx> {
@@ -40,6 +39,8 @@ struct NestEmitter<'e, 'ctx> {
     lengths: Vec<u64>,
     /// Vectors per step of the vector loop.
     unroll: u32,
+    /// Other loops that advance by several positions.
+    jammed: &'e [Jam],
     /// Local variables of partial sums, by accumulator and instance.
     sums: Vec<Vec<PointerValue<'ctx>>>,
 }
@@ -67,17 +68,19 @@ impl<'e, 'ctx> NestEmitter<'e, 'ctx> {
         let kept_vector = nest.vector.filter(|var| var.index() < nest.kept);
         let opened: Vec<usize> = (1..=nest.loops.len()).collect();
         let kept = &opened[..nest.kept];
-        let body = Frame::new(&nest.body, types, nest.vector, &opened, false, &written);
-        let finish =
-            Frame::new(&nest.finish, finish_types, kept_vector, kept, kept_vector.is_some(), &written);
+        let walk = Walk { opened: &opened, vector: nest.vector, jammed: site.jammed };
+        let body = Frame::new(&nest.body, types, walk, false, &written);
+        let walk = Walk { opened: kept, vector: kept_vector, ..walk };
+        let finish = Frame::new(&nest.finish, finish_types, walk, kept_vector.is_some(), &written);
+        let instances = self.jammed.iter().map(|jam| jam.count).product::<u64>() * u64::from(self.unroll);
         self.sums = sums
             .iter()
             .map(|ty| {
                 let ty = self.emitter.ty(*ty, site.lanes);
-                (0..self.unroll).map(|_| self.emitter.local(ty)).collect()
+                (0..instances).map(|_| self.emitter.local(ty)).collect()
             })
             .collect();
-        let instances = vec![Instance { shift: 0, mask: None }];
+        let instances = vec![Instance::default()];
         self.kept(State { site, body, finish, instances });
     }
 
@@ -130,12 +133,19 @@ impl<'e, 'ctx> NestEmitter<'e, 'ctx> {
         if self.nest.vector.is_some_and(|var| var.index() == depth) {
             return self.open_vector(state, start, self.lengths[depth], inside);
         }
+        let jammed = self.jammed.iter().position(|jam| jam.along.index() == depth);
+        let count = jammed.map_or(1, |number| self.jammed[number].count);
         let enter = |index: IntValue<'ctx>| {
             let mut state = state.clone();
-            state.site.loops.push(self.emitter.add(index, start));
+            state.site.loops.push(self.emitter.add(self.emitter.scale(index, count as i64), start));
+            if let Some(number) = jammed {
+                state.instances = each_of(&state.instances, 0..count, |instance, step| {
+                    instance.moved[number] = step as u32;
+                });
+            }
             inside(state);
         };
-        self.emitter.repeat(self.emitter.i64(self.lengths[depth] as i64), enter);
+        self.emitter.repeat(self.emitter.i64((self.lengths[depth] / count) as i64), enter);
     }
 
     /// Full steps in a loop, then what is left, its last vector under a mask.
@@ -151,7 +161,11 @@ impl<'e, 'ctx> NestEmitter<'e, 'ctx> {
         let enter = |index: IntValue<'ctx>, entries: u64| {
             let mut state = state.clone();
             state.site.loops.push(self.emitter.add(self.emitter.scale(index, step as i64), start));
-            state.instances = self.instances(entries, lanes);
+            state.instances =
+                each_of(&state.instances, (0..entries).step_by(lanes as usize), |one, shift| {
+                    one.shift = shift as u32;
+                    one.mask = self.mask(entries - shift, lanes);
+                });
             inside(state);
         };
         let (full, rest) = (length / step, length % step);
@@ -163,13 +177,9 @@ impl<'e, 'ctx> NestEmitter<'e, 'ctx> {
         }
     }
 
-    fn instances(&self, entries: u64, lanes: u64) -> Vec<Instance<'ctx>> {
-        let instance = |shift: u64| {
-            let left = (entries - shift).min(lanes);
-            let mask = (left < lanes).then(|| self.emitter.first_lanes(left as u32, lanes as u32));
-            Instance { shift: shift as u32, mask }
-        };
-        (0..entries).step_by(lanes as usize).map(instance).collect()
+    /// Of a vector of which so many entries are left.
+    fn mask(&self, left: u64, lanes: u64) -> Option<VectorValue<'ctx>> {
+        (left < lanes).then(|| self.emitter.first_lanes(left as u32, lanes as u32))
     }
 
     fn sum_type(&self, state: &State, number: usize) -> Ty {
@@ -258,4 +268,22 @@ impl<'e, 'ctx> NestEmitter<'e, 'ctx> {
         }
         self.emitter.lane(sum.into_vector_value(), 0)
     }
+}
+
+/// Each instance at each of some steps.
+fn each_of<'ctx>(
+    instances: &[Instance<'ctx>],
+    steps: impl Iterator<Item = u64> + Clone,
+    set: impl Fn(&mut Instance<'ctx>, u64),
+) -> Vec<Instance<'ctx>> {
+    let at = |instance: Instance<'ctx>, step: u64| {
+        let mut instance = instance;
+        set(&mut instance, step);
+        instance
+    };
+    instances
+        .iter()
+        .flat_map(|&instance| steps.clone().map(move |step| (instance, step)))
+        .map(|(instance, step)| at(instance, step))
+        .collect()
 }

@@ -43,8 +43,16 @@ pub fn emit<'ctx>(emitter: &Emitter<'ctx>, pieces: &Pieces, number: usize) -> Fu
     let start = if single { task } else { emitter.scale(task, piece.frame.chunk as i64) };
     let chunk = Chunk { start, length: piece.frame.length };
     let moved = moved(emitter, pieces, piece, base, arguments);
-    let site =
-        Site { buffers: &pieces.buffers, base, moved: &moved, task, loops: vec![], vector: None, lanes: 1 };
+    let site = Site {
+        buffers: &pieces.buffers,
+        base,
+        moved: &moved,
+        task,
+        loops: vec![],
+        vector: None,
+        lanes: 1,
+        jammed: &[],
+    };
     match &piece.stmt {
         Stmt::Nest(nest) => nest::emit(emitter, nest, chunk, site),
         Stmt::Gemm(gemm) => gemm::emit(emitter, gemm, chunk, site, scratch),

@@ -28,15 +28,31 @@ pub struct Site<'p, 'ctx> {
     pub vector: Option<LoopVar>,
     /// Numbers per vector; 1 without vector loop.
     pub lanes: u32,
+    /// Other loops of which several positions are computed together.
+    pub jammed: &'p [LoopVar],
 }
 
-/// One of several vectors that advance together along the vector loop.
-#[derive(Clone, Copy)]
+/// The most loops that are jammed.
+pub const MOST_JAMMED: usize = 2;
+
+/// One of several vectors that advance together.
+#[derive(Clone, Copy, Default)]
 pub struct Instance<'ctx> {
-    /// Entries from the loop's position.
+    /// Entries from the vector loop's position.
     pub shift: u32,
     /// Lanes that exist; all without it.
     pub mask: Option<VectorValue<'ctx>>,
+    /// Steps from the position of each jammed loop.
+    pub moved: [u32; MOST_JAMMED],
+}
+
+/// How the loops around a scalar program are walked.
+#[derive(Clone, Copy)]
+pub struct Walk<'a> {
+    /// How many loops are open once a loop is.
+    pub opened: &'a [usize],
+    pub vector: Option<LoopVar>,
+    pub jammed: &'a [LoopVar],
 }
 
 /// A scalar program on its way to instructions.
@@ -46,43 +62,84 @@ pub struct Frame<'p, 'ctx> {
     pub types: Vec<Ty>,
     /// Number of loops that must be open.
     depths: Vec<usize>,
-    varying: Vec<bool>,
-    /// By register and instance; one entry for those that do not vary.
+    depends: Vec<Depends>,
+    /// By register and instance; one entry for those that are the same in all.
     values: Vec<Vec<Value<'ctx>>>,
 }
 
+/// In what an instruction's instances differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Depends {
+    /// Along the vector loop: it is an instruction on vectors.
+    varies: bool,
+    /// Along the jammed loops.
+    moves: bool,
+}
+
+impl Depends {
+    fn or(self, other: Depends) -> Depends {
+        Depends { varies: self.varies || other.varies, moves: self.moves || other.moves }
+    }
+
+    /// Whether two instances of it are the same.
+    fn alike(self, one: &Instance, other: &Instance) -> bool {
+        (!self.varies || one.shift == other.shift) && (!self.moves || one.moved == other.moved)
+    }
+}
+
+impl Walk<'_> {
+    fn depends(&self, var: LoopVar) -> Depends {
+        Depends { varies: Some(var) == self.vector, moves: self.jammed.contains(&var) }
+    }
+
+    /// How many loops must be open for an instruction that depends on such a loop. Where loops are jammed, all of them and
+    /// the vector loop: then the instances are known.
+    fn open_for(&self, var: LoopVar) -> usize {
+        let own = self.opened[var.index()];
+        if self.jammed.is_empty() || self.depends(var) == Depends::default() {
+            return own;
+        }
+        let all = self.jammed.iter().copied().chain(self.vector).map(|var| self.opened[var.index()]);
+        all.max().unwrap_or(own)
+    }
+}
+
 impl<'p, 'ctx> Frame<'p, 'ctx> {
-    /// `opened` says how many loops are open once a loop is. Loads from what `written` may change stay inside all
-    /// loops, as do accumulators, which vary when `accumulators_vary`.
+    /// Loads from what `written` may change stay inside all loops, as do accumulators, which vary when
+    /// `accumulators_vary`.
     pub fn new(
         scalars: &'p Scalars,
         types: Vec<Ty>,
-        vector: Option<LoopVar>,
-        opened: &[usize],
+        walk: Walk<'_>,
         accumulators_vary: bool,
         written: &dyn Fn(BufferId) -> bool,
     ) -> Self {
-        let depth = opened.iter().copied().max().unwrap_or(0);
-        let (mut depths, mut varying) = (Vec::new(), Vec::new());
+        let depth = walk.opened.iter().copied().max().unwrap_or(0);
+        let (mut depths, mut depends) = (Vec::new(), Vec::<Depends>::new());
         for inst in &scalars.insts {
-            let mut needs =
-                operations::operands(inst).iter().map(|reg| depths[reg.index()]).max().unwrap_or(0);
-            let mut varies = operations::operands(inst).iter().any(|reg| varying[reg.index()]);
+            let operands = operations::operands(inst);
+            let mut needs = operands.iter().map(|reg| depths[reg.index()]).max().unwrap_or(0);
+            let all = operands.iter().map(|reg| depends[reg.index()]);
+            let mut differs = all.fold(Depends::default(), Depends::or);
             match inst {
                 Inst::Load(buffer, index) => {
-                    let inner = index.terms.iter().map(|(var, _)| opened[var.index()]).max().unwrap_or(0);
+                    let vars = index.terms.iter().map(|&(var, _)| var);
+                    let inner = vars.clone().map(|var| walk.open_for(var)).max().unwrap_or(0);
                     needs = if written(*buffer) { depth } else { inner };
-                    varies = index.terms.iter().any(|(var, _)| Some(*var) == vector);
+                    differs = vars.map(|var| walk.depends(var)).fold(differs, Depends::or);
                 }
-                Inst::Position(var) => (needs, varies) = (opened[var.index()], Some(*var) == vector),
-                Inst::Acc(_) => (needs, varies) = (depth, accumulators_vary),
+                Inst::Position(var) => (needs, differs) = (walk.open_for(*var), walk.depends(*var)),
+                Inst::Acc(_) => {
+                    needs = depth;
+                    differs = Depends { varies: accumulators_vary, moves: !walk.jammed.is_empty() };
+                }
                 _ => {}
             }
             depths.push(needs);
-            varying.push(varies);
+            depends.push(differs);
         }
         let values = vec![Vec::new(); scalars.insts.len()];
-        Frame { scalars, types, depths, varying, values }
+        Frame { scalars, types, depths, depends, values }
     }
 
     /// The register's value in an instance, spread over the lanes.
@@ -114,10 +171,17 @@ impl<'p, 'ctx> Frame<'p, 'ctx> {
             if self.depths[number] != depth {
                 continue;
             }
-            let count = if self.varying[number] { instances.len() } else { 1 };
-            self.values[number] = (0..count)
-                .map(|instance| self.inst(emitter, site, number, instance, instances, accumulators))
-                .collect();
+            let depends = self.depends[number];
+            let count = if depends == Depends::default() { 1 } else { instances.len() };
+            let mut values: Vec<Value> = Vec::with_capacity(count);
+            for instance in 0..count {
+                let known = (0..instance).find(|&one| depends.alike(&instances[one], &instances[instance]));
+                values.push(match known {
+                    Some(one) => values[one],
+                    None => self.inst(emitter, site, number, instance, instances, accumulators),
+                });
+            }
+            self.values[number] = values;
         }
     }
 
@@ -130,14 +194,19 @@ impl<'p, 'ctx> Frame<'p, 'ctx> {
         instances: &[Instance<'ctx>],
         accumulators: &[Vec<Value<'ctx>>],
     ) -> Value<'ctx> {
-        let lanes = if self.varying[number] { site.lanes } else { 1 };
+        let varies = self.depends[number].varies;
+        let lanes = if varies { site.lanes } else { 1 };
         let operand = |reg| self.value(emitter, reg, instance, lanes);
         match &self.scalars.insts[number] {
-            Inst::Load(buffer, index) if self.varying[number] => {
+            Inst::Load(buffer, index) if varies => {
                 site.load_vector(emitter, *buffer, index, instances[instance])
             }
-            Inst::Load(buffer, index) => site.load_scalar(emitter, *buffer, index),
-            Inst::Position(var) => site.position(emitter, *var, instances.get(instance), lanes),
+            Inst::Load(buffer, index) => {
+                // The same in all instances, or only moved.
+                let instance = Instance { shift: 0, ..instances[instance] };
+                site.load_scalar(emitter, *buffer, index, instance)
+            }
+            Inst::Position(var) => site.position(emitter, *var, instances[instance], lanes),
             Inst::Acc(index) => accumulators[*index][instance],
             inst => operations::emit(emitter, inst, &|reg| self.types[reg.index()], &operand, lanes),
         }
@@ -165,22 +234,28 @@ impl<'p, 'ctx> Site<'p, 'ctx> {
         &self,
         emitter: &Emitter<'ctx>,
         var: LoopVar,
-        instance: Option<&Instance<'ctx>>,
+        instance: Instance<'ctx>,
         lanes: u32,
     ) -> Value<'ctx> {
         let int = emitter.context.i32_type().into();
-        let at = emitter.cast(InstructionOpcode::Trunc, self.loops[var.index()].into(), int);
+        let at = emitter.add(self.loops[var.index()], emitter.i64(self.moved(var, instance)));
+        let at = emitter.cast(InstructionOpcode::Trunc, at.into(), int);
         if lanes == 1 {
             return at;
         }
-        let shift = instance.map_or(0, |instance| instance.shift);
-        let steps: Vec<IntValue> = (0..lanes).map(|lane| emitter.i32((shift + lane) as i32)).collect();
+        let steps: Vec<IntValue> =
+            (0..lanes).map(|lane| emitter.i32((instance.shift + lane) as i32)).collect();
         let steps = VectorType::const_vector(&steps);
         emitter.binop(InstructionOpcode::Add, emitter.splat(at, lanes), steps.into())
     }
 
-    /// Entry of a buffer at the loops' positions, plus `shift` along the vector loop.
-    fn index(&self, emitter: &Emitter<'ctx>, affine: &Affine, shift: u32) -> IntValue<'ctx> {
+    /// Steps of an instance from the position of a loop; along the vector loop those of its lanes come to them.
+    fn moved(&self, var: LoopVar, instance: Instance<'ctx>) -> i64 {
+        self.jammed.iter().position(|&one| one == var).map_or(0, |number| i64::from(instance.moved[number]))
+    }
+
+    /// Entry of a buffer at the loops' positions, as far from there as the instance is.
+    fn index(&self, emitter: &Emitter<'ctx>, affine: &Affine, instance: Instance<'ctx>) -> IntValue<'ctx> {
         let mut base = affine.base;
         let mut index = emitter.i64(0);
         if affine.task != 0 {
@@ -188,7 +263,8 @@ impl<'p, 'ctx> Site<'p, 'ctx> {
         }
         for (var, by) in &affine.terms {
             index = emitter.add(index, emitter.scale(self.loops[var.index()], *by));
-            base += if Some(*var) == self.vector { by * i64::from(shift) } else { 0 };
+            let shift = if Some(*var) == self.vector { i64::from(instance.shift) } else { 0 };
+            base += by * (shift + self.moved(*var, instance));
         }
         emitter.add(index, emitter.i64(base))
     }
@@ -198,16 +274,22 @@ impl<'p, 'ctx> Site<'p, 'ctx> {
         emitter: &Emitter<'ctx>,
         buffer: BufferId,
         affine: &Affine,
-        shift: u32,
+        instance: Instance<'ctx>,
     ) -> (Elem, PointerValue<'ctx>) {
         let start = self.start(emitter, buffer);
         let buffer = &self.buffers[buffer.index()];
-        let index = self.index(emitter, affine, shift);
+        let index = self.index(emitter, affine, instance);
         (buffer.elem, emitter.element(emitter.elem(buffer.elem, 1), start, index))
     }
 
-    fn load_scalar(&self, emitter: &Emitter<'ctx>, buffer: BufferId, affine: &Affine) -> Value<'ctx> {
-        let (elem, pointer) = self.pointer(emitter, buffer, affine, 0);
+    fn load_scalar(
+        &self,
+        emitter: &Emitter<'ctx>,
+        buffer: BufferId,
+        affine: &Affine,
+        instance: Instance<'ctx>,
+    ) -> Value<'ctx> {
+        let (elem, pointer) = self.pointer(emitter, buffer, affine, instance);
         bf16::load(emitter, elem, pointer, 1, None)
     }
 
@@ -218,7 +300,7 @@ impl<'p, 'ctx> Site<'p, 'ctx> {
         affine: &Affine,
         instance: Instance<'ctx>,
     ) -> Value<'ctx> {
-        let (elem, pointer) = self.pointer(emitter, buffer, affine, instance.shift);
+        let (elem, pointer) = self.pointer(emitter, buffer, affine, instance);
         let (vector, bytes) = (emitter.elem(elem, self.lanes), elem.bytes() as u32);
         let loaded = match self.stride(affine) {
             1 => emitter.load(vector, pointer, bytes, instance.mask),
@@ -238,7 +320,7 @@ impl<'p, 'ctx> Site<'p, 'ctx> {
         value: Value<'ctx>,
         instance: Instance<'ctx>,
     ) {
-        let (elem, pointer) = self.pointer(emitter, buffer, affine, instance.shift);
+        let (elem, pointer) = self.pointer(emitter, buffer, affine, instance);
         let bytes = elem.bytes() as u32;
         let value = match elem {
             Elem::Bf16 => bf16::narrow(emitter, value, lanes_of(value)),

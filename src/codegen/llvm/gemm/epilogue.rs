@@ -6,7 +6,7 @@ use inkwell::IntPredicate;
 use inkwell::values::{IntValue, PointerValue};
 
 use super::super::emit::{Value, must};
-use super::super::scalars::{Frame, Instance};
+use super::super::scalars::{Frame, Instance, Walk};
 use super::GemmEmitter;
 use crate::loops::{BufferId, LoopVar, Ty};
 
@@ -30,7 +30,8 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         (site.vector, site.lanes) = (Some(COLUMN), self.emitter.target.lanes());
         // The row is the innermost loop, the column the one around it; all others are open already.
         let opened: Vec<usize> = [2, 1].into_iter().chain(self.outer.iter().map(|_| 0)).collect();
-        let mut frame = Frame::new(scalars, types, site.vector, &opened, true, &written);
+        let walk = Walk { opened: &opened, vector: site.vector, jammed: &[] };
+        let mut frame = Frame::new(scalars, types, walk, true, &written);
         let row = self.emitter.add(self.first_row(tile), self.m0);
         site.loops = vec![row, self.emitter.add(column, self.n0)];
         site.loops.extend(self.outer.iter().map(Cell::get));
@@ -51,7 +52,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         let instance = |shift: u64| {
             let left = (columns - shift).min(lanes);
             let mask = (left < lanes).then(|| self.emitter.first_lanes(left as u32, lanes as u32));
-            Instance { shift: shift as u32, mask }
+            Instance { shift: shift as u32, mask, ..Instance::default() }
         };
         (0..columns).step_by(lanes as usize).map(instance).collect()
     }
