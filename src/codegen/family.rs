@@ -42,15 +42,15 @@ impl Family {
         }
     }
 
-    /// The family whose kernels multiply the transformed operands of windows, and how many times as fast direct products of this
-    /// one are.
-    pub fn of_windows(self, arithmetic: Arithmetic) -> Option<(Family, f64)> {
+    /// The families whose kernels may multiply the transformed operands of windows, and how many times as fast direct products of
+    /// this one are as direct ones of theirs.
+    pub fn of_windows(self, arithmetic: Arithmetic) -> &'static [(Family, f64)] {
         match self {
-            Family::Fma if arithmetic != Arithmetic::Fma => Some((Family::Fma, 1.0)),
-            Family::Dot => Some((Family::Dot, 1.0)),
-            Family::Split => Some((Family::Fma, SPLIT)),
-            Family::Rounded => Some((Family::Fma, 1.0)),
-            Family::Fma | Family::Tile => None,
+            Family::Fma if arithmetic == Arithmetic::Fma => &[],
+            Family::Fma | Family::Rounded => &[(Family::Fma, 1.0)],
+            Family::Dot => &[(Family::Dot, 1.0), (Family::Fma, 2.0)],
+            Family::Split => &[(Family::Fma, SPLIT)],
+            Family::Tile => &[],
         }
     }
 
@@ -89,7 +89,7 @@ pub fn describe(arithmetic: Arithmetic, target: &Target) -> String {
         Family::Tile => format!("bf16 by {tiles}"),
         Family::Split => format!("f32 by three bf16 planes on {tiles}"),
     };
-    match family.of_windows(arithmetic).map(|windows| windows.0) {
+    match family.of_windows(arithmetic).first().map(|windows| windows.0) {
         None => way,
         Some(Family::Dot) => format!("{way}, windows of 3x3 by Winograd's F(2x2, 3x3)"),
         Some(_) if family == Family::Split => {

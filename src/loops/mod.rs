@@ -215,7 +215,7 @@ impl Terms {
 pub enum Arithmetic {
     /// Multiply-adds in f32.
     Fma,
-    /// Anything that errs by less than 1e-6 of Σ|a||b|, as multiply-adds in f32 do, on operands that are finite and of like size
+    /// Anything that errs by about 1e-6 of Σ|a||b| at most, as multiply-adds in f32 do, on operands that are finite and of like size
     /// among neighbours of a window.
     #[default]
     F32,

@@ -255,28 +255,36 @@ pub fn tap_gradients(
     maker.program()
 }
 
-/// A convolution with windows of 3×3 and a border of `pad` zeros: `out[y, x][m, n] = Σ_ij Σ_k a[y + i - pad, x + j - pad][m, k] ·
-/// b[i, j][k, n]`, in chunks along y, or along the columns where `chunk` is 0. A, B and out are buffers 0 to 2.
+/// A square window: taps along a side, zeros around the image, and positions along y of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    pub taps: usize,
+    pub pad: usize,
+    pub chunk: usize,
+}
+
+/// A convolution: `out[y, x][m, n] = Σ_ij Σ_k a[y + i - pad, x + j - pad][m, k] · b[i, j][k, n]`, in chunks along y, or along the
+/// columns where `chunk` is 0. A, B and out are buffers 0 to 2.
 pub fn windows(
     [m, n, k]: [usize; 3],
     [height, width]: [usize; 2],
-    [pad, chunk]: [usize; 2],
+    Window { taps, pad, chunk }: Window,
     elems: [Elem; 2],
     arithmetic: Arithmetic,
 ) -> Program {
     let mut maker = Maker::default();
     let a = maker.buffer(elems[0], height * width * m * k);
-    let b = maker.buffer(elems[1], 9 * k * n);
-    let [rows, columns] = [height, width].map(|extent| extent + 2 * pad - 2);
+    let b = maker.buffer(elems[1], taps * taps * k * n);
+    let [rows, columns] = [height, width].map(|extent| extent + 2 * pad + 1 - taps);
     let out = maker.buffer(Elem::F32, rows * columns * m * n);
     let to = [(0, n as i64), (1, 1), (2, (columns * m * n) as i64), (3, (m * n) as i64)];
     let list = |y: usize, x: usize| -> Vec<(i64, i64)> {
-        let taps = (0..3).flat_map(|i| (0..3).map(move |j| (i, j)));
-        let inside = taps
+        let all = (0..taps).flat_map(|i| (0..taps).map(move |j| (i, j)));
+        let inside = all
             .filter(|(i, j)| (pad..height + pad).contains(&(y + i)) && (pad..width + pad).contains(&(x + j)));
         let offset = |(i, j): (usize, usize)| {
             let place = (i as i64 - pad as i64) * width as i64 + j as i64 - pad as i64;
-            (place * (m * k) as i64, ((3 * i + j) * k * n) as i64)
+            (place * (m * k) as i64, ((taps * i + j) * k * n) as i64)
         };
         inside.map(offset).collect()
     };
@@ -312,46 +320,47 @@ pub fn windows(
     maker.program()
 }
 
-/// The gradient of such a window with a border of one: `out[i, j][m, n] = Σ_yx Σ_k fixed[y, x][k, ·]·sliding[y + i - 1, x + j - 1][k, ·]`,
-/// in chunks along the rows m. A, B and out are buffers 0 to 2; B slides, or A.
+/// The gradient of such a window with a border of (taps - 1) / 2 = p: `out[i, j][m, n] = Σ_yx Σ_k
+/// fixed[y, x][k, ·]·sliding[y + i - p, x + j - p][k, ·]`, in chunks along the rows m. A, B and out are buffers 0 to 2; B slides, or A.
 pub fn window_gradients(
     [m, n, k]: [usize; 3],
     [height, width]: [usize; 2],
-    b_slides: bool,
+    (taps, b_slides): (usize, bool),
     elems: [Elem; 2],
     arithmetic: Arithmetic,
 ) -> Program {
     let mut maker = Maker::default();
     let a = maker.buffer(elems[0], height * width * k * m);
     let b = maker.buffer(elems[1], height * width * k * n);
-    let out = maker.buffer(Elem::F32, 9 * m * n);
+    let out = maker.buffer(Elem::F32, taps * taps * m * n);
+    let pad = (taps - 1) / 2;
     // The loop along x comes first.
-    let to = [(0, n as i64), (1, 1), (2, (m * n) as i64), (3, (3 * m * n) as i64)];
+    let to = [(0, n as i64), (1, 1), (2, (m * n) as i64), (3, (taps * m * n) as i64)];
     let [fixed, sliding] = if b_slides { [k * m, k * n] } else { [k * n, k * m] };
     let list = |j: usize, i: usize| -> Vec<(i64, i64)> {
         let positions = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
-        let inside =
-            positions.filter(|(y, x)| (1..=height).contains(&(y + i)) && (1..=width).contains(&(x + j)));
+        let inside = positions
+            .filter(|(y, x)| (pad..height + pad).contains(&(y + i)) && (pad..width + pad).contains(&(x + j)));
         let offsets = |(y, x): (usize, usize)| {
             let place = (y * width + x) as i64;
-            let slid = (place - width as i64 - 1) * sliding as i64;
+            let slid = (place - (pad * (width + 1)) as i64) * sliding as i64;
             let stays = place * fixed as i64;
             if b_slides { (stays, slid) } else { (slid, stays) }
         };
         inside.map(offsets).collect()
     };
     let strides = |stride: usize| if b_slides { (0, stride) } else { (stride, 0) };
-    let outer = |stride, list| Outer { range: Range::Full(3), strides: strides(stride), list };
+    let outer = |stride, list| Outer { range: Range::Full(taps), strides: strides(stride), list };
     let gemm = Gemm {
-        outer: vec![outer(sliding, 3), outer(width * sliding, 1)],
+        outer: vec![outer(sliding, taps), outer(width * sliding, 1)],
         m: Range::Chunk,
         n: Range::Full(n),
         k: Range::Full(k),
         a: Operand { buffer: a, strides: (1, m) },
         b: Operand { buffer: b, strides: (n, 1) },
         terms: Terms {
-            lists: (0..3).flat_map(|j| (0..3).map(move |i| list(j, i))).collect(),
-            choice: (0..9).collect(),
+            lists: (0..taps).flat_map(|j| (0..taps).map(move |i| list(j, i))).collect(),
+            choice: (0..(taps * taps) as u32).collect(),
         },
         arithmetic,
         epilogue: stored(out, &to),

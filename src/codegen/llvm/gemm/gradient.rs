@@ -1,9 +1,9 @@
-//! Gradients of windows of 3×3 taps, as a product's terms show them: for every tap a sum over all positions of an image, of
+//! Gradients of windows of 3×3 (to 5×5) taps, as a product's terms show them: for every tap a sum over all positions of an image, of
 //! which one operand stays and the other slides with the tap.
 
 use std::collections::BTreeMap;
 
-use super::patch::{Mask, TAPS, mask};
+use super::patch::{Mask, Patch, TAPS, mask};
 use crate::loops::{Gemm, Outer, Range};
 
 /// Such a product: at tap (i, j) it sums F(y, x)·S(y + i, x + j) over the positions (y, x) where S exists.
@@ -19,6 +19,8 @@ pub struct Gradient {
     pub strides: [[i64; 2]; 2],
     /// Positions along y and x.
     pub extents: [usize; 2],
+    /// Taps along each side.
+    pub taps: usize,
     /// Rows and columns of S that exist.
     exists: [Vec<bool>; 2],
     /// Terms of all taps.
@@ -39,28 +41,30 @@ impl Gradient {
     }
 
     fn along(gemm: &Gemm, loops: [usize; 2], b_slides: bool) -> Option<Gradient> {
+        let Range::Full(taps) = gemm.outer[loops[0]].range else { return None };
         let sides = |(a, b): (i64, i64)| if b_slides { [a, b] } else { [b, a] };
         let strides = |outer: &Outer| sides((outer.strides.0 as i64, outer.strides.1 as i64));
         let tap = |&number: &usize| {
             let [fixed, sliding] = strides(&gemm.outer[number]);
-            fixed == 0 && sliding > 0 && gemm.outer[number].range == Range::Full(TAPS)
+            fixed == 0 && sliding > 0 && gemm.outer[number].range == Range::Full(taps)
         };
         let mut others = (0..gemm.outer.len()).filter(|number| !loops.contains(number));
         let sliding = loops.map(|number| strides(&gemm.outer[number])[1]);
-        if !loops.iter().all(tap)
+        if !TAPS.contains(&taps)
+            || !loops.iter().all(tap)
             || sliding[0] <= sliding[1]
             || others.any(|number| gemm.outer[number].list > 0)
         {
             return None;
         }
         let mut found: Vec<Found> = Vec::new();
-        for (i, j) in (0..TAPS).flat_map(|i| (0..TAPS).map(move |j| (i, j))) {
+        for (i, j) in (0..taps).flat_map(|i| (0..taps).map(move |j| (i, j))) {
             let place = i * gemm.outer[loops[0]].list + j * gemm.outer[loops[1]].list;
             let list = &gemm.terms.lists[*gemm.terms.choice.get(place)? as usize];
             found.extend(list.iter().map(|&term| ([i, j], sides(term))));
         }
         let grid = Grid::of(&found, sliding)?;
-        let exists = grid.exists(&found)?;
+        let exists = grid.exists(&found, taps)?;
         let Grid { origins, fixed, extents, .. } = grid;
         Some(Gradient {
             loops,
@@ -68,24 +72,23 @@ impl Gradient {
             origins,
             strides: [fixed, sliding],
             extents,
+            taps,
             exists,
             terms: found.len(),
         })
     }
 
-    /// What there is of each patch of so many results along one side: the rows of S that it sees, and behind these bits
-    /// the rows of F.
-    pub fn patches(&self, side: usize, results: usize) -> Vec<Mask> {
-        let (extent, sees) = (self.extents[side], results + TAPS - 1);
+    /// What there is of each patch of a shape along one side: the rows of S that it sees, and behind these bits the rows of F.
+    pub fn patches(&self, side: usize, patch: Patch) -> Vec<Mask> {
+        let (extent, results, sees) = (self.extents[side], patch.results[side], patch.extents()[side]);
         let sliding = |row: usize| self.exists[side].get(row).copied().unwrap_or(false);
         let patch =
             |first: usize| mask(first, sees, sliding) | mask(first, results, |row| row < extent) << sees;
         (0..extent).step_by(results).map(patch).collect()
     }
 
-    /// The masks of what exists of S and of F in a patch of so many results.
-    pub fn masks(patch: Mask, results: usize) -> [Mask; 2] {
-        let sees = results + TAPS - 1;
+    /// The masks of what exists of S and of F in a patch which sees so much.
+    pub fn masks(patch: Mask, sees: usize) -> [Mask; 2] {
         [patch & ((1 << sees) - 1), patch >> sees]
     }
 }
@@ -126,8 +129,8 @@ impl Grid {
     }
 
     /// Which rows and columns of S exist, if that is all that decides which terms there are.
-    fn exists(&self, found: &[Found]) -> Option<[Vec<bool>; 2]> {
-        let mut exists = self.extents.map(|extent| vec![false; extent + TAPS - 1]);
+    fn exists(&self, found: &[Found], side: usize) -> Option<[Vec<bool>; 2]> {
+        let mut exists = self.extents.map(|extent| vec![false; extent + side - 1]);
         for (tap, [fixed, _]) in found {
             let at = self.positions[fixed];
             (0..2).for_each(|side| exists[side][at[side] + tap[side]] = true);
@@ -136,7 +139,7 @@ impl Grid {
         let count = |side: usize, tap: usize| {
             (0..self.extents[side]).filter(|position| exists[side][position + tap]).count()
         };
-        let taps = (0..TAPS).flat_map(|i| (0..TAPS).map(move |j| [i, j]));
+        let taps = (0..side).flat_map(|i| (0..side).map(move |j| [i, j]));
         let all = taps.map(|tap| count(0, tap[0]) * count(1, tap[1]));
         let mut seen: Vec<([usize; 2], i64)> = found.iter().map(|&(tap, [fixed, _])| (tap, fixed)).collect();
         seen.sort_unstable();
@@ -184,12 +187,13 @@ mod tests {
         assert_eq!((gradient.loops, gradient.b_slides), ([1, 0], true));
         assert_eq!((gradient.origins, gradient.strides), ([0, -100], [[400, 100], [80, 20]]));
         assert_eq!((gradient.extents, gradient.terms), ([3, 4], 7 * 10));
-        assert_eq!(gradient.patches(0, 2), [0b11_1110, 0b01_0011]);
-        assert_eq!(gradient.patches(1, 2), [0b11_1110, 0b11_0111]);
-        assert_eq!(gradient.patches(1, 4), [0b1111_011110]);
-        assert_eq!(gradient.patches(0, 4), [0b0111_001110]);
-        assert_eq!(Gradient::masks(0b11_0111, 2), [0b0111, 0b11]);
-        assert_eq!(Gradient::masks(0b01_0011, 2), [0b0011, 0b01]);
+        let large = Patch { taps: 3, results: [4, 4] };
+        assert_eq!(gradient.patches(0, Patch::SMALL), [0b11_1110, 0b01_0011]);
+        assert_eq!(gradient.patches(1, Patch::SMALL), [0b11_1110, 0b11_0111]);
+        assert_eq!(gradient.patches(1, large), [0b1111_011110]);
+        assert_eq!(gradient.patches(0, large), [0b0111_001110]);
+        assert_eq!(Gradient::masks(0b11_0111, 4), [0b0111, 0b11]);
+        assert_eq!(Gradient::masks(0b01_0011, 4), [0b0011, 0b01]);
     }
 
     #[test]

@@ -20,6 +20,11 @@ const MAX_K: u64 = 2048;
 const FEW_ROWS: u64 = 4;
 /// Entries of B up to which all its panels are kept: a quarter of a second-level cache.
 const KEPT_B: u64 = 1 << 17;
+/// Share of a window's taps, on average, that must exist: a result of few taps errs by a large share of itself, as its neighbours
+/// in a patch do that see all.
+const FULL_WINDOWS: f64 = 0.6;
+/// Products in a sum from which roundings of large patches are few enough beside it.
+const LONG_SUM: u64 = 16;
 /// Entries of a cache line.
 pub const LINE: u64 = 16;
 /// Entries up to which several blocks of an operand or of C are kept: half of a second-level cache.
@@ -45,7 +50,7 @@ pub enum Order {
     /// loops.
     Scatter,
     /// Patches of positions, groups of tiles of rows, panels (outermost where they are not all kept), products: windows of
-    /// 3×3 by a faster algorithm (`gemm/windows.rs`).
+    /// 3×3 to 5×5 by a faster algorithm (`gemm/windows.rs`).
     Windows,
     /// Groups of panels, patches of positions, panels, products, tiles of rows: the gradients of such windows
     /// (`gemm/window_gradients.rs`); sums of all products are kept.
@@ -107,15 +112,16 @@ impl Plan {
         let size = [gemm.m, gemm.n, gemm.k].map(&length);
         let family = Family::of(gemm.arithmetic, target, size);
         let mut plan = Plan::start(gemm, family, size, buffers, target);
-        if let Some((other, advantage)) = family.of_windows(gemm.arithmetic) {
+        let outer: Vec<u64> = gemm.outer.iter().map(|outer| length(outer.range)).collect();
+        let windows = family.of_windows(gemm.arithmetic).iter().filter_map(|&(other, advantage)| {
             let own = (other != family).then(|| Plan::start(gemm, other, size, buffers, target));
             let start = own.as_ref().unwrap_or(&plan);
-            let outer: Vec<u64> = gemm.outer.iter().map(|outer| length(outer.range)).collect();
-            let windows = start.transforms(gemm, &outer, advantage, target);
-            let windows = windows.or_else(|| start.transforms_gradient(gemm, advantage, target));
-            if let Some(plan) = windows {
-                return plan;
-            }
+            let window = || start.transforms(gemm, &outer, target);
+            let (share, plan) = window().or_else(|| start.transforms_gradient(gemm, target))?;
+            Some((share * advantage, plan))
+        });
+        if let Some((_, plan)) = cheapest(windows).filter(|(share, _)| *share <= 1.0) {
+            return plan;
         }
         let elem = |operand: Operand| buffers[operand.buffer.index()].elem;
         let direct = |operand| family == Family::Fma && elem(operand) == Elem::F32;
@@ -167,34 +173,41 @@ impl Plan {
         }
     }
 
-    /// A window computed by transformed operands, where that takes less than direct products that are `advantage` times as fast.
-    fn transforms(&self, gemm: &Gemm, lengths: &[u64], advantage: f64, target: &Target) -> Option<Plan> {
+    /// A window computed by transformed operands, and what share of the time of direct products by the same family that takes.
+    fn transforms(&self, gemm: &Gemm, lengths: &[u64], target: &Target) -> Option<(f64, Plan)> {
         let steps = self.term().is_multiple_of(self.family.entries_per_step());
         let whole = gemm.a.strides.1 == 1 && steps && self.one_block_each(gemm);
         let stencil = whole.then(|| Stencil::of(gemm, lengths))??;
+        if stencil.density < FULL_WINDOWS * (stencil.side * stencil.side) as f64 {
+            return None;
+        }
         let known = |&patch: &Patch| stencil.patches(patch).is_some();
-        let patches = self.patches().iter().copied().filter(known);
+        let patches = self.patches(stencil.side, self.term(), target).filter(known);
         let plans = patches.map(|patch| self.transformed(Order::Windows, gemm, patch, target));
-        let costs = |plan: &Plan| windows::costs(plan, &stencil, lengths, target);
-        let best = cheapest(plans.map(|plan| (costs(&plan), plan)), advantage)?;
+        let share = |plan: &Plan| windows::share(plan, &stencil, lengths, target);
+        let (share, best) = cheapest(plans.map(|plan| (share(&plan), plan)))?;
         let inside = stencil.loops.to_vec();
-        Some(Plan { stencil: Some(stencil), inside, ..best })
+        Some((share, Plan { stencil: Some(stencil), inside, ..best }))
     }
 
     /// The same for the gradient of a window.
-    fn transforms_gradient(&self, gemm: &Gemm, advantage: f64, target: &Target) -> Option<Plan> {
+    fn transforms_gradient(&self, gemm: &Gemm, target: &Target) -> Option<(f64, Plan)> {
         let whole = gemm.a.strides.0 == 1 && gemm.b.strides.1 == 1 && self.one_block_each(gemm);
         let k = self.term();
         let gradient = whole.then(|| Gradient::of(gemm))??;
-        let plans = self.patches().iter().filter_map(|&patch| {
+        let positions = gradient.extents.iter().product::<usize>();
+        if (gradient.terms as f64) < FULL_WINDOWS * (gradient.taps * gradient.taps * positions) as f64 {
+            return None;
+        }
+        let plans = self.patches(gradient.taps, k * positions as u64, target).filter_map(|patch| {
             let mut plan = self.transformed(Order::WindowGradients, gemm, patch, target);
             plan.depth = window_gradients::part(&plan, k);
             let kept = window_gradients::sums(&plan) <= KEPT;
-            kept.then(|| (window_gradients::costs(&plan, &gradient, k, target), plan))
+            kept.then(|| (window_gradients::share(&plan, &gradient, k, target), plan))
         });
-        let best = cheapest(plans, advantage)?;
+        let (share, best) = cheapest(plans)?;
         let inside = gradient.loops.to_vec();
-        Some(Plan { gradient: Some(gradient), inside, ..best })
+        Some((share, Plan { gradient: Some(gradient), inside, ..best }))
     }
 
     /// Whether every term is one block.
@@ -202,9 +215,12 @@ impl Plan {
         self.blocks.len() == gemm.terms.lists.iter().map(Vec::len).sum::<usize>()
     }
 
-    /// Shapes of patches that keep the family's accuracy: rounding to bf16 behind the maps of large ones would lose too much.
-    fn patches(&self) -> &'static [Patch] {
-        if self.family == Family::Fma { &Patch::ALL } else { &[Patch::SMALL] }
+    /// Patches for windows of so many taps that keep the family's accuracy, where every number sums so many products: behind the
+    /// maps of large ones rounding to bf16 would lose too much, as would short sums, and products that are rounded before they are
+    /// added.
+    fn patches(&self, taps: usize, length: u64, target: &Target) -> impl Iterator<Item = Patch> + use<> {
+        let large = self.family == Family::Fma && target.has_fma() && length >= LONG_SUM;
+        Patch::of(taps, if large { 6 } else { 4 })
     }
 
     /// This with both operands transformed on their way to the kernel, and so packed.
@@ -393,7 +409,7 @@ impl Plan {
             Order::Windows => windows::products(self) + self.patch.results(),
             Order::WindowGradients => {
                 let panels = window_gradients::panels_at_once(self);
-                self.patch.products() * self.tiles() * panels + window_gradients::RESULTS
+                self.patch.products() * self.tiles() * panels + window_gradients::results(self)
             }
             _ => 1,
         };
@@ -419,12 +435,9 @@ impl Plan {
     }
 }
 
-/// Of plans with what they take, and what direct products would, the one that takes least, if not more than these when they
-/// are `advantage` times as fast.
-fn cheapest(plans: impl Iterator<Item = ((f64, f64), Plan)>, advantage: f64) -> Option<Plan> {
-    let least = plans.min_by(|one, other| one.0.0.total_cmp(&other.0.0))?;
-    let (ours, direct) = least.0;
-    (ours * advantage <= direct).then_some(least.1)
+/// Of plans with what they take the one that takes least.
+fn cheapest(plans: impl Iterator<Item = (f64, Plan)>) -> Option<(f64, Plan)> {
+    plans.min_by(|one, other| one.0.total_cmp(&other.0))
 }
 
 /// The most that a group of `count` has when there are as few groups of at most `most` as possible, nearly equal ones.

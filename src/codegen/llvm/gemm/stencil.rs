@@ -1,4 +1,4 @@
-//! Windows of 3×3 taps that move by one position along two outer loops, as a product's terms show them.
+//! Windows of 3×3 (to 5×5) taps that move by one position along two outer loops, as a product's terms show them.
 
 use std::collections::HashMap;
 
@@ -14,8 +14,10 @@ pub struct Stencil {
     pub origin: i64,
     /// Strides of A along y and x.
     pub strides: [i64; 2],
-    /// Offsets of B by tap.
-    pub taps: [[i64; TAPS]; TAPS],
+    /// Offsets of B by tap, row by row of the window.
+    pub taps: Vec<i64>,
+    /// Taps along each side.
+    pub side: usize,
     pub sides: [Along; 2],
     /// Products per position on average.
     pub density: f64,
@@ -38,40 +40,42 @@ impl Stencil {
         }
         let strides = loops.map(|number| gemm.outer[number].strides.0 as i64);
         let (origin, taps) = window(gemm, strides)?;
-        let tap = |a: i64| (0..TAPS * TAPS).find(|&tap| origin + at(tap, strides) == a);
+        let side = taps.len().isqrt();
+        let tap = |a: i64| (0..taps.len()).find(|&tap| origin + at(tap, side, strides) == a);
         let extents = extents(gemm, loops);
-        let mut exists = extents.map(|extent| vec![None; extent + TAPS - 1]);
+        let mut exists = extents.map(|extent| vec![None; extent + side - 1]);
         for (y, x) in (0..extents[0]).flat_map(|y| (0..extents[1]).map(move |x| (y, x))) {
             let place = y * gemm.outer[loops[0]].list + x * gemm.outer[loops[1]].list;
             let list = &gemm.terms.lists[*gemm.terms.choice.get(place)? as usize];
             let mut seen: Vec<usize> = list.iter().filter_map(|&(a, _)| tap(a)).collect();
             seen.sort_unstable();
             seen.dedup();
-            let sides = [|tap: usize| tap / TAPS, |tap: usize| tap % TAPS];
-            let has = sides.map(|side| [0, 1, 2].map(|row| seen.iter().any(|&tap| side(tap) == row)));
-            let count = |side: usize| has[side].iter().filter(|&&has| has).count();
+            let place = |tap: usize| [tap / side, tap % side];
+            let has = [0, 1].map(|along| {
+                (0..side).map(|row| seen.iter().any(|&tap| place(tap)[along] == row)).collect::<Vec<bool>>()
+            });
+            let count = |along: usize| has[along].iter().filter(|&&has| has).count();
             if seen.is_empty() || seen.len() != list.len() || seen.len() != count(0) * count(1) {
                 return None;
             }
-            for (side, position) in [y, x].into_iter().enumerate() {
-                for row in 0..TAPS {
-                    let known = exists[side][position + row].get_or_insert(has[side][row]);
-                    if *known != has[side][row] {
+            for (along, position) in [y, x].into_iter().enumerate() {
+                for (row, &has) in has[along].iter().enumerate() {
+                    if *exists[along][position + row].get_or_insert(has) != has {
                         return None;
                     }
                 }
             }
         }
-        let sides =
-            [0, 1].map(|side| Along::new(&exists[side], &gemm.outer[loops[side]], lengths[loops[side]]));
+        let sides = [0, 1]
+            .map(|along| Along::new(&exists[along], side, &gemm.outer[loops[along]], lengths[loops[along]]));
         let lists = gemm.terms.choice.iter().map(|&list| gemm.terms.lists[list as usize].len());
         let density = lists.sum::<usize>() as f64 / gemm.terms.choice.len() as f64;
-        Some(Stencil { loops, origin, strides, taps, sides, density })
+        Some(Stencil { loops, origin, strides, taps, side, sides, density })
     }
 
     /// What patches of that shape find along both sides; None where that is not known.
     pub fn patches(&self, patch: Patch) -> Option<[Masks; 2]> {
-        let masks = |side: usize| self.sides[side].masks(patch.0[side]);
+        let masks = |along: usize| self.sides[along].masks(patch.results[along], patch.extents()[along]);
         Some([masks(0)?, masks(1)?])
     }
 }
@@ -97,21 +101,20 @@ pub struct Masks {
 }
 
 impl Along {
-    fn new(exists: &[Option<bool>], outer: &Outer, length: u64) -> Along {
+    fn new(exists: &[Option<bool>], taps: usize, outer: &Outer, length: u64) -> Along {
         let (exists, positions) = match (outer.list, outer.range) {
-            (0, Range::Full(extent)) => (vec![true; extent + TAPS - 1], Some(extent)),
+            (0, Range::Full(extent)) => (vec![true; extent + taps - 1], Some(extent)),
             (0, Range::Chunk) => (vec![], None),
             _ => {
                 let known = exists.iter().map(|row| row.unwrap_or(false)).collect();
-                (known, Some(exists.len() - (TAPS - 1)))
+                (known, Some(exists.len() - (taps - 1)))
             }
         };
         Along { exists, positions, length: (length as usize).max(1) }
     }
 
-    /// Of patches with so many results.
-    fn masks(&self, results: usize) -> Option<Masks> {
-        let extent = results + TAPS - 1;
+    /// Of patches with so many results, which see so much.
+    fn masks(&self, results: usize, extent: usize) -> Option<Masks> {
         let Some(positions) = self.positions else {
             let all = vec![mask(0, extent, |_| true)];
             return self.length.is_multiple_of(results).then(|| Masks { at: all.clone(), kinds: all });
@@ -127,13 +130,13 @@ impl Along {
     }
 }
 
-/// Offset of a tap from the first one.
-fn at(tap: usize, strides: [i64; 2]) -> i64 {
-    (tap / TAPS) as i64 * strides[0] + (tap % TAPS) as i64 * strides[1]
+/// Offset of a tap from the first one, where a window has so many along each side.
+fn at(tap: usize, side: usize, strides: [i64; 2]) -> i64 {
+    (tap / side) as i64 * strides[0] + (tap % side) as i64 * strides[1]
 }
 
-/// Offset of A at the first tap, and those of B at all, if the terms are nine taps at these strides.
-fn window(gemm: &Gemm, strides: [i64; 2]) -> Option<(i64, [[i64; TAPS]; TAPS])> {
+/// Offset of A at the first tap, and those of B at all, if the terms are the taps of a square at these strides.
+fn window(gemm: &Gemm, strides: [i64; 2]) -> Option<(i64, Vec<i64>)> {
     let mut terms: HashMap<i64, i64> = HashMap::new();
     for &(a, b) in gemm.terms.lists.iter().flatten() {
         if *terms.entry(a).or_insert(b) != b {
@@ -141,11 +144,13 @@ fn window(gemm: &Gemm, strides: [i64; 2]) -> Option<(i64, [[i64; TAPS]; TAPS])> 
         }
     }
     let origin = *terms.keys().min()?;
-    let mut taps = [[0; TAPS]; TAPS];
-    for tap in 0..TAPS * TAPS {
-        taps[tap / TAPS][tap % TAPS] = terms.remove(&(origin + at(tap, strides)))?;
+    let side = terms.len().isqrt();
+    if side * side != terms.len() || !TAPS.contains(&side) {
+        return None;
     }
-    terms.is_empty().then_some((origin, taps))
+    let offset = |tap: usize| terms.get(&(origin + at(tap, side, strides))).copied();
+    let taps = (0..terms.len()).map(offset).collect::<Option<Vec<i64>>>()?;
+    Some((origin, taps))
 }
 
 /// Positions along both loops among which the terms differ; 1 along a loop where they do not.
@@ -196,12 +201,12 @@ mod tests {
     fn a_window_with_a_border_is_found() {
         let stencil = Stencil::of(&image(3), &[4, 5]).unwrap();
         assert_eq!((stencil.loops, stencil.origin, stencil.strides), ([0, 1], -60, [50, 10]));
-        assert_eq!(stencil.taps, [[0, 1, 2], [3, 4, 5], [6, 7, 8]]);
+        assert_eq!(stencil.taps, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
         let [y, x] = stencil.patches(Patch::SMALL).unwrap();
         assert_eq!(y.at, [0b1110, 0b1111, 0b0111, 0b0011]);
         assert_eq!(y.kinds, [0b0111, 0b1110]);
         assert_eq!(x.at, [0b1110, 0b1111, 0b1111, 0b0111, 0b0011]);
-        let [y, x] = stencil.patches(Patch([4, 4])).unwrap();
+        let [y, x] = stencil.patches(Patch { taps: 3, results: [4, 4] }).unwrap();
         assert_eq!((y.at.len(), y.kinds), (4, vec![0b011110]));
         assert_eq!(x.at, [0b111110, 0b011111, 0b001111, 0b000111, 0b000011]);
         assert_eq!(x.kinds, [0b000011, 0b111110]);

@@ -24,7 +24,12 @@ type HalfDone<'ctx> = Vec<Vec<Number<'ctx>>>;
 impl Transform {
     /// Rows and columns that go in.
     fn extents(&self) -> [usize; 2] {
-        self.patch.0.map(|results| self.map.arguments(results))
+        self.patch.results.map(|results| self.map.arguments(self.patch.taps, results))
+    }
+
+    /// Taps and results along a side.
+    fn side(&self, along: usize) -> (usize, usize) {
+        (self.patch.taps, self.patch.results[along])
     }
 
     /// Maps the rows of the matrix with these numbers.
@@ -35,7 +40,7 @@ impl Transform {
     ) -> HalfDone<'ctx> {
         let [rows, columns] = self.extents();
         let row = |i| (0..columns).map(|j| number(i, j)).collect::<Vec<_>>();
-        (0..rows).map(|i| self.map.apply(emitter, self.patch.0[1], &row(i))).collect()
+        (0..rows).map(|i| self.map.apply(emitter, self.side(1), &row(i))).collect()
     }
 
     /// One column of the result.
@@ -46,13 +51,13 @@ impl Transform {
         column: usize,
     ) -> Vec<Number<'ctx>> {
         let numbers: Vec<Number> = rows.iter().map(|row| row[column]).collect();
-        self.map.apply(emitter, self.patch.0[0], &numbers)
+        self.map.apply(emitter, self.side(0), &numbers)
     }
 
     /// For names of functions.
     fn name(&self) -> String {
-        let Patch([height, width]) = self.patch;
-        format!("winograd_{height}x{width}_{:?}", self.map).to_lowercase()
+        let Patch { taps, results: [height, width] } = self.patch;
+        format!("winograd_{taps}_{height}x{width}_{:?}", self.map).to_lowercase()
     }
 }
 

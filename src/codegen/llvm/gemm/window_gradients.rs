@@ -1,13 +1,13 @@
-//! Order [`WindowGradients`](super::plan::Order::WindowGradients): gradients of windows of 3×3 taps by the adjoint of Winograd's
+//! Order [`WindowGradients`](super::plan::Order::WindowGradients): gradients of windows of 3×3 (to 5×5) taps by the adjoint of Winograd's
 //! algorithm ([`transforms`]). Two or four by two or four positions of the operand that stays and the patch of the one that
-//! slides are transformed; the sums of products over all patches become the nine taps at the end.
+//! slides are transformed; the sums of products over all patches become the taps at the end.
 
 use inkwell::IntPredicate;
 use inkwell::values::{IntValue, PointerValue};
 
 use super::GemmEmitter;
 use super::gradient::Gradient;
-use super::patch::{Mask, TAPS, distinct};
+use super::patch::{Mask, distinct};
 use super::plan::{KEPT, LINE, Plan, even_share};
 use super::tables::Table;
 use super::transforms::{self, Form, Panels, Patches};
@@ -16,8 +16,6 @@ use crate::codegen::family::Family;
 use crate::codegen::target::Target;
 use crate::loops::Elem;
 
-/// Tiles of C that the sums become.
-pub const RESULTS: u64 = (TAPS * TAPS) as u64;
 /// Entries that transformed patches may take: half of a second-level cache.
 const ROOM: u64 = 1 << 17;
 
@@ -43,6 +41,11 @@ pub fn part(plan: &Plan, k: u64) -> u64 {
     even_share(k.div_ceil(plan.family.entries_per_step()), most)
 }
 
+/// Tiles of C that the sums become.
+pub fn results(plan: &Plan) -> u64 {
+    (plan.patch.taps * plan.patch.taps) as u64
+}
+
 /// Entries of the sums of a panel.
 pub fn sums(plan: &Plan) -> u64 {
     plan.patch.products() * plan.tiles() * plan.c_tile()
@@ -53,8 +56,8 @@ pub fn panels_at_once(plan: &Plan) -> u64 {
     even_share(plan.panels(), (KEPT / sums(plan)).max(1))
 }
 
-/// What this algorithm takes in a task, and what the taps themselves do, in multiply-adds of a vector.
-pub fn costs(plan: &Plan, gradient: &Gradient, k: u64, target: &Target) -> (f64, f64) {
+/// What share of the time of the taps themselves this algorithm takes in a task; both are counted in multiply-adds of a vector.
+pub fn share(plan: &Plan, gradient: &Gradient, k: u64, target: &Target) -> f64 {
     let lanes = u64::from(target.lanes());
     let products = plan.patch.products() as f64;
     let patches = plan.patch.count(gradient.extents.map(|extent| extent as u64)) as f64;
@@ -67,7 +70,7 @@ pub fn costs(plan: &Plan, gradient: &Gradient, k: u64, target: &Target) -> (f64,
     let times = plan.panels().div_ceil(panels_at_once(plan)) as f64;
     let transforms = times * rows * (a + pairing) + columns * (b + pairing);
     let ours = patches * k * products * (m * columns / step + transforms) + m * columns * products * 3.75;
-    (ours, gradient.terms as f64 * k * m * columns / step)
+    ours / (gradient.terms as f64 * k * m * columns / step)
 }
 
 /// Takes where a panel's sums are kept, its number, and its columns.
@@ -145,7 +148,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         let emitter = self.emitter;
         let part = self.plan.depth * self.plan.family.entries_per_step();
         let k = self.chunk.length(self.gemm.k);
-        let patches = [0, 1].map(|side| gradient.patches(side, self.plan.patch.0[side]));
+        let patches = [0, 1].map(|side| gradient.patches(side, self.plan.patch));
         let tables =
             [0, 1].map(|side| Table::new(emitter, patches[side].iter().map(|&patch| i64::from(patch))));
         let kinds = patches.clone().map(distinct);
@@ -202,7 +205,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         let strides = gradient.strides[usize::from(slides)];
         let start = emitter.i64(gradient.origins[usize::from(slides)] - back(gradient, slides));
         (0..2).fold(start, |offset, side| {
-            let step = self.plan.patch.0[side] as i64 * strides[side];
+            let step = self.plan.patch.results[side] as i64 * strides[side];
             emitter.add(emitter.scale(stretch.patch[side], step), offset)
         })
     }
@@ -228,7 +231,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             number: number_step(&self.plan, step),
         };
         let exist = [0, 1].map(|side| {
-            let [sliding, fixed] = Gradient::masks(kinds[side], self.plan.patch.0[side]);
+            let [sliding, fixed] = Gradient::masks(kinds[side], self.plan.patch.extents()[side]);
             if slides { sliding } else { fixed }
         });
         let transform = self.transform(if slides { Map::Input } else { Map::Spread });
@@ -268,12 +271,12 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         let panels = Panels { entries: size, strides: [tiles * size, size], paired: None };
         panels.call(emitter, [self.c_tile(sums), self.c_tile(results)], self.transform(Map::Taps));
         let [rows, along] = gradient.loops;
-        let taps = self.i64(TAPS as u64);
+        let taps = self.i64(self.plan.patch.taps as u64);
         emitter.repeat(taps, |i| {
             self.outer[rows].set(i);
             emitter.repeat(taps, |j| {
                 self.outer[along].set(j);
-                let tap = emitter.add(emitter.scale(i, TAPS as i64), j);
+                let tap = emitter.add(emitter.scale(i, self.plan.patch.taps as i64), j);
                 let c = self.c_tile(emitter.add(results, tap));
                 self.epilogue(tile, c, self.first_column(panel), columns);
             });

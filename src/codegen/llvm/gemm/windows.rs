@@ -1,4 +1,4 @@
-//! Order [`Windows`](super::plan::Order::Windows): windows of 3×3 by Winograd's algorithm ([`transforms`]). C at two or four by
+//! Order [`Windows`](super::plan::Order::Windows): windows of 3×3 (to 5×5) by Winograd's algorithm ([`transforms`]). C at two or four by
 //! two or four neighbouring positions comes from products of the transformed taps in B with the transformed patch of A.
 
 use inkwell::values::{IntValue, PointerValue};
@@ -6,7 +6,6 @@ use inkwell::values::{IntValue, PointerValue};
 use super::super::pack;
 use super::GemmEmitter;
 use super::operand::crowded;
-use super::patch::{Patch, TAPS};
 use super::plan::{KEPT, LINE, Plan, even_share};
 use super::stencil::Stencil;
 use super::tables::Table;
@@ -68,12 +67,13 @@ fn transformed(plan: &Plan) -> u64 {
 /// Entries of these, and of the rows that wait to be transformed.
 pub fn b_entries(plan: &Plan) -> u64 {
     // Packing may write one vector of steps more.
-    transformed(plan) + ((TAPS * TAPS) as u64 * plan.term().min(ROWS_OF_B) + LINE) * plan.columns
+    transformed(plan)
+        + ((plan.patch.taps * plan.patch.taps) as u64 * plan.term().min(ROWS_OF_B) + LINE) * plan.columns
 }
 
-/// What this algorithm takes for one row of C at all positions of a task, and what the window itself does, in
-/// multiply-adds of a vector.
-pub fn costs(plan: &Plan, stencil: &Stencil, lengths: &[u64], target: &Target) -> (f64, f64) {
+/// What share of the time of the window itself this algorithm takes; both are counted for one row of C at all positions of a task,
+/// in multiply-adds of a vector.
+pub fn share(plan: &Plan, stencil: &Stencil, lengths: &[u64], target: &Target) -> f64 {
     let lanes = u64::from(target.lanes());
     let lengths = stencil.loops.map(|number| lengths[number]);
     let (patch, products) = (plan.patch, plan.patch.products() as f64);
@@ -87,7 +87,7 @@ pub fn costs(plan: &Plan, stencil: &Stencil, lengths: &[u64], target: &Target) -
     let inputs = (times * plan.term().div_ceil(lanes)) as f64 * (input + rounding);
     let filters = vectors * k * products * filter / plan.m as f64;
     let ours = patches * products * (steps * vectors + inputs + vectors * output) + filters;
-    (ours, positions * stencil.density * steps * vectors)
+    ours / (positions * stencil.density * steps * vectors)
 }
 
 /// Takes where a panel lies transformed, its number, and its columns.
@@ -110,7 +110,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
 
     /// The columns of the panels that `each` visits: where the panel lies transformed, its number, and its columns.
     fn windows_of(&self, stencil: &Stencil, each: &dyn Fn(&Visit<'_, 'ctx>)) {
-        let ([rows, along], Patch(patch)) = (stencil.loops, self.plan.patch);
+        let ([rows, along], patch) = (stencil.loops, self.plan.patch.results);
         let results = self.i64(products(&self.plan));
         self.in_patches(rows, patch[0], &|y, height| {
             self.in_patches(along, patch[1], &|x, width| {
@@ -156,7 +156,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         let waiting = emitter.offset(self.packed_b, (transformed(plan) * 4) as usize);
         let transformed = self.b_panel(emitter.scale(slot, plan.patch.products() as i64));
         let part = |first: IntValue<'ctx>, rows: u64| {
-            for (tap, &offset) in stencil.taps.iter().flatten().enumerate() {
+            for (tap, &offset) in stencil.taps.iter().enumerate() {
                 let along = emitter.scale(first, self.gemm.b.strides.0 as i64);
                 let source = self.b(emitter.add(along, emitter.i64(offset)), panel);
                 let to = emitter.offset(waiting, tap * (rows * plan.columns * 4) as usize);

@@ -1,21 +1,22 @@
-//! The linear maps of Winograd's F(2, 3) and F(4, 3), after Lavin and Gray, "Fast algorithms for convolutional neural
-//! networks" (CVPR 2016, §4), on vectors of numbers. With D, G and L below, and ⊙ entry by entry,
+//! The linear maps of Winograd's F(m, r) on vectors of numbers, after Lavin and Gray, "Fast algorithms for convolutional neural
+//! networks" (CVPR 2016, §4), made of the points at which polynomials are evaluated. With D, G and L below, and ⊙ entry by entry,
 //!
 //! y = Lᵀ [(G w) ⊙ (D x)]
 //!
-//! are two (four) results of a window w of three taps on four (six) inputs x; the same both ways gives those of a window of
-//! 3×3, and the adjoint of the whole w's gradient from that of y:
+//! are m results of a window w of r taps on the m + r − 1 inputs x that they see; the same both ways gives those of a window of
+//! r×r, and the adjoint of the whole w's gradient from that of y:
 //!
 //! ∂w = Gᵀ [(D x) ⊙ (L ∂y)].
 //!
-//! F(4, 3) evaluates polynomials at 0, ±3/4, ±3/2 and ∞. With these points, whose powers differ little, rounding errors are
-//! about half of those at the usual 0, ±1, ±2 and ∞ (Barabasz et al., "Error analysis and improving the accuracy of Winograd
-//! convolution for deep neural networks", TOMS 2020, study the choice).
+//! For points p (and ∞) L evaluates the polynomial with coefficients y, G the one with coefficients w over Π (p − q) of the other
+//! finite points q, and D takes the coefficients of Π (t − q). Four points are 0, ±1 and ∞, six are 0, ±3/4, ±3/2 and ∞:
+//! with these, whose powers differ little, rounding errors are about half of those at the usual 0, ±1, ±2 and ∞ (Barabasz
+//! et al., "Error analysis and improving the accuracy of Winograd convolution for deep neural networks", TOMS 2020, study the
+//! choice).
 
 use inkwell::values::InstructionOpcode;
 
 use super::super::emit::{Emitter, Value};
-use super::patch::TAPS;
 use crate::loops::Ty;
 
 /// What does not exist is zero.
@@ -36,139 +37,147 @@ pub enum Map {
     Results,
 }
 
-/// Points of F(4, 3) beside 0 and ∞: these and their opposites.
-const POINTS: [f64; 2] = [0.75, 1.5];
-
 impl Map {
-    /// How many numbers go in where a patch gives so many results.
-    pub fn arguments(self, results: usize) -> usize {
+    /// How many numbers go in where a window has so many taps and a patch gives so many results.
+    pub fn arguments(self, taps: usize, results: usize) -> usize {
         match self {
-            Map::Input | Map::Taps | Map::Results => results + TAPS - 1,
-            Map::Filter => TAPS,
+            Map::Input | Map::Taps | Map::Results => results + taps - 1,
+            Map::Filter => taps,
             Map::Spread => results,
         }
     }
 
-    /// Maps the numbers of a side with so many results, 2 or 4.
+    /// Maps the numbers of a side with so many taps and results.
     pub fn apply<'ctx>(
         self,
         emitter: &Emitter<'ctx>,
-        results: usize,
+        (taps, results): (usize, usize),
         numbers: &[Number<'ctx>],
     ) -> Vec<Number<'ctx>> {
-        let maths = Maths { emitter };
-        match (self, results, numbers) {
-            (Map::Input, 2, &[a, b, c, d]) => maths.input_2([a, b, c, d]),
-            (Map::Filter, 2, &[a, b, c]) => maths.filter_2([a, b, c]),
-            (Map::Taps, 2, &[a, b, c, d]) => maths.taps_2([a, b, c, d]),
-            (Map::Spread, 2, &[a, b]) => maths.spread_2([a, b]),
-            (Map::Results, 2, &[a, b, c, d]) => maths.results_2([a, b, c, d]),
-            (Map::Input, 4, &[a, b, c, d, e, f]) => maths.input_4([a, b, c, d, e, f]),
-            (Map::Filter, 4, &[a, b, c]) => maths.filter_4([a, b, c]),
-            (Map::Taps, 4, &[a, b, c, d, e, f]) => maths.taps_4([a, b, c, d, e, f]),
-            (Map::Spread, 4, &[a, b, c, d]) => maths.spread_4([a, b, c, d]),
-            (Map::Results, 4, &[a, b, c, d, e, f]) => maths.results_4([a, b, c, d, e, f]),
-            _ => unreachable!("{self:?} takes {} numbers for {results} results", self.arguments(results)),
+        let points = Points::of(results + taps - 1);
+        let maths = Maths { emitter, pairs: points.pairs() };
+        match self {
+            Map::Input => maths.input(numbers),
+            Map::Filter => maths.evaluated(numbers, &points.weights()),
+            Map::Taps => maths.summed(numbers, taps, &points.weights()),
+            Map::Spread => maths.evaluated(numbers, &points.ones()),
+            Map::Results => maths.summed(numbers, results, &points.ones()),
         }
     }
 }
 
-/// 1 / Π (p − q) over the other finite points q of F(4, 3): of 0, and of each of [`POINTS`] (and its opposite).
-fn weights() -> (f64, [f64; 2]) {
-    let [a, b] = POINTS.map(|point| point * point);
-    (1.0 / (a * b), [1.0 / (2.0 * a * (a - b)), 1.0 / (2.0 * b * (b - a))])
+/// Where polynomials are evaluated, beside 0 and ∞: at these points and their opposites.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Points {
+    Four,
+    Six,
+}
+
+/// What evaluations are multiplied with: at 0, and at each point and its opposite.
+struct Weights {
+    zero: f64,
+    pairs: Vec<f64>,
+}
+
+impl Points {
+    fn of(count: usize) -> Points {
+        match count {
+            4 => Points::Four,
+            6 => Points::Six,
+            _ => unreachable!("patches have 4 or 6 products along a side, not {count}"),
+        }
+    }
+
+    fn pairs(self) -> &'static [f64] {
+        match self {
+            Points::Four => &[1.0],
+            Points::Six => &[0.75, 1.5],
+        }
+    }
+
+    /// 1 / Π (p − q) over the other finite points q. That of 0 without its sign, which [`Maths::input`] leaves out too.
+    fn weights(self) -> Weights {
+        let squares = self.pairs().iter().map(|point| point * point);
+        let others = |own: f64| squares.clone().filter(move |&square| square != own);
+        let pairs = squares.clone().map(|own| {
+            let product: f64 = others(own).map(|other| own - other).product();
+            1.0 / (2.0 * own * product)
+        });
+        Weights { zero: 1.0 / squares.clone().product::<f64>(), pairs: pairs.collect() }
+    }
+
+    fn ones(self) -> Weights {
+        Weights { zero: 1.0, pairs: vec![1.0; self.pairs().len()] }
+    }
 }
 
 struct Maths<'e, 'ctx> {
     emitter: &'e Emitter<'ctx>,
+    pairs: &'static [f64],
 }
 
 impl<'ctx> Maths<'_, 'ctx> {
-    fn input_2(&self, [a, b, c, d]: [Number<'ctx>; 4]) -> Vec<Number<'ctx>> {
-        vec![self.minus(a, c), self.plus(b, c), self.minus(c, b), self.minus(b, d)]
+    /// Σ x c over the coefficients c of Π (t − q) of the other finite points q: at 0 (up to its sign), at each point and its
+    /// opposite, and at ∞.
+    fn input(&self, x: &[Number<'ctx>]) -> Vec<Number<'ctx>> {
+        let squares: Vec<f64> = self.pairs.iter().map(|point| point * point).collect();
+        let all = coefficients(&squares);
+        let sign = if squares.len() % 2 == 1 { -1.0 } else { 1.0 };
+        let at_zero: Vec<f64> = all.iter().map(|coefficient| sign * coefficient).collect();
+        let mut factors = vec![self.series(None, &every_other(&x[..x.len() - 1]), &at_zero)];
+        for (number, &point) in self.pairs.iter().enumerate() {
+            let mut others = squares.clone();
+            others.remove(number);
+            // t (t ± p) Π (t² − q²)
+            let others = coefficients(&others);
+            let [even, odd] = [2, 1].map(|first| {
+                let numbers = every_other(&x[first..first + 2 * others.len() - 1]);
+                self.series(None, &numbers, &others)
+            });
+            factors.extend(self.both(even, odd, point));
+        }
+        factors.push(self.series(None, &every_other(&x[1..]), &all));
+        factors
     }
 
-    fn filter_2(&self, [a, b, c]: [Number<'ctx>; 3]) -> Vec<Number<'ctx>> {
-        let outside = self.plus(a, c);
-        vec![a, self.times(self.plus(outside, b), 0.5), self.times(self.minus(outside, b), 0.5), c]
+    /// The polynomial with these coefficients at 0, each point and its opposite, and ∞.
+    fn evaluated(&self, numbers: &[Number<'ctx>], weights: &Weights) -> Vec<Number<'ctx>> {
+        let mut values = vec![self.times(numbers[0], weights.zero)];
+        for (&point, &weight) in self.pairs.iter().zip(&weights.pairs) {
+            let powers: Vec<f64> = (0..numbers.len() as i32).map(|k| point.powi(2 * k)).collect();
+            let [even, odd] = [0, 1].map(|first| self.series(None, &every_other(&numbers[first..]), &powers));
+            values.extend(self.both(self.times(even, weight), odd, point * weight));
+        }
+        values.push(numbers[numbers.len() - 1]);
+        values
     }
 
-    fn taps_2(&self, [a, b, c, d]: [Number<'ctx>; 4]) -> Vec<Number<'ctx>> {
-        let both = self.times(self.plus(b, c), 0.5);
-        vec![self.plus(a, both), self.times(self.minus(b, c), 0.5), self.plus(both, d)]
-    }
-
-    fn spread_2(&self, [a, b]: [Number<'ctx>; 2]) -> Vec<Number<'ctx>> {
-        vec![a, self.plus(a, b), self.minus(a, b), self.minus(None, b)]
-    }
-
-    fn results_2(&self, [a, b, c, d]: [Number<'ctx>; 4]) -> Vec<Number<'ctx>> {
-        vec![self.plus(a, self.plus(b, c)), self.minus(self.minus(b, c), d)]
-    }
-
-    fn input_4(&self, [x0, x1, x2, x3, x4, x5]: [Number<'ctx>; 6]) -> Vec<Number<'ctx>> {
-        let [a, b] = POINTS.map(|point| point * point);
-        let ends = |low, middle, high| self.add(self.add(high, middle, -a - b), low, a * b);
-        // At ±p, whose square's fellow is q²: x4 − q² x2 ± p (x3 − q² x1).
-        let pair =
-            |fellow: f64, point| self.both(self.add(x4, x2, -fellow), self.add(x3, x1, -fellow), point);
-        let ([x, opposite_x], [y, opposite_y]) = (pair(b, POINTS[0]), pair(a, POINTS[1]));
-        vec![ends(x0, x2, x4), x, opposite_x, y, opposite_y, ends(x1, x3, x5)]
-    }
-
-    fn filter_4(&self, [w0, w1, w2]: [Number<'ctx>; 3]) -> Vec<Number<'ctx>> {
-        let (at_zero, at_points) = weights();
-        let pair = |number: usize| {
-            let (point, weight) = (POINTS[number], at_points[number]);
-            self.both(self.times(self.add(w0, w2, point * point), weight), w1, point * weight)
+    /// The transpose: Σ v p^k over the values v at all points p, for each of `count` coefficients k.
+    fn summed(&self, values: &[Number<'ctx>], count: usize, weights: &Weights) -> Vec<Number<'ctx>> {
+        let (pairs, infinity) = (&values[1..values.len() - 1], values[values.len() - 1]);
+        let sums: Vec<Number> = pairs.chunks(2).map(|pair| self.plus(pair[0], pair[1])).collect();
+        let differences: Vec<Number> = pairs.chunks(2).map(|pair| self.minus(pair[0], pair[1])).collect();
+        let coefficient = |k: usize| {
+            let start = match k {
+                0 => self.times(values[0], weights.zero),
+                _ if k + 1 == count => infinity,
+                _ => None,
+            };
+            let powers =
+                self.pairs.iter().zip(&weights.pairs).map(|(point, weight)| weight * point.powi(k as i32));
+            self.series(start, if k % 2 == 0 { &sums } else { &differences }, &powers.collect::<Vec<_>>())
         };
-        let ([x, opposite_x], [y, opposite_y]) = (pair(0), pair(1));
-        vec![self.times(w0, at_zero), x, opposite_x, y, opposite_y, w2]
+        (0..count).map(coefficient).collect()
     }
 
-    fn taps_4(&self, [zero, a, b, c, d, infinity]: [Number<'ctx>; 6]) -> Vec<Number<'ctx>> {
-        let (at_zero, at_points) = weights();
-        let power =
-            |exponent: i32| [0, 1].map(|number: usize| at_points[number] * POINTS[number].powi(exponent));
-        let [sums, differences] = self.folded([a, b, c, d]);
-        vec![
-            self.add_both(self.times(zero, at_zero), sums, power(0)),
-            self.add_both(None, differences, power(1)),
-            self.add_both(infinity, sums, power(2)),
-        ]
-    }
-
-    fn spread_4(&self, [y0, y1, y2, y3]: [Number<'ctx>; 4]) -> Vec<Number<'ctx>> {
-        let pair =
-            |point: f64| self.both(self.add(y0, y2, point * point), self.add(y1, y3, point * point), point);
-        let ([x, opposite_x], [y, opposite_y]) = (pair(POINTS[0]), pair(POINTS[1]));
-        vec![y0, x, opposite_x, y, opposite_y, y3]
-    }
-
-    fn results_4(&self, [zero, a, b, c, d, infinity]: [Number<'ctx>; 6]) -> Vec<Number<'ctx>> {
-        let power = |exponent: i32| POINTS.map(|point| point.powi(exponent));
-        let [sums, differences] = self.folded([a, b, c, d]);
-        vec![
-            self.plus(zero, self.plus(sums[0], sums[1])),
-            self.add_both(None, differences, power(1)),
-            self.add_both(None, sums, power(2)),
-            self.add_both(infinity, differences, power(3)),
-        ]
-    }
-
-    /// Sums and differences of the numbers of F(4, 3) at each point and its opposite.
-    fn folded(&self, [x, opposite_x, y, opposite_y]: [Number<'ctx>; 4]) -> [[Number<'ctx>; 2]; 2] {
-        let sums = [self.plus(x, opposite_x), self.plus(y, opposite_y)];
-        [sums, [self.minus(x, opposite_x), self.minus(y, opposite_y)]]
+    /// start + Σ factor·number.
+    fn series(&self, start: Number<'ctx>, numbers: &[Number<'ctx>], factors: &[f64]) -> Number<'ctx> {
+        numbers.iter().zip(factors).fold(start, |sum, (&number, &factor)| self.add(sum, number, factor))
     }
 
     /// even ± factor·odd.
     fn both(&self, even: Number<'ctx>, odd: Number<'ctx>, factor: f64) -> [Number<'ctx>; 2] {
         [self.add(even, odd, factor), self.add(even, odd, -factor)]
-    }
-
-    fn add_both(&self, a: Number<'ctx>, more: [Number<'ctx>; 2], factors: [f64; 2]) -> Number<'ctx> {
-        self.add(self.add(a, more[0], factors[0]), more[1], factors[1])
     }
 
     fn plus(&self, a: Number<'ctx>, b: Number<'ctx>) -> Number<'ctx> {
@@ -187,12 +196,17 @@ impl<'ctx> Maths<'_, 'ctx> {
     }
 
     fn times(&self, a: Number<'ctx>, factor: f64) -> Number<'ctx> {
-        a.map(|a| self.emitter.binop(InstructionOpcode::FMul, a, self.constant(factor)))
+        match factor {
+            1.0 => a,
+            _ => a.map(|a| self.emitter.binop(InstructionOpcode::FMul, a, self.constant(factor))),
+        }
     }
 
     /// a + factor·b.
     fn add(&self, a: Number<'ctx>, b: Number<'ctx>, factor: f64) -> Number<'ctx> {
         match (a, b) {
+            _ if factor == 1.0 => self.plus(a, b),
+            _ if factor == -1.0 => self.minus(a, b),
             (Some(a), Some(b)) => Some(self.emitter.mul_add(b, self.constant(factor), a)),
             (None, b) => self.times(b, factor),
             (a, None) => a,
@@ -202,4 +216,20 @@ impl<'ctx> Maths<'_, 'ctx> {
     fn constant(&self, value: f64) -> Value<'ctx> {
         self.emitter.splat(self.emitter.float(value, Ty::F32), self.emitter.target.lanes())
     }
+}
+
+/// The coefficients of Π (t − s) over the numbers s, from that of 1 on.
+fn coefficients(zeros: &[f64]) -> Vec<f64> {
+    zeros.iter().fold(vec![1.0], |product, zero| {
+        let mut next = vec![0.0; product.len() + 1];
+        for (k, &coefficient) in product.iter().enumerate() {
+            next[k] -= zero * coefficient;
+            next[k + 1] += coefficient;
+        }
+        next
+    })
+}
+
+fn every_other<'ctx>(numbers: &[Number<'ctx>]) -> Vec<Number<'ctx>> {
+    numbers.iter().copied().step_by(2).collect()
 }
