@@ -4,7 +4,7 @@ use super::layout::{Layout, Layouts};
 use super::precision;
 use super::terms::{self, OuterAxis, Sum};
 use super::view::{View, operand};
-use crate::axes::{Axis, AxisTable};
+use crate::axes::{Axis, AxisTable, BATCH};
 use crate::loops::{Arithmetic, BufferId, Gemm, Operand, Outer, Range, Scalars, Terms};
 use crate::sym::{Expr, Graph};
 
@@ -16,6 +16,8 @@ const WIDE: usize = 16;
 const SHORTEST_SUM: usize = 4;
 /// Below so many multiplications packing does not pay.
 const FEWEST_PRODUCTS: usize = 1 << 11;
+/// So many rows are as good as more.
+const MANY_ROWS: usize = 256;
 /// What packing an entry takes, in operations, and where no neighbour in memory is one in the packed form.
 const PACKING: f64 = 8.0;
 const SCATTERED_PACKING: f64 = 32.0;
@@ -106,7 +108,7 @@ fn oriented(
         let side = |axis: &&Axis| graph.axes_of(one).contains(axis) && !graph.axes_of(other).contains(axis);
         layout.axes.iter().filter(side).copied().collect()
     };
-    let m = core(&own(a, b), &view_a, layout, table)?;
+    let m = apart(core(&own(a, b), &view_a, layout, table)?, layout, table);
     let n = core(&own(b, a), &view_b, layout, table)?;
     let outer: Vec<Axis> =
         layout.axes.iter().copied().filter(|axis| !m.contains(axis) && !n.contains(axis)).collect();
@@ -148,6 +150,16 @@ fn core(axes: &[Axis], view: &View, layout: &Layout, table: &AxisTable) -> Optio
         let Some(axis) = axes.iter().copied().find(around) else { return Some(core) };
         core.insert(0, axis);
     }
+}
+
+/// Without the outermost axis of the result where many rows are left, and it is not the samples': the product may then be cut
+/// along it into tasks of whole rows of memory.
+fn apart(mut core: Vec<Axis>, layout: &Layout, table: &AxisTable) -> Vec<Axis> {
+    let outermost = layout.axes.first() == core.first() && core.first() != Some(&BATCH);
+    if outermost && table.size(&core[1..]) >= MANY_ROWS {
+        core.remove(0);
+    }
+    core
 }
 
 impl Shape {

@@ -31,6 +31,10 @@ const LEAST_ROWS: usize = 8;
 const LEAST_COLUMNS: usize = 16;
 /// Bytes that a task should not exceed with what it computes and reads again: half of a second-level cache.
 const NEAR: usize = 1 << 19;
+/// Bytes of which a good part does not stay in a third-level cache.
+const FAR: usize = 1 << 22;
+/// How much longer strips take than whole rows.
+const STRIPS: f64 = 1.0;
 /// What handing out a task takes, in operations.
 const TASK: f64 = 500.0;
 
@@ -192,7 +196,8 @@ fn joins(stages: &Stages, group: &Group, stage: StageId) -> Option<Option<Axis>>
         .filter_map(|edge| Some((edge, group.axis_of(edge.from)??)))
         .collect();
     let agrees = |axis: &Axis| inside.iter().all(|(edge, cut)| edge.pairs.contains(&(*cut, *axis)));
-    stages.chunkable(stage).into_iter().find(agrees).map(Some)
+    let near = |axis: &Axis| !strips(stages, stage, Some(*axis), FEWEST_TASKS);
+    stages.chunkable(stage).into_iter().find(|axis| agrees(axis) && near(axis)).map(Some)
 }
 
 /// The start of a group with `stage` that lets most of the following work join, as far as can be foreseen.
@@ -241,6 +246,8 @@ fn score(stages: &Stages, group: &Group) -> f64 {
     let work = |member: &(StageId, Option<Axis>)| stages.list[member.0].work as f64;
     let joined = group.stages[1..].iter().map(|member| work(member) / 2.0 + SMALL_WORK as f64).sum::<f64>();
     let packing = group.stages.iter().map(|&(stage, axis)| packing(stages, stage, axis, tasks)).sum::<f64>();
+    let strips = group.stages.iter().filter(|&&(stage, axis)| strips(stages, stage, axis, tasks));
+    let packing = packing + strips.map(work).sum::<f64>() * STRIPS;
     let all = group.stages.iter().map(work).sum::<f64>() + packing;
     joined - packing - all * (1.0 / efficiency(tasks) - 1.0) - (tasks as f64) * TASK
 }
@@ -249,6 +256,20 @@ fn score(stages: &Stages, group: &Group) -> f64 {
 fn efficiency(tasks: usize) -> f64 {
     let on = |threads: usize| tasks as f64 / (tasks.div_ceil(threads) * threads) as f64;
     0.75 * on(2) + 0.25 * on(FEWEST_TASKS)
+}
+
+/// Whether each of so many tasks walks a strip of something that lies in memory rather than in a cache: a few neighbours of
+/// every row, so that neither what is fetched ahead nor a page that is open serves it.
+fn strips(stages: &Stages, stage: StageId, axis: Option<Axis>, tasks: usize) -> bool {
+    let own = &stages.list[stage];
+    if matches!(own.kind, Kind::Gemm(_)) || axis.is_none() || tasks < 2 {
+        return false;
+    }
+    let table = &stages.graph.axes;
+    let bytes =
+        table.size(&own.axes).saturating_mul(table.size(&own.reduced)).saturating_mul(own.elem.bytes());
+    let neighbours = own.axes.iter().copied().rfind(|&axis| table.extent(axis) > 1);
+    neighbours == axis && bytes > FAR && bytes / tasks > 2 * NEAR
 }
 
 /// What all tasks of a product spend on packing its operands.

@@ -16,19 +16,21 @@ pub(super) fn prepare(graph: &mut Graph, roots: &[Expr]) -> Vec<Expr> {
     let roots = algebra::rewritten(graph, roots);
     let windows = Windows::of(graph, &graph.reachable(&roots));
     renewed(graph, &roots, |graph, expr, done| {
+        let beside = graph.node(expr).args().into_iter().any(|arg| windows.slides(arg));
         let split = match graph.node(expr).clone().map(|arg| done[&arg]) {
             Node::Reduce(how, over, arg) => {
                 let deviation = split::deviation(graph, graph.node(expr));
                 let deviation = deviation.map(|parts| parts.map(|part| done[&part]));
                 split::reduction(graph, &windows, (how, over, arg), deviation)
             }
-            Node::Contract { left, right, over } => split::contraction(graph, &windows, (left, right), over),
+            Node::Contract { left, right, over } => {
+                split::contraction(graph, &windows, (left, right, over), beside)
+            }
             other => graph.intern(other),
         };
         if windows.is_empty() {
             return split;
         }
-        let beside = graph.node(expr).args().into_iter().any(|arg| windows.slides(arg));
         arranged(graph, &windows, split, Free { slides: windows.slides(expr), beside })
     })
 }

@@ -10,6 +10,11 @@ const FEW_ENTRIES: usize = 64;
 /// With fewer than this it offers less than an outermost axis that is long enough.
 const SOME_ENTRIES: usize = 256;
 const LONG_AXIS: usize = 16;
+/// Or with fewer than this, where what is reduced lies in memory rather than in a cache and should be walked in order.
+const MANY_ENTRIES_KEPT: usize = 2048;
+const FAR: usize = 1 << 20;
+/// Products that a row of a product should sum.
+const LONG_SUM: usize = 256;
 /// Sums of shorter rows are too many to be written and read again.
 const SHORT_ROW: usize = 8;
 /// A reduction over fewer entries than this is quick enough in one task.
@@ -76,22 +81,48 @@ fn squared_difference(graph: &mut Graph, a: Expr, b: Expr) -> Expr {
     graph.square(difference)
 }
 
+/// Σ over (o, i) of a product → Σ over o of the sums over i, where nothing is kept, or so little that tasks along it would each
+/// walk all of the operands. `slides` says that an operand is seen through a window, by which products go along it.
 pub(super) fn contraction(
     graph: &mut Graph,
     windows: &Windows,
-    (left, right): (Expr, Expr),
-    over: Vec<Axis>,
+    (left, right, over): (Expr, Expr, Vec<Axis>),
+    slides: bool,
 ) -> Expr {
     let whole = graph.intern(Node::Contract { left, right, over: over.clone() });
     let alike =
         over.iter().all(|axis| graph.axes_of(left).contains(axis) && graph.axes_of(right).contains(axis));
-    match outermost(graph, windows, &over, left) {
-        Some((outer, inner)) if alike && graph.axes_of(whole).is_empty() => {
+    let split = match graph.axes_of(whole).is_empty() {
+        true => outermost(graph, windows, &over, left),
+        false if slides => None,
+        false => long_product(graph, windows, [left, right], (whole, &over)),
+    };
+    match split.filter(|_| alike) {
+        Some((outer, inner)) => {
             let rows = graph.intern(Node::Contract { left, right, over: inner });
             graph.intern(Node::Reduce(Reduction::Sum, vec![outer], rows))
         }
-        _ => whole,
+        None => whole,
     }
+}
+
+/// The same for a product if its operands lie in memory and its rows are few beside them.
+fn long_product(
+    graph: &Graph,
+    windows: &Windows,
+    operands: [Expr; 2],
+    (whole, over): (Expr, &[Axis]),
+) -> Option<(Axis, Vec<Axis>)> {
+    if over.len() < 2 {
+        return None;
+    }
+    let size = |expr: Expr| graph.axes.size(graph.axes_of(expr));
+    let outer = windows.outermost_first(over)[0];
+    let inner: Vec<Axis> = over.iter().copied().filter(|&axis| axis != outer).collect();
+    let all: usize = operands.into_iter().map(size).sum();
+    let rows = graph.axes.extent(outer) * size(whole);
+    let long = graph.axes.extent(outer) >= LONG_AXIS && graph.axes.size(&inner) >= LONG_SUM;
+    (long && all >= FAR && rows <= all / 4).then_some((outer, inner))
 }
 
 /// The reduced axis that lies outermost in memory, and the others, when the reduction is large and keeps little.
@@ -104,7 +135,11 @@ fn outermost(graph: &Graph, windows: &Windows, over: &[Axis], arg: Expr) -> Opti
         return None;
     }
     let outer = windows.outermost_first(&reduced)[0];
-    let few = if graph.axes.extent(outer) < LONG_AXIS { FEW_ENTRIES } else { SOME_ENTRIES };
+    let few = match graph.axes.extent(outer) {
+        extent if extent < LONG_AXIS => FEW_ENTRIES,
+        _ if all < FAR => SOME_ENTRIES,
+        _ => MANY_ENTRIES_KEPT,
+    };
     let inner: Vec<Axis> = reduced.into_iter().filter(|&axis| axis != outer).collect();
     (kept < few && graph.axes.size(&inner) >= SHORT_ROW).then_some((outer, inner))
 }
