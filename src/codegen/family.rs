@@ -42,8 +42,8 @@ impl Family {
         }
     }
 
-    /// The families whose kernels may multiply the transformed operands of windows, and how many times as fast direct products of
-    /// this one are as direct ones of theirs.
+    /// The families whose kernels may multiply the transformed operands of windows, the best first, and how many times as fast
+    /// direct products of this one are as direct ones of theirs.
     pub fn of_windows(self, arithmetic: Arithmetic) -> &'static [(Family, f64)] {
         match self {
             Family::Fma if arithmetic == Arithmetic::Fma => &[],

@@ -113,14 +113,14 @@ impl Plan {
         let family = Family::of(gemm.arithmetic, target, size);
         let mut plan = Plan::start(gemm, family, size, buffers, target);
         let outer: Vec<u64> = gemm.outer.iter().map(|outer| length(outer.range)).collect();
-        let windows = family.of_windows(gemm.arithmetic).iter().filter_map(|&(other, advantage)| {
+        let mut windows = family.of_windows(gemm.arithmetic).iter().filter_map(|&(other, advantage)| {
             let own = (other != family).then(|| Plan::start(gemm, other, size, buffers, target));
             let start = own.as_ref().unwrap_or(&plan);
             let window = || start.transforms(gemm, &outer, target);
             let (share, plan) = window().or_else(|| start.transforms_gradient(gemm, target))?;
-            Some((share * advantage, plan))
+            (share * advantage <= 1.0).then_some(plan)
         });
-        if let Some((_, plan)) = cheapest(windows).filter(|(share, _)| *share <= 1.0) {
+        if let Some(plan) = windows.next() {
             return plan;
         }
         let elem = |operand: Operand| buffers[operand.buffer.index()].elem;
