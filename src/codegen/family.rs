@@ -24,6 +24,9 @@ const SHORT: u64 = 8;
 /// Sides of a product, and length of its sum, from which tiles are filled well enough.
 const FULL_TILES: [u64; 3] = [16, 16, 32];
 
+/// Products of bf16 in the time of one of f32, both in vectors.
+const DOT: f64 = 2.0;
+
 /// Products of f32 by tiles in the time of one by multiply-adds: 2.5 at the peaks of a Sapphire Rapids, less what packing takes.
 const SPLIT: f64 = 2.0;
 
@@ -48,7 +51,7 @@ impl Family {
         match self {
             Family::Fma if arithmetic == Arithmetic::Fma => &[],
             Family::Fma | Family::Rounded => &[(Family::Fma, 1.0)],
-            Family::Dot => &[(Family::Dot, 1.0), (Family::Fma, 2.0)],
+            Family::Dot => &[(Family::Dot, 1.0), (Family::Fma, DOT)],
             Family::Split => &[(Family::Fma, SPLIT)],
             Family::Tile => &[],
         }
@@ -89,12 +92,11 @@ pub fn describe(arithmetic: Arithmetic, target: &Target) -> String {
         Family::Tile => format!("bf16 by {tiles}"),
         Family::Split => format!("f32 by three bf16 planes on {tiles}"),
     };
-    match family.of_windows(arithmetic).first().map(|windows| windows.0) {
-        None => way,
-        Some(Family::Dot) => format!("{way}, windows of 3x3 by Winograd's F(2x2, 3x3)"),
-        Some(_) if family == Family::Split => {
-            format!("{way}, windows of 3x3 by Winograd's F(4x4, 3x3) and {fma}")
-        }
-        Some(_) => format!("{way}, windows of 3x3 by Winograd's F(4x4, 3x3)"),
-    }
+    let Some(&(by, _)) = family.of_windows(arithmetic).first() else { return way };
+    let patches = match by {
+        Family::Fma if target.has_fma() => "F(4x4, 3x3)",
+        _ => "F(2x2, 3x3)",
+    };
+    let with = if by == family { String::new() } else { format!(" and {fma}") };
+    format!("{way}, windows of 3x3 by Winograd's {patches}{with}")
 }

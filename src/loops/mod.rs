@@ -144,7 +144,8 @@ pub struct Nest {
     pub loops: Vec<Range>,
     pub kept: usize,
     /// The loop that runs along vectors. If it is kept and reduced loops follow, they run inside it, one vector of
-    /// accumulators at a time. Its iterations are independent (kept) or combined in a fixed order (reduced).
+    /// accumulators at a time. Its iterations are independent (kept) or combined in a fixed order (reduced). Where something is
+    /// accumulated those of all kept loops are independent: several may be under way at once.
     pub vector: Option<LoopVar>,
     pub body: Scalars,
     pub accumulate: Vec<Accumulate>,
@@ -215,7 +216,7 @@ impl Terms {
 pub enum Arithmetic {
     /// Multiply-adds in f32.
     Fma,
-    /// Anything that errs by about 1e-6 of Σ|a||b| at most, as multiply-adds in f32 do, on operands that are finite and of like size
+    /// Anything that errs by about 1e-6 of Σ|a||b| (docs/performance.md says where by more), on operands that are finite and of like size
     /// among neighbours of a window.
     #[default]
     F32,

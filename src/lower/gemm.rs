@@ -155,7 +155,8 @@ fn core(axes: &[Axis], view: &View, layout: &Layout, table: &AxisTable) -> Optio
 /// Without the outermost axis of the result where many rows are left, and it is not the samples': the product may then be cut
 /// along it into tasks of whole rows of memory.
 fn apart(mut core: Vec<Axis>, layout: &Layout, table: &AxisTable) -> Vec<Axis> {
-    let outermost = layout.axes.first() == core.first() && core.first() != Some(&BATCH);
+    let cuttable = |axis: Axis| axis != BATCH && table.extent(axis) > 1;
+    let outermost = layout.axes.first() == core.first() && cuttable(core[0]);
     if outermost && table.size(&core[1..]) >= MANY_ROWS {
         core.remove(0);
     }

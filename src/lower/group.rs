@@ -261,15 +261,21 @@ fn efficiency(tasks: usize) -> f64 {
 /// Whether each of so many tasks walks a strip of something that lies in memory rather than in a cache: a few neighbours of
 /// every row, so that neither what is fetched ahead nor a page that is open serves it.
 fn strips(stages: &Stages, stage: StageId, axis: Option<Axis>, tasks: usize) -> bool {
-    let own = &stages.list[stage];
-    if matches!(own.kind, Kind::Gemm(_)) || axis.is_none() || tasks < 2 {
+    let Some(axis) = axis.filter(|_| tasks > 1) else { return false };
+    if matches!(stages.list[stage].kind, Kind::Gemm(_)) {
         return false;
     }
     let table = &stages.graph.axes;
-    let bytes =
-        table.size(&own.axes).saturating_mul(table.size(&own.reduced)).saturating_mul(own.elem.bytes());
-    let neighbours = own.axes.iter().copied().rfind(|&axis| table.extent(axis) > 1);
-    neighbours == axis && bytes > FAR && bytes / tasks > 2 * NEAR
+    let far = |value: StageId, cut: Axis| {
+        let value = &stages.list[value];
+        let bytes = table.size(&value.axes).saturating_mul(value.elem.bytes());
+        let mut long = value.axes.iter().rev().filter(|&&axis| table.extent(axis) > 1);
+        let strip = long.next() == Some(&cut) && long.next().is_some();
+        strip && bytes > FAR && bytes / tasks > 2 * NEAR
+    };
+    let read = stages.dependences.before[stage].iter().filter(|edge| edge.value);
+    let mut cuts = read.flat_map(|edge| edge.pairs.iter().map(move |&(cut, own)| (edge.from, cut, own)));
+    far(stage, axis) || cuts.any(|(value, cut, own)| own == axis && far(value, cut))
 }
 
 /// What all tasks of a product spend on packing its operands.
@@ -316,7 +322,7 @@ fn reused(stages: &Stages, group: &Group) -> usize {
 }
 
 /// What a chunk of the stage should be a multiple of: where the axis is cut whose entries are neighbours, a cache line of what
-/// is written or read along it; where windows overlap, two or four, as kernels may compute so many together.
+/// is written or read along it; where windows overlap, two or four, as kernels may compute so many together (three for windows of 4×4, with what is left apart).
 fn unit(stages: &Stages, stage: StageId, axis: Option<Axis>) -> usize {
     let own = &stages.list[stage];
     if let (Kind::Gemm(shape), Some(axis)) = (&own.kind, axis)

@@ -19,8 +19,8 @@ use crate::sym::{Expr, Graph, Node, Reduction};
 const LARGE: usize = 4096;
 /// A sum of more entries than a pooling window has is a statistic.
 const WINDOW: usize = 64;
-/// Rows of fewer neighbours, as the channels of an image, fill no vector: products with so short terms are of f32, and read
-/// them in place.
+/// Rows of fewer neighbours, as the channels of an image, fill no vector: products with such terms are of f32 where they are
+/// shorter still, and read them in place.
 const SHORT_ROW: usize = 16;
 
 /// How a kept value lies in memory, if it is not a symbol's.
@@ -36,11 +36,9 @@ pub(super) fn elem(graph: &Graph, layouts: &Layouts, costs: &Costs, expr: Expr, 
 /// Whether the value is one of each sample, and large enough.
 fn may_round(graph: &Graph, layouts: &Layouts, expr: Expr) -> bool {
     let large = graph.axes.size(graph.axes_of(expr)) >= LARGE;
-    let neighbours = |layout: &Layout| {
-        let long = layout.axes.iter().rev().map(|&axis| graph.axes.extent(axis)).find(|&extent| extent > 1);
-        long.unwrap_or(1)
-    };
-    let row = layouts.get(&expr).map_or(1, neighbours);
+    let neighbours = |layout: &Layout| layout.axes.iter().copied().rfind(|&axis| graph.axes.extent(axis) > 1);
+    let row = layouts.get(&expr).and_then(neighbours);
+    let row = row.filter(|&axis| axis != BATCH).map_or(1, |axis| graph.axes.extent(axis));
     large && row >= SHORT_ROW && per_sample(graph, expr)
 }
 

@@ -2,7 +2,7 @@
 
 use super::materialize::same_set;
 use super::window::Windows;
-use crate::axes::Axis;
+use crate::axes::{Axis, BATCH};
 use crate::sym::{Expr, Graph, Node, Reduction};
 
 /// A result with fewer entries than this offers too little to cut into chunks.
@@ -10,8 +10,8 @@ const FEW_ENTRIES: usize = 64;
 /// With fewer than this it offers less than an outermost axis that is long enough.
 const SOME_ENTRIES: usize = 256;
 const LONG_AXIS: usize = 16;
-/// Or with fewer than this, where what is reduced lies in memory rather than in a cache and should be walked in order.
-const MANY_ENTRIES_KEPT: usize = 2048;
+/// Or with fewer than this, where so many are reduced that they lie in memory rather than in a cache: they are walked in order.
+const MOST_ENTRIES: usize = 2048;
 const FAR: usize = 1 << 20;
 /// Products that a row of a product should sum.
 const LONG_SUM: usize = 256;
@@ -113,16 +113,17 @@ fn long_product(
     operands: [Expr; 2],
     (whole, over): (Expr, &[Axis]),
 ) -> Option<(Axis, Vec<Axis>)> {
-    if over.len() < 2 {
-        return None;
-    }
     let size = |expr: Expr| graph.axes.size(graph.axes_of(expr));
-    let outer = windows.outermost_first(over)[0];
+    let reduced: Vec<Axis> =
+        graph.axes_of(operands[0]).iter().copied().filter(|axis| over.contains(axis)).collect();
+    let outer = *windows.outermost_first(&reduced).first()?;
     let inner: Vec<Axis> = over.iter().copied().filter(|&axis| axis != outer).collect();
-    let all: usize = operands.into_iter().map(size).sum();
-    let rows = graph.axes.extent(outer) * size(whole);
+    let all = operands.into_iter().map(size).fold(0, usize::saturating_add);
+    let rows = graph.axes.extent(outer).saturating_mul(size(whole));
     let long = graph.axes.extent(outer) >= LONG_AXIS && graph.axes.size(&inner) >= LONG_SUM;
-    (long && all >= FAR && rows <= all / 4).then_some((outer, inner))
+    // A part for each sample would count as one of its values, and might be rounded.
+    let fits = outer != BATCH && long && all >= FAR && rows <= all / 4;
+    fits.then_some((outer, inner))
 }
 
 /// The reduced axis that lies outermost in memory, and the others, when the reduction is large and keeps little.
@@ -138,7 +139,7 @@ fn outermost(graph: &Graph, windows: &Windows, over: &[Axis], arg: Expr) -> Opti
     let few = match graph.axes.extent(outer) {
         extent if extent < LONG_AXIS => FEW_ENTRIES,
         _ if all < FAR => SOME_ENTRIES,
-        _ => MANY_ENTRIES_KEPT,
+        _ => MOST_ENTRIES,
     };
     let inner: Vec<Axis> = reduced.into_iter().filter(|&axis| axis != outer).collect();
     (kept < few && graph.axes.size(&inner) >= SHORT_ROW).then_some((outer, inner))

@@ -11,6 +11,8 @@ const UNROLL: u64 = 4;
 /// Positions up to which all of a loop advance together, as the sides of a window may: more of them, whose entries lie far from
 /// each other, would crowd the first-level cache.
 const SHORT: u64 = 7;
+/// Instructions up to which a body's temporaries leave registers to more sums.
+const SMALL_BODY: usize = 24;
 /// Positions that advance together along a longer loop.
 const MOST_POSITIONS: u64 = 4;
 
@@ -25,7 +27,7 @@ pub struct Jam {
 /// loops first, the whole of them: what is reduced is then read once for all their positions.
 pub fn choose(nest: &Nest, lengths: &[u64], vectors: u64, target: &Target) -> (u64, Vec<Jam>) {
     let kept_vector = nest.vector.is_some_and(|var| var.index() < nest.kept);
-    if !kept_vector {
+    if !kept_vector || nest.body.insts.len() > SMALL_BODY {
         return (UNROLL.min(vectors), vec![]);
     }
     // Some registers are left to what is loaded.
@@ -66,4 +68,56 @@ fn serves(nest: &Nest, along: LoopVar) -> bool {
         }
         _ => false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loops::build::ScalarBuilder;
+    use crate::loops::{Accumulate, Affine, BufferId, Combine, Elem, Range, Scalars, Ty};
+
+    /// Σ_ij w[i, j, c]·x[y + i, x + j, c] for y, x and c, these in vectors; `lengths` are those of y, x, i and j.
+    fn window(lengths: [usize; 4]) -> Nest {
+        let at = |terms: &[(u32, i64)]| {
+            let terms = terms.iter().map(|&(var, by)| (LoopVar(var), by)).collect();
+            Affine { base: 0, terms, task: 0 }
+        };
+        let mut body = ScalarBuilder::new(Ty::F32);
+        let image = body.load(BufferId(0), Elem::F32, at(&[(0, 6400), (1, 64), (2, 1), (3, 6400), (4, 64)]));
+        let other = body.load(BufferId(1), Elem::F32, at(&[(2, 1), (3, 192), (4, 64)]));
+        let value = body.mul(image, other);
+        let [y, x, i, j] = lengths.map(Range::Full);
+        Nest {
+            loops: vec![y, x, Range::Full(64), i, j],
+            kept: 3,
+            vector: Some(LoopVar(2)),
+            body: body.finish(),
+            accumulate: vec![Accumulate { op: Combine::Sum, value }],
+            finish: Scalars::default(),
+        }
+    }
+
+    /// Vectors that advance together, and the jammed loops, where there are 32 registers.
+    fn chosen(lengths: [usize; 4], vectors: u64) -> (u64, Vec<(u32, u64)>) {
+        let mut target = Target::of_triple("x86_64-unknown-linux-gnu");
+        target.features =
+            Target::choose(Some("x86-64-v4"), None).map(|known| known.features).unwrap_or_default();
+        let [y, x, i, j] = lengths.map(|length| length as u64);
+        let (unroll, jammed) = choose(&window(lengths), &[y, x, 16 * vectors, i, j], vectors, &target);
+        (unroll, jammed.iter().map(|jam| (jam.along.0, jam.count)).collect())
+    }
+
+    #[test]
+    fn a_gradient_reads_both_images_once() {
+        assert_eq!(chosen([3, 3, 32, 100], 1), (1, vec![(1, 3), (0, 3)]));
+        assert_eq!(chosen([3, 3, 32, 100], 4), (2, vec![(1, 3), (0, 3)]));
+        assert_eq!(chosen([5, 5, 32, 100], 1), (1, vec![(1, 5)]));
+    }
+
+    #[test]
+    fn a_window_serves_several_positions() {
+        assert_eq!(chosen([16, 32, 3, 3], 4), (4, vec![(1, 4)]));
+        assert_eq!(chosen([16, 30, 3, 3], 1), (1, vec![(1, 3)]));
+        assert_eq!(chosen([1, 31, 3, 3], 4), (4, vec![]));
+    }
 }

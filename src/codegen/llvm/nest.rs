@@ -276,14 +276,13 @@ fn each_of<'ctx>(
     steps: impl Iterator<Item = u64> + Clone,
     set: impl Fn(&mut Instance<'ctx>, u64),
 ) -> Vec<Instance<'ctx>> {
-    let at = |instance: Instance<'ctx>, step: u64| {
-        let mut instance = instance;
-        set(&mut instance, step);
-        instance
-    };
-    instances
-        .iter()
-        .flat_map(|&instance| steps.clone().map(move |step| (instance, step)))
-        .map(|(instance, step)| at(instance, step))
-        .collect()
+    let mut all = Vec::new();
+    for instance in instances {
+        for step in steps.clone() {
+            let mut moved = *instance;
+            set(&mut moved, step);
+            all.push(moved);
+        }
+    }
+    all
 }

@@ -1,7 +1,8 @@
 //! Straight-line scalar programs as vector instructions.
 //!
-//! An instruction that does not depend on the vector loop stays scalar and is shared by all instances; it is placed
-//! at the outermost loop at which its operands are known. So a loop's invariants never depend on the optimizer.
+//! An instruction that does not depend on the vector loop stays scalar, and what is the same in several instances is shared by
+//! them; it is placed at the outermost loop at which its operands (and the instances, if it depends on a jammed loop) are
+//! known. So a loop's invariants never depend on the optimizer.
 
 use std::collections::HashMap;
 
@@ -22,7 +23,8 @@ pub struct Site<'p, 'ctx> {
     pub moved: &'p HashMap<BufferId, PointerValue<'ctx>>,
     /// The task's number within its group, i64.
     pub task: IntValue<'ctx>,
-    /// Positions of the loops that are open, i64. That of the vector loop is its first lane's.
+    /// Positions of the loops that are open, i64. That of the vector loop is its first lane's, that of a jammed one the first of
+    /// those that are computed together.
     pub loops: Vec<IntValue<'ctx>>,
     /// The loop along which lanes run, if any.
     pub vector: Option<LoopVar>,

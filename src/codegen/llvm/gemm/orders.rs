@@ -87,7 +87,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         });
     }
 
-    /// A tile of C from all blocks of a list, of which `packed` gives the panel of B with its columns.
+    /// A tile of C from all blocks of a list, of which `packed` gives the panel of B, of so many columns.
     fn multiply_list(
         &self,
         list: List<'ctx>,

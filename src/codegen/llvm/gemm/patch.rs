@@ -40,6 +40,11 @@ impl Patch {
         self.results.map(|results| results + self.taps - 1)
     }
 
+    /// Taps of a window.
+    pub fn window(self) -> u64 {
+        (self.taps * self.taps) as u64
+    }
+
     /// Products that take the place of one per tap and result.
     pub fn products(self) -> u64 {
         self.extents().iter().product::<usize>() as u64

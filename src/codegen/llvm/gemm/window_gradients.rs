@@ -1,6 +1,6 @@
 //! Order [`WindowGradients`](super::plan::Order::WindowGradients): gradients of windows of 3×3 (to 5×5) taps by the adjoint of Winograd's
-//! algorithm ([`transforms`]). Two or four by two or four positions of the operand that stays and the patch of the one that
-//! slides are transformed; the sums of products over all patches become the taps at the end.
+//! algorithm ([`transforms`]). A few by a few positions of the operand that stays and the patch of the one that slides are
+//! transformed; the sums of products over all patches become the taps at the end.
 
 use inkwell::IntPredicate;
 use inkwell::values::{IntValue, PointerValue};
@@ -43,7 +43,7 @@ pub fn part(plan: &Plan, k: u64) -> u64 {
 
 /// Tiles of C that the sums become.
 pub fn results(plan: &Plan) -> u64 {
-    (plan.patch.taps * plan.patch.taps) as u64
+    plan.patch.window()
 }
 
 /// Entries of the sums of a panel.
@@ -97,10 +97,11 @@ struct Side {
     step: u64,
 }
 
-/// From the first position of a patch of an operand to the one that certainly exists.
+/// From a position of a patch of an operand that certainly exists to its first one.
 fn back(gradient: &Gradient, slides: bool) -> i64 {
     let [y, x] = gradient.strides[usize::from(slides)];
-    if slides { -y - x } else { 0 }
+    let [rows, columns] = gradient.border.map(|missing| missing as i64);
+    if slides { -rows * y - columns * x } else { 0 }
 }
 
 impl<'ctx> GemmEmitter<'_, 'ctx> {
@@ -199,7 +200,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         self.gradient_input(gradient, operand, [from, self.packed_b], stretch, kinds);
     }
 
-    /// Of an operand at a patch; of the one that slides from the middle of the window, which lies inside of it.
+    /// Of an operand at a patch; of the one that slides from behind its border on.
     fn gradient_offset(&self, gradient: &Gradient, slides: bool, stretch: Stretch<'ctx>) -> IntValue<'ctx> {
         let emitter = self.emitter;
         let strides = gradient.strides[usize::from(slides)];

@@ -1,5 +1,5 @@
-//! Order [`Windows`](super::plan::Order::Windows): windows of 3×3 (to 5×5) by Winograd's algorithm ([`transforms`]). C at two or four by
-//! two or four neighbouring positions comes from products of the transformed taps in B with the transformed patch of A.
+//! Order [`Windows`](super::plan::Order::Windows): windows of 3×3 (to 5×5) by Winograd's algorithm ([`transforms`]). C at a few by a
+//! few neighbouring positions comes from products of the transformed taps in B with the transformed patch of A.
 
 use inkwell::values::{IntValue, PointerValue};
 
@@ -67,8 +67,7 @@ fn transformed(plan: &Plan) -> u64 {
 /// Entries of these, and of the rows that wait to be transformed.
 pub fn b_entries(plan: &Plan) -> u64 {
     // Packing may write one vector of steps more.
-    transformed(plan)
-        + ((plan.patch.taps * plan.patch.taps) as u64 * plan.term().min(ROWS_OF_B) + LINE) * plan.columns
+    transformed(plan) + (plan.patch.window() * plan.term().min(ROWS_OF_B) + LINE) * plan.columns
 }
 
 /// What share of the time of the window itself this algorithm takes; both are counted for one row of C at all positions of a task,
