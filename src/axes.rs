@@ -76,6 +76,11 @@ impl AxisTable {
         axes.iter().fold(1, |size: usize, &axis| size.saturating_mul(self.extent(axis)))
     }
 
+    /// Of a tensor with these axes, outermost first, the one along which entries are neighbours in memory.
+    pub fn nearest(&self, axes: &[Axis]) -> Option<Axis> {
+        axes.iter().copied().rfind(|&axis| self.extent(axis) > 1)
+    }
+
     pub fn len(&self) -> usize {
         self.entries.len()
     }

@@ -10,6 +10,8 @@ use crate::loops::build::ScalarBuilder;
 use crate::loops::{Binary, Reg, Ty};
 use crate::sym::{Expr, Graph, Node};
 
+/// Bytes of which a good part does not stay in a third-level cache.
+pub(super) const FAR: usize = 1 << 22;
 /// A division or square root, in additions.
 const DIVISION: u32 = 6;
 /// A general power, in additions.

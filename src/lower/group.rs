@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::cost::FAR;
 use super::depend::Edge;
 use super::exchange;
 use super::stage::{Kind, StageId, Stages};
@@ -31,8 +32,6 @@ const LEAST_ROWS: usize = 8;
 const LEAST_COLUMNS: usize = 16;
 /// Bytes that a task should not exceed with what it computes and reads again: half of a second-level cache.
 const NEAR: usize = 1 << 19;
-/// Bytes of which a good part does not stay in a third-level cache.
-const FAR: usize = 1 << 22;
 /// How much longer strips take than whole rows.
 const STRIPS: f64 = 1.0;
 /// What handing out a task takes, in operations.
@@ -240,16 +239,17 @@ fn foresee(stages: &Stages, stage: StageId, axis: Option<Axis>, level: usize, re
 }
 
 /// What the group saves against stages on levels of their own, in operations: half of what joins finds its operands in a
-/// cache, and a barrier is spared for each; less what threads wait where there are few tasks, and what products pack anew.
+/// cache, and a barrier is spared for each; less what threads wait where there are few tasks, what products pack anew, and what
+/// strips take longer.
 fn score(stages: &Stages, group: &Group) -> f64 {
     let tasks = group.extent.div_ceil(chunk(stages, group));
     let work = |member: &(StageId, Option<Axis>)| stages.list[member.0].work as f64;
     let joined = group.stages[1..].iter().map(|member| work(member) / 2.0 + SMALL_WORK as f64).sum::<f64>();
     let packing = group.stages.iter().map(|&(stage, axis)| packing(stages, stage, axis, tasks)).sum::<f64>();
     let strips = group.stages.iter().filter(|&&(stage, axis)| strips(stages, stage, axis, tasks));
-    let packing = packing + strips.map(work).sum::<f64>() * STRIPS;
-    let all = group.stages.iter().map(work).sum::<f64>() + packing;
-    joined - packing - all * (1.0 / efficiency(tasks) - 1.0) - (tasks as f64) * TASK
+    let waste = packing + strips.map(work).sum::<f64>() * STRIPS;
+    let all = group.stages.iter().map(work).sum::<f64>() + waste;
+    joined - waste - all * (1.0 / efficiency(tasks) - 1.0) - (tasks as f64) * TASK
 }
 
 /// The share of threads that work, between machines of few and of many cores.
@@ -269,8 +269,7 @@ fn strips(stages: &Stages, stage: StageId, axis: Option<Axis>, tasks: usize) -> 
     let far = |value: StageId, cut: Axis| {
         let value = &stages.list[value];
         let bytes = table.size(&value.axes).saturating_mul(value.elem.bytes());
-        let mut long = value.axes.iter().rev().filter(|&&axis| table.extent(axis) > 1);
-        let strip = long.next() == Some(&cut) && long.next().is_some();
+        let strip = table.nearest(&value.axes) == Some(cut) && table.size(&value.axes) > table.extent(cut);
         strip && bytes > FAR && bytes / tasks > 2 * NEAR
     };
     let read = stages.dependences.before[stage].iter().filter(|edge| edge.value);
@@ -322,7 +321,8 @@ fn reused(stages: &Stages, group: &Group) -> usize {
 }
 
 /// What a chunk of the stage should be a multiple of: where the axis is cut whose entries are neighbours, a cache line of what
-/// is written or read along it; where windows overlap, two or four, as kernels may compute so many together (three for windows of 4×4, with what is left apart).
+/// is written or read along it; where windows overlap, two or four, as kernels may compute so many together (of windows of 4×4
+/// three, and what is left apart).
 fn unit(stages: &Stages, stage: StageId, axis: Option<Axis>) -> usize {
     let own = &stages.list[stage];
     if let (Kind::Gemm(shape), Some(axis)) = (&own.kind, axis)
@@ -334,8 +334,8 @@ fn unit(stages: &Stages, stage: StageId, axis: Option<Axis>) -> usize {
         return if few || stages.arithmetic == Arithmetic::Bf16 { 2 } else { 4 };
     }
     let inside = |axis: &Axis| !matches!(&own.kind, Kind::Gemm(shape) if shape.is_outer(*axis));
-    let last = own.axes.iter().rfind(|&&axis| stages.graph.axes.extent(axis) > 1);
-    let Some(axis) = axis.filter(|axis| inside(axis) && last == Some(axis)) else { return 1 };
+    let last = stages.graph.axes.nearest(&own.axes);
+    let Some(axis) = axis.filter(|axis| inside(axis) && last == Some(*axis)) else { return 1 };
     let along =
         stages.dependences.before[stage].iter().filter(|edge| edge.pairs.iter().any(|pair| pair.1 == axis));
     let bytes = along.map(|edge| stages.list[edge.from].elem.bytes()).chain([own.elem.bytes()]).min();

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use super::cost::Costs;
-use super::layout::{Layout, Layouts};
+use super::layout::Layouts;
 use super::materialize::pointwise;
 use super::stage::{Stage, Stages};
 use super::view::{Source, view};
@@ -36,8 +36,7 @@ pub(super) fn elem(graph: &Graph, layouts: &Layouts, costs: &Costs, expr: Expr, 
 /// Whether the value is one of each sample, and large enough.
 fn may_round(graph: &Graph, layouts: &Layouts, expr: Expr) -> bool {
     let large = graph.axes.size(graph.axes_of(expr)) >= LARGE;
-    let neighbours = |layout: &Layout| layout.axes.iter().copied().rfind(|&axis| graph.axes.extent(axis) > 1);
-    let row = layouts.get(&expr).and_then(neighbours);
+    let row = layouts.get(&expr).and_then(|layout| graph.axes.nearest(&layout.axes));
     let row = row.filter(|&axis| axis != BATCH).map_or(1, |axis| graph.axes.extent(axis));
     large && row >= SHORT_ROW && per_sample(graph, expr)
 }

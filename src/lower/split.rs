@@ -1,5 +1,6 @@
 //! Reductions to almost nothing in two steps, so that the first has something to be shared along.
 
+use super::cost::FAR;
 use super::materialize::same_set;
 use super::window::Windows;
 use crate::axes::{Axis, BATCH};
@@ -12,7 +13,7 @@ const SOME_ENTRIES: usize = 256;
 const LONG_AXIS: usize = 16;
 /// Or with fewer than this, where so many are reduced that they lie in memory rather than in a cache: they are walked in order.
 const MOST_ENTRIES: usize = 2048;
-const FAR: usize = 1 << 20;
+const FAR_ENTRIES: usize = FAR / size_of::<f32>();
 /// Products that a row of a product should sum.
 const LONG_SUM: usize = 256;
 /// Sums of shorter rows are too many to be written and read again.
@@ -114,33 +115,34 @@ fn long_product(
     (whole, over): (Expr, &[Axis]),
 ) -> Option<(Axis, Vec<Axis>)> {
     let size = |expr: Expr| graph.axes.size(graph.axes_of(expr));
-    let reduced: Vec<Axis> =
-        graph.axes_of(operands[0]).iter().copied().filter(|axis| over.contains(axis)).collect();
-    let outer = *windows.outermost_first(&reduced).first()?;
-    let inner: Vec<Axis> = over.iter().copied().filter(|&axis| axis != outer).collect();
+    let (outer, inner) = rows(graph, windows, over, operands[0])?;
     let all = operands.into_iter().map(size).fold(0, usize::saturating_add);
-    let rows = graph.axes.extent(outer).saturating_mul(size(whole));
+    let parts = graph.axes.extent(outer).saturating_mul(size(whole));
     let long = graph.axes.extent(outer) >= LONG_AXIS && graph.axes.size(&inner) >= LONG_SUM;
     // A part for each sample would count as one of its values, and might be rounded.
-    let fits = outer != BATCH && long && all >= FAR && rows <= all / 4;
+    let fits = outer != BATCH && long && all >= FAR_ENTRIES && parts <= all / 4;
     fits.then_some((outer, inner))
 }
 
-/// The reduced axis that lies outermost in memory, and the others, when the reduction is large and keeps little.
+/// The same for a reduction that is large and keeps little.
 fn outermost(graph: &Graph, windows: &Windows, over: &[Axis], arg: Expr) -> Option<(Axis, Vec<Axis>)> {
-    let axes = graph.axes_of(arg);
-    let reduced: Vec<Axis> = axes.iter().copied().filter(|axis| over.contains(axis)).collect();
-    let all = graph.axes.size(axes);
-    let kept = all / graph.axes.size(&reduced);
-    if reduced.len() < 2 || reduced.len() < over.len() || all < MANY_ENTRIES {
+    let (outer, inner) = rows(graph, windows, over, arg)?;
+    let all = graph.axes.size(graph.axes_of(arg));
+    let kept = all / graph.axes.size(over);
+    let few = match graph.axes.extent(outer) {
+        extent if extent < LONG_AXIS => FEW_ENTRIES,
+        _ if all < FAR_ENTRIES => SOME_ENTRIES,
+        _ => MOST_ENTRIES,
+    };
+    (all >= MANY_ENTRIES && kept < few && graph.axes.size(&inner) >= SHORT_ROW).then_some((outer, inner))
+}
+
+/// The reduced axis that lies outermost in memory, and the others; all of several must be axes of the argument.
+fn rows(graph: &Graph, windows: &Windows, over: &[Axis], arg: Expr) -> Option<(Axis, Vec<Axis>)> {
+    let reduced: Vec<Axis> = graph.axes_of(arg).iter().copied().filter(|axis| over.contains(axis)).collect();
+    if reduced.len() < 2 || reduced.len() < over.len() {
         return None;
     }
     let outer = windows.outermost_first(&reduced)[0];
-    let few = match graph.axes.extent(outer) {
-        extent if extent < LONG_AXIS => FEW_ENTRIES,
-        _ if all < FAR => SOME_ENTRIES,
-        _ => MOST_ENTRIES,
-    };
-    let inner: Vec<Axis> = reduced.into_iter().filter(|&axis| axis != outer).collect();
-    (kept < few && graph.axes.size(&inner) >= SHORT_ROW).then_some((outer, inner))
+    Some((outer, reduced.into_iter().filter(|&axis| axis != outer).collect()))
 }

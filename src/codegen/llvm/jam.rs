@@ -4,14 +4,15 @@
 use crate::codegen::target::Target;
 use crate::loops::{Inst, LoopVar, Nest};
 
-use super::scalars::MOST_JAMMED;
-
-/// Vectors that advance together along the vector loop.
+/// The most loops that are jammed.
+pub const MOST: usize = 2;
+/// Vectors that advance together along the vector loop: of sums, and of what is only computed.
 const UNROLL: u64 = 4;
+const PLAIN: u64 = 2;
 /// Positions up to which all of a loop advance together, as the sides of a window may: more of them, whose entries lie far from
 /// each other, would crowd the first-level cache.
 const SHORT: u64 = 7;
-/// Instructions up to which a body's temporaries leave registers to more sums.
+/// Instructions up to which a body's temporaries leave registers to more vectors.
 const SMALL_BODY: usize = 24;
 /// Positions that advance together along a longer loop.
 const MOST_POSITIONS: u64 = 4;
@@ -23,11 +24,20 @@ pub struct Jam {
     pub count: u64,
 }
 
+/// Which of the jammed loops it is, if it is one.
+pub fn number(jammed: &[Jam], var: LoopVar) -> Option<usize> {
+    jammed.iter().position(|jam| jam.along == var)
+}
+
 /// How many vectors advance together along the vector loop, which has so many, and which other loops are jammed. Short
 /// loops first, the whole of them: what is reduced is then read once for all their positions.
 pub fn choose(nest: &Nest, lengths: &[u64], vectors: u64, target: &Target) -> (u64, Vec<Jam>) {
+    let small = nest.body.insts.len() <= SMALL_BODY;
+    if nest.accumulate.is_empty() {
+        return (if small { PLAIN.min(vectors) } else { 1 }, vec![]);
+    }
     let kept_vector = nest.vector.is_some_and(|var| var.index() < nest.kept);
-    if !kept_vector || nest.body.insts.len() > SMALL_BODY {
+    if !kept_vector || !small {
         return (UNROLL.min(vectors), vec![]);
     }
     // Some registers are left to what is loaded.
@@ -41,15 +51,15 @@ pub fn choose(nest: &Nest, lengths: &[u64], vectors: u64, target: &Target) -> (u
         .collect();
     for &along in &open {
         let count = lengths[along.index()];
-        if count <= left.min(SHORT) && jammed.len() < MOST_JAMMED {
+        if count <= left.min(SHORT) && jammed.len() < MOST {
             jammed.push(Jam { along, count });
             left /= count;
         }
     }
     let unroll = UNROLL.min(vectors).min(left);
     left /= unroll;
-    let rest = open.iter().find(|&&var| jammed.iter().all(|jam| jam.along != var));
-    if let (Some(&along), true) = (rest, jammed.len() < MOST_JAMMED) {
+    let rest = open.iter().find(|&&var| number(&jammed, var).is_none());
+    if let (Some(&along), true) = (rest, jammed.len() < MOST) {
         let most = left.min(MOST_POSITIONS);
         let count = (1..=most).rev().find(|&count| lengths[along.index()].is_multiple_of(count)).unwrap_or(1);
         if count > 1 {

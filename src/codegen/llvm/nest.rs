@@ -3,32 +3,23 @@
 //! The order of every sum depends on extents and vector width alone. Along a reduced vector loop there are a few
 //! vectors of partial sums, added pairwise at the end, then half against half down to one lane.
 
-use inkwell::values::{IntValue, PointerValue, VectorValue};
+use inkwell::values::{IntValue, PointerValue};
 
 use super::emit::{Emitter, Value};
-use super::jam::{self, Jam};
+use super::jam;
 use super::level::Chunk;
 use super::operations;
 use super::scalars::{Frame, Instance, Site, Walk};
 use crate::loops::{Binary, BufferId, Combine, LoopVar, Nest, Ty};
-
-/// Instructions up to which a plain loop handles two vectors at a time.
-const SMALL_BODY: usize = 24;
 
 /// Emits a nest. `site` has no loop open yet.
 pub fn emit<'ctx>(emitter: &Emitter<'ctx>, nest: &Nest, chunk: Chunk<'ctx>, site: Site<'_, 'ctx>) {
     let lengths: Vec<u64> = nest.loops.iter().map(|range| chunk.length(*range)).collect();
     let vectors =
         nest.vector.map_or(1, |var| lengths[var.index()].div_ceil(u64::from(emitter.target.lanes())));
-    let (unroll, jammed) = match nest.accumulate.is_empty() {
-        true if nest.body.insts.len() > SMALL_BODY => (1, vec![]),
-        true => (2.min(vectors), vec![]),
-        false => jam::choose(nest, &lengths, vectors, &emitter.target),
-    };
-    let loops: Vec<LoopVar> = jammed.iter().map(|jam| jam.along).collect();
-    let unroll = unroll as u32;
-    let builder = NestEmitter { emitter, nest, chunk, lengths, unroll, jammed: &jammed, sums: Vec::new() };
-    builder.run(Site { jammed: &loops, ..site });
+    let (unroll, jammed) = jam::choose(nest, &lengths, vectors, &emitter.target);
+    let builder = NestEmitter { emitter, nest, chunk, lengths, unroll, sums: Vec::new() };
+    builder.run(Site { jammed: &jammed, ..site });
 }
 
 struct NestEmitter<'e, 'ctx> {
@@ -38,9 +29,7 @@ struct NestEmitter<'e, 'ctx> {
     /// Trip count of each loop.
     lengths: Vec<u64>,
     /// Vectors per step of the vector loop.
-    unroll: u32,
-    /// Other loops that advance by several positions.
-    jammed: &'e [Jam],
+    unroll: u64,
     /// Local variables of partial sums, by accumulator and instance.
     sums: Vec<Vec<PointerValue<'ctx>>>,
 }
@@ -72,7 +61,7 @@ impl<'e, 'ctx> NestEmitter<'e, 'ctx> {
         let body = Frame::new(&nest.body, types, walk, false, &written);
         let walk = Walk { opened: kept, vector: kept_vector, ..walk };
         let finish = Frame::new(&nest.finish, finish_types, walk, kept_vector.is_some(), &written);
-        let instances = self.jammed.iter().map(|jam| jam.count).product::<u64>() * u64::from(self.unroll);
+        let instances = site.jammed.iter().map(|jam| jam.count).product::<u64>() * self.unroll;
         self.sums = sums
             .iter()
             .map(|ty| {
@@ -133,15 +122,19 @@ impl<'e, 'ctx> NestEmitter<'e, 'ctx> {
         if self.nest.vector.is_some_and(|var| var.index() == depth) {
             return self.open_vector(state, start, self.lengths[depth], inside);
         }
-        let jammed = self.jammed.iter().position(|jam| jam.along.index() == depth);
-        let count = jammed.map_or(1, |number| self.jammed[number].count);
+        let jammed = jam::number(state.site.jammed, LoopVar(depth as u32));
+        let count = jammed.map_or(1, |number| state.site.jammed[number].count);
         let enter = |index: IntValue<'ctx>| {
             let mut state = state.clone();
             state.site.loops.push(self.emitter.add(self.emitter.scale(index, count as i64), start));
             if let Some(number) = jammed {
-                state.instances = each_of(&state.instances, 0..count, |instance, step| {
+                let moved = |mut instance: Instance<'ctx>, step: u64| {
                     instance.moved[number] = step as u32;
-                });
+                    instance
+                };
+                let all = state.instances.iter();
+                let all = all.flat_map(|&instance| (0..count).map(move |step| moved(instance, step)));
+                state.instances = all.collect();
             }
             inside(state);
         };
@@ -156,16 +149,14 @@ impl<'e, 'ctx> NestEmitter<'e, 'ctx> {
         length: u64,
         inside: &dyn Fn(State<'e, 'ctx>),
     ) {
-        let lanes = u64::from(state.site.lanes);
-        let step = lanes * u64::from(self.unroll);
+        let step = u64::from(state.site.lanes) * self.unroll;
         let enter = |index: IntValue<'ctx>, entries: u64| {
             let mut state = state.clone();
             state.site.loops.push(self.emitter.add(self.emitter.scale(index, step as i64), start));
-            state.instances =
-                each_of(&state.instances, (0..entries).step_by(lanes as usize), |one, shift| {
-                    one.shift = shift as u32;
-                    one.mask = self.mask(entries - shift, lanes);
-                });
+            let vectors = Instance::of(self.emitter, entries);
+            let all = state.instances.iter().map(|instance| instance.moved);
+            let all = all.flat_map(|moved| vectors.iter().map(move |&vector| Instance { moved, ..vector }));
+            state.instances = all.collect();
             inside(state);
         };
         let (full, rest) = (length / step, length % step);
@@ -175,11 +166,6 @@ impl<'e, 'ctx> NestEmitter<'e, 'ctx> {
         if rest > 0 {
             enter(self.emitter.i64(full as i64), rest);
         }
-    }
-
-    /// Of a vector of which so many entries are left.
-    fn mask(&self, left: u64, lanes: u64) -> Option<VectorValue<'ctx>> {
-        (left < lanes).then(|| self.emitter.first_lanes(left as u32, lanes as u32))
     }
 
     fn sum_type(&self, state: &State, number: usize) -> Ty {
@@ -268,21 +254,4 @@ impl<'e, 'ctx> NestEmitter<'e, 'ctx> {
         }
         self.emitter.lane(sum.into_vector_value(), 0)
     }
-}
-
-/// Each instance at each of some steps.
-fn each_of<'ctx>(
-    instances: &[Instance<'ctx>],
-    steps: impl Iterator<Item = u64> + Clone,
-    set: impl Fn(&mut Instance<'ctx>, u64),
-) -> Vec<Instance<'ctx>> {
-    let mut all = Vec::new();
-    for instance in instances {
-        for step in steps.clone() {
-            let mut moved = *instance;
-            set(&mut moved, step);
-            all.push(moved);
-        }
-    }
-    all
 }

@@ -10,6 +10,7 @@ use inkwell::types::VectorType;
 use inkwell::values::{InstructionOpcode, IntValue, PointerValue, VectorValue};
 
 use super::emit::{Emitter, Value, lanes_of};
+use super::jam::{self, Jam};
 use super::{bf16, operations};
 use crate::loops::{Affine, Buffer, BufferId, Elem, Inst, LoopVar, Scalars, Ty};
 
@@ -31,11 +32,8 @@ pub struct Site<'p, 'ctx> {
     /// Numbers per vector; 1 without vector loop.
     pub lanes: u32,
     /// Other loops of which several positions are computed together.
-    pub jammed: &'p [LoopVar],
+    pub jammed: &'p [Jam],
 }
-
-/// The most loops that are jammed.
-pub const MOST_JAMMED: usize = 2;
 
 /// One of several vectors that advance together.
 #[derive(Clone, Copy, Default)]
@@ -45,7 +43,20 @@ pub struct Instance<'ctx> {
     /// Lanes that exist; all without it.
     pub mask: Option<VectorValue<'ctx>>,
     /// Steps from the position of each jammed loop.
-    pub moved: [u32; MOST_JAMMED],
+    pub moved: [u32; jam::MOST],
+}
+
+impl<'ctx> Instance<'ctx> {
+    /// The vectors that so many entries take, the last one under a mask where it is no whole one.
+    pub fn of(emitter: &Emitter<'ctx>, entries: u64) -> Vec<Self> {
+        let lanes = u64::from(emitter.target.lanes());
+        let instance = |shift: u64| {
+            let left = (entries - shift).min(lanes);
+            let mask = (left < lanes).then(|| emitter.first_lanes(left as u32, lanes as u32));
+            Instance { shift: shift as u32, mask, ..Instance::default() }
+        };
+        (0..entries).step_by(lanes as usize).map(instance).collect()
+    }
 }
 
 /// How the loops around a scalar program are walked.
@@ -54,7 +65,7 @@ pub struct Walk<'a> {
     /// How many loops are open once a loop is.
     pub opened: &'a [usize],
     pub vector: Option<LoopVar>,
-    pub jammed: &'a [LoopVar],
+    pub jammed: &'a [Jam],
 }
 
 /// A scalar program on its way to instructions.
@@ -91,7 +102,7 @@ impl Depends {
 
 impl Walk<'_> {
     fn depends(&self, var: LoopVar) -> Depends {
-        Depends { varies: Some(var) == self.vector, moves: self.jammed.contains(&var) }
+        Depends { varies: Some(var) == self.vector, moves: jam::number(self.jammed, var).is_some() }
     }
 
     /// How many loops must be open for an instruction that depends on such a loop. Where loops are jammed, all of them and
@@ -101,7 +112,8 @@ impl Walk<'_> {
         if self.jammed.is_empty() || self.depends(var) == Depends::default() {
             return own;
         }
-        let all = self.jammed.iter().copied().chain(self.vector).map(|var| self.opened[var.index()]);
+        let all =
+            self.jammed.iter().map(|jam| jam.along).chain(self.vector).map(|var| self.opened[var.index()]);
         all.max().unwrap_or(own)
     }
 }
@@ -200,14 +212,7 @@ impl<'p, 'ctx> Frame<'p, 'ctx> {
         let lanes = if varies { site.lanes } else { 1 };
         let operand = |reg| self.value(emitter, reg, instance, lanes);
         match &self.scalars.insts[number] {
-            Inst::Load(buffer, index) if varies => {
-                site.load_vector(emitter, *buffer, index, instances[instance])
-            }
-            Inst::Load(buffer, index) => {
-                // The same in all instances, or only moved.
-                let instance = Instance { shift: 0, ..instances[instance] };
-                site.load_scalar(emitter, *buffer, index, instance)
-            }
+            Inst::Load(buffer, index) => site.load(emitter, *buffer, index, instances[instance], lanes),
             Inst::Position(var) => site.position(emitter, *var, instances[instance], lanes),
             Inst::Acc(index) => accumulators[*index][instance],
             inst => operations::emit(emitter, inst, &|reg| self.types[reg.index()], &operand, lanes),
@@ -253,7 +258,7 @@ impl<'p, 'ctx> Site<'p, 'ctx> {
 
     /// Steps of an instance from the position of a loop; along the vector loop those of its lanes come to them.
     fn moved(&self, var: LoopVar, instance: Instance<'ctx>) -> i64 {
-        self.jammed.iter().position(|&one| one == var).map_or(0, |number| i64::from(instance.moved[number]))
+        jam::number(self.jammed, var).map_or(0, |number| i64::from(instance.moved[number]))
     }
 
     /// Entry of a buffer at the loops' positions, as far from there as the instance is.
@@ -284,34 +289,27 @@ impl<'p, 'ctx> Site<'p, 'ctx> {
         (buffer.elem, emitter.element(emitter.elem(buffer.elem, 1), start, index))
     }
 
-    fn load_scalar(
+    /// One number, or those of all lanes.
+    fn load(
         &self,
         emitter: &Emitter<'ctx>,
         buffer: BufferId,
         affine: &Affine,
         instance: Instance<'ctx>,
+        lanes: u32,
     ) -> Value<'ctx> {
         let (elem, pointer) = self.pointer(emitter, buffer, affine, instance);
-        bf16::load(emitter, elem, pointer, 1, None)
-    }
-
-    fn load_vector(
-        &self,
-        emitter: &Emitter<'ctx>,
-        buffer: BufferId,
-        affine: &Affine,
-        instance: Instance<'ctx>,
-    ) -> Value<'ctx> {
-        let (elem, pointer) = self.pointer(emitter, buffer, affine, instance);
-        let (vector, bytes) = (emitter.elem(elem, self.lanes), elem.bytes() as u32);
-        let loaded = match self.stride(affine) {
-            1 => emitter.load(vector, pointer, bytes, instance.mask),
+        match self.stride(affine) {
+            _ if lanes == 1 => bf16::load(emitter, elem, pointer, 1, None),
+            1 => bf16::load(emitter, elem, pointer, lanes, instance.mask),
             stride => {
+                let bytes = elem.bytes() as u32;
                 let pointers = self.strided(emitter, pointer, stride * i64::from(bytes));
-                emitter.gather(vector, pointers, bytes, self.mask(emitter, instance))
+                let mask = self.mask(emitter, instance);
+                let loaded = emitter.gather(emitter.elem(elem, lanes), pointers, bytes, mask);
+                bf16::from_memory(emitter, elem, loaded, lanes)
             }
-        };
-        bf16::from_memory(emitter, elem, loaded, self.lanes)
+        }
     }
 
     fn store(

@@ -35,7 +35,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         let row = self.emitter.add(self.first_row(tile), self.m0);
         site.loops = vec![row, self.emitter.add(column, self.n0)];
         site.loops.extend(self.outer.iter().map(Cell::get));
-        let instances = self.instances(columns);
+        let instances = Instance::of(self.emitter, columns);
         frame.emit(self.emitter, &site, 0, &instances, &[]);
         frame.emit(self.emitter, &site, 1, &instances, &[]);
         self.emitter.repeat(self.rows_of(tile), |index| {
@@ -45,16 +45,6 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             frame.emit(self.emitter, &site, 2, &instances, &sums);
             frame.store(self.emitter, &site, &instances);
         });
-    }
-
-    fn instances(&self, columns: u64) -> Vec<Instance<'ctx>> {
-        let lanes = u64::from(self.emitter.target.lanes());
-        let instance = |shift: u64| {
-            let left = (columns - shift).min(lanes);
-            let mask = (left < lanes).then(|| self.emitter.first_lanes(left as u32, lanes as u32));
-            Instance { shift: shift as u32, mask, ..Instance::default() }
-        };
-        (0..columns).step_by(lanes as usize).map(instance).collect()
     }
 
     pub(super) fn rows_of(&self, tile: IntValue<'ctx>) -> IntValue<'ctx> {

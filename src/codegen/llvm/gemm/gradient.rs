@@ -21,8 +21,6 @@ pub struct Gradient {
     pub extents: [usize; 2],
     /// Taps along each side.
     pub taps: usize,
-    /// Rows and columns of S before the first ones that exist.
-    pub border: [usize; 2],
     /// Rows and columns of S that exist.
     exists: [Vec<bool>; 2],
     /// Terms of all taps.
@@ -68,7 +66,6 @@ impl Gradient {
         let grid = Grid::of(&found, sliding)?;
         let exists = grid.exists(&found, taps)?;
         let Grid { origins, fixed, extents, .. } = grid;
-        let border = [0, 1].map(|side| exists[side].iter().take_while(|&&exists| !exists).count());
         Some(Gradient {
             loops,
             b_slides,
@@ -76,10 +73,14 @@ impl Gradient {
             strides: [fixed, sliding],
             extents,
             taps,
-            border,
             exists,
             terms: found.len(),
         })
+    }
+
+    /// Rows and columns of S before the first ones that exist.
+    pub fn border(&self) -> [usize; 2] {
+        [0, 1].map(|side| self.exists[side].iter().take_while(|&&exists| !exists).count())
     }
 
     /// What there is of each patch of a shape along one side: the rows of S that it sees, and behind these bits the rows of F.

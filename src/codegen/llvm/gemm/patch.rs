@@ -2,14 +2,12 @@
 
 use std::ops::RangeInclusive;
 
+use super::winograd::{PAIRS, points};
 use crate::codegen::target::Target;
 
 /// Taps along a side of windows that are transformed. With fewer there is nothing to gain; more take numbers that differ too
 /// much in size.
 pub const TAPS: RangeInclusive<usize> = 3..=5;
-/// Products of a patch along one side, that is points at which polynomials are evaluated, the most first: what
-/// [`Map`](super::winograd::Map) knows.
-pub const POINTS: [usize; 2] = [6, 4];
 
 /// What of a patch exists along one side: bit i says that its row i does.
 pub type Mask = u16;
@@ -28,7 +26,8 @@ impl Patch {
 
     /// The shapes for windows of so many taps that take up to `most` products along a side, the largest first.
     pub fn of(taps: usize, most: usize) -> impl Iterator<Item = Patch> {
-        let sides = POINTS.into_iter().filter(move |&points| points <= most && points > taps);
+        let sides = PAIRS.iter().map(|pairs| points(pairs));
+        let sides = sides.filter(move |&points| points <= most && points > taps);
         let results = sides.map(move |points| points + 1 - taps);
         let columns = results.clone();
         let pairs = results.flat_map(move |rows| columns.clone().map(move |columns| [rows, columns]));

@@ -1,5 +1,6 @@
 //! How a GEMM is cut: register tiles, which operands are packed, and which loops are outside which.
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
 
 use super::gradient::Gradient;
@@ -113,11 +114,14 @@ impl Plan {
         let family = Family::of(gemm.arithmetic, target, size);
         let mut plan = Plan::start(gemm, family, size, buffers, target);
         let outer: Vec<u64> = gemm.outer.iter().map(|outer| length(outer.range)).collect();
+        let stencil = LazyCell::new(|| Stencil::of(gemm, &outer));
+        let gradient = LazyCell::new(|| Gradient::of(gemm));
         let mut windows = family.of_windows(gemm.arithmetic).iter().filter_map(|&(other, advantage)| {
             let own = (other != family).then(|| Plan::start(gemm, other, size, buffers, target));
             let start = own.as_ref().unwrap_or(&plan);
-            let window = || start.transforms(gemm, &outer, target);
-            let (share, plan) = window().or_else(|| start.transforms_gradient(gemm, target))?;
+            let window = start.transforms(gemm, || stencil.as_ref(), &outer, target);
+            let gradient = || start.transforms_gradient(gemm, || gradient.as_ref(), target);
+            let (share, plan) = window.or_else(gradient)?;
             (share * advantage <= 1.0).then_some(plan)
         });
         if let Some(plan) = windows.next() {
@@ -174,27 +178,39 @@ impl Plan {
     }
 
     /// A window computed by transformed operands, and what share of the time of direct products by the same family that takes.
-    fn transforms(&self, gemm: &Gemm, lengths: &[u64], target: &Target) -> Option<(f64, Plan)> {
+    /// `stencil` looks for the window.
+    fn transforms<'s>(
+        &self,
+        gemm: &Gemm,
+        stencil: impl FnOnce() -> Option<&'s Stencil>,
+        lengths: &[u64],
+        target: &Target,
+    ) -> Option<(f64, Plan)> {
         let steps = self.term().is_multiple_of(self.family.entries_per_step());
         let whole = gemm.a.strides.1 == 1 && steps && self.one_block_each(gemm);
-        let stencil = whole.then(|| Stencil::of(gemm, lengths))??;
+        let stencil = whole.then(stencil)??;
         if stencil.density < FULL_WINDOWS * (stencil.side * stencil.side) as f64 {
             return None;
         }
         let known = |&patch: &Patch| stencil.patches(patch).is_some();
         let patches = self.patches(stencil.side, self.term(), target).filter(known);
         let plans = patches.map(|patch| self.transformed(Order::Windows, gemm, patch, target));
-        let share = |plan: &Plan| windows::share(plan, &stencil, lengths, target);
+        let share = |plan: &Plan| windows::share(plan, stencil, lengths, target);
         let (share, best) = cheapest(plans.map(|plan| (share(&plan), plan)))?;
         let inside = stencil.loops.to_vec();
-        Some((share, Plan { stencil: Some(stencil), inside, ..best }))
+        Some((share, Plan { stencil: Some(stencil.clone()), inside, ..best }))
     }
 
     /// The same for the gradient of a window.
-    fn transforms_gradient(&self, gemm: &Gemm, target: &Target) -> Option<(f64, Plan)> {
+    fn transforms_gradient<'g>(
+        &self,
+        gemm: &Gemm,
+        gradient: impl FnOnce() -> Option<&'g Gradient>,
+        target: &Target,
+    ) -> Option<(f64, Plan)> {
         let whole = gemm.a.strides.0 == 1 && gemm.b.strides.1 == 1 && self.one_block_each(gemm);
         let k = self.term();
-        let gradient = whole.then(|| Gradient::of(gemm))??;
+        let gradient = whole.then(gradient)??;
         let positions = gradient.extents.iter().product::<usize>();
         if (gradient.terms as f64) < FULL_WINDOWS * (gradient.taps * gradient.taps * positions) as f64 {
             return None;
@@ -203,11 +219,11 @@ impl Plan {
             let mut plan = self.transformed(Order::WindowGradients, gemm, patch, target);
             plan.depth = window_gradients::part(&plan, k);
             let kept = window_gradients::sums(&plan) <= KEPT;
-            kept.then(|| (window_gradients::share(&plan, &gradient, k, target), plan))
+            kept.then(|| (window_gradients::share(&plan, gradient, k, target), plan))
         });
         let (share, best) = cheapest(plans)?;
         let inside = gradient.loops.to_vec();
-        Some((share, Plan { gradient: Some(gradient), inside, ..best }))
+        Some((share, Plan { gradient: Some(gradient.clone()), inside, ..best }))
     }
 
     /// Whether every term is one block.

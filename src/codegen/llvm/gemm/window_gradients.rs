@@ -100,7 +100,7 @@ struct Side {
 /// From a position of a patch of an operand that certainly exists to its first one.
 fn back(gradient: &Gradient, slides: bool) -> i64 {
     let [y, x] = gradient.strides[usize::from(slides)];
-    let [rows, columns] = gradient.border.map(|missing| missing as i64);
+    let [rows, columns] = gradient.border().map(|missing| missing as i64);
     if slides { -rows * y - columns * x } else { 0 }
 }
 

@@ -54,23 +54,25 @@ impl Map {
         (taps, results): (usize, usize),
         numbers: &[Number<'ctx>],
     ) -> Vec<Number<'ctx>> {
-        let points = Points::of(results + taps - 1);
-        let maths = Maths { emitter, pairs: points.pairs() };
+        let fits = |pairs: &&&[f64]| points(pairs) == results + taps - 1;
+        let pairs = PAIRS.iter().find(fits).expect("patches are made for these points");
+        let maths = Maths { emitter, pairs };
         match self {
             Map::Input => maths.input(numbers),
-            Map::Filter => maths.evaluated(numbers, &points.weights()),
-            Map::Taps => maths.summed(numbers, taps, &points.weights()),
-            Map::Spread => maths.evaluated(numbers, &points.ones()),
-            Map::Results => maths.summed(numbers, results, &points.ones()),
+            Map::Filter => maths.evaluated(numbers, &Weights::of(pairs)),
+            Map::Taps => maths.summed(numbers, taps, &Weights::of(pairs)),
+            Map::Spread => maths.evaluated(numbers, &Weights::ones(pairs)),
+            Map::Results => maths.summed(numbers, results, &Weights::ones(pairs)),
         }
     }
 }
 
-/// Where polynomials are evaluated, beside 0 and ∞: at these points and their opposites.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Points {
-    Four,
-    Six,
+/// Where polynomials are evaluated, beside 0 and ∞, the most points first: at these and their opposites.
+pub const PAIRS: [&[f64]; 2] = [&[0.75, 1.5], &[1.0]];
+
+/// How many points that makes, as many as a patch has products along a side.
+pub fn points(pairs: &[f64]) -> usize {
+    2 * pairs.len() + 2
 }
 
 /// What evaluations are multiplied with: at 0, and at each point and its opposite.
@@ -79,25 +81,10 @@ struct Weights {
     pairs: Vec<f64>,
 }
 
-impl Points {
-    fn of(count: usize) -> Points {
-        match count {
-            4 => Points::Four,
-            6 => Points::Six,
-            _ => unreachable!("patches have 4 or 6 products along a side, not {count}"),
-        }
-    }
-
-    fn pairs(self) -> &'static [f64] {
-        match self {
-            Points::Four => &[1.0],
-            Points::Six => &[0.75, 1.5],
-        }
-    }
-
+impl Weights {
     /// 1 / Π (p − q) over the other finite points q. That of 0 without its sign, which [`Maths::input`] leaves out too.
-    fn weights(self) -> Weights {
-        let squares = self.pairs().iter().map(|point| point * point);
+    fn of(pairs: &[f64]) -> Weights {
+        let squares = pairs.iter().map(|point| point * point);
         let others = |own: f64| squares.clone().filter(move |&square| square != own);
         let pairs = squares.clone().map(|own| {
             let product: f64 = others(own).map(|other| own - other).product();
@@ -106,8 +93,8 @@ impl Points {
         Weights { zero: 1.0 / squares.clone().product::<f64>(), pairs: pairs.collect() }
     }
 
-    fn ones(self) -> Weights {
-        Weights { zero: 1.0, pairs: vec![1.0; self.pairs().len()] }
+    fn ones(pairs: &[f64]) -> Weights {
+        Weights { zero: 1.0, pairs: vec![1.0; pairs.len()] }
     }
 }
 
@@ -165,7 +152,11 @@ impl<'ctx> Maths<'_, 'ctx> {
             };
             let powers =
                 self.pairs.iter().zip(&weights.pairs).map(|(point, weight)| weight * point.powi(k as i32));
-            self.series(start, if k % 2 == 0 { &sums } else { &differences }, &powers.collect::<Vec<_>>())
+            self.series(
+                start,
+                if k.is_multiple_of(2) { &sums } else { &differences },
+                &powers.collect::<Vec<_>>(),
+            )
         };
         (0..count).map(coefficient).collect()
     }
