@@ -18,11 +18,6 @@ fn baseline(changes: &str) -> Target {
     Target::choose(Some("x86-64"), Some(changes)).expect("known features")
 }
 
-/// Runs the product; returns all of its memory.
-fn run(product: &Product, target: &Target) -> Vec<u8> {
-    run_program(&product.program(), target, |_| ())
-}
-
 /// What one entry may be off, beside half a unit of its last place, as a share of Σ |a|·|b| of `count` products.
 fn bound(family: Family, count: usize) -> f64 {
     let half_ulp = f64::from(f32::EPSILON) / 2.0;
@@ -36,10 +31,14 @@ fn bound(family: Family, count: usize) -> f64 {
 
 /// Compares the result with products in f64; returns the largest error as a share of Σ |a|·|b|.
 fn check(product: &Product, target: &Target) -> f64 {
+    check_program(product, &product.program(), |bias| bias, target)
+}
+
+/// The same for a program of the product that adds something `of_bias`.
+fn check_program(product: &Product, program: &Program, of_bias: fn(f64) -> f64, target: &Target) -> f64 {
     let Product { size: [m, n, k], orientation, terms, elems, arithmetic, .. } = *product;
-    let program = product.program();
-    let arena = run(product, target);
-    let [a, b, bias, out] = [0, 1, 2, 3].map(|number| floats(&program, &arena, BufferId(number)));
+    let arena = run_program(program, target, |_| ());
+    let [a, b, bias, out] = [0, 1, 2, 3].map(|number| floats(program, &arena, BufferId(number)));
     let family = Family::of(arithmetic, target, [m as u64, n as u64, k as u64]);
     let rounds = arithmetic == Arithmetic::Bf16 && family != Family::Fma;
     let factor = |value: f64| if rounds { f64::from(bf16::round(value as f32)) } else { value };
@@ -47,7 +46,7 @@ fn check(product: &Product, target: &Target) -> f64 {
     let (term_a, term_b) = product.offsets();
     let mut worst = 0f64;
     for (row, column) in (0..m).flat_map(|row| (0..n).map(move |column| (row, column))) {
-        let (mut sum, mut size) = (bias[column], 0.0);
+        let (mut sum, mut size) = (of_bias(bias[column]), 0.0);
         for (term, depth) in (0..terms).flat_map(|term| (0..k).map(move |depth| (term, depth))) {
             let a = factor(a[term * term_a + row * by_a.0 + depth * by_a.1]);
             let b = factor(b[term * term_b + depth * by_b.0 + column * by_b.1]);
@@ -416,6 +415,25 @@ fn tiles_of_split_f32() {
 #[test]
 fn tiles_of_split_f32_with_narrow_vectors() {
     sweep(&baseline("+emulate-amx"), Arithmetic::F32);
+}
+
+/// Panels of B that are packed together, in one group and in several, with a narrower last one in either; results row by row and,
+/// where columns have something to compute, tile by tile.
+#[test]
+fn groups_of_panels() {
+    for orientation in Orientation::ALL {
+        for (size @ [_, n, _], elem) in
+            [([20, 230, 900], Elem::F32), ([14, 100, 900], Elem::Bf16), ([33, 320, 1900], Elem::F32)]
+        {
+            for (target, arithmetic, _) in ways() {
+                let elems = [Elem::F32, elem];
+                let product =
+                    Product { orientation, size, terms: 1, by_rows: false, chunk: n, elems, arithmetic };
+                check(&product, &target);
+                check_program(&product, &product.with_squares(), |bias| bias * bias, &target);
+            }
+        }
+    }
 }
 
 /// Long sums are cut into blocks; there a split f32 is closer than a chain of multiply-adds.

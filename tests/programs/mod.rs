@@ -8,7 +8,7 @@ use blkc::codegen::target::Target;
 use blkc::loops::build::ScalarBuilder;
 use blkc::loops::{
     Accumulate, Affine, Arithmetic, Binary, Buffer, BufferId, Combine, Elem, Gemm, Group, Level, LoopVar,
-    Nest, Operand, Outer, Pass, Program, Range, Routine, Scalars, Stmt, Terms, Ty, bf16, verify,
+    Nest, Operand, Outer, Pass, Program, Range, Reg, Routine, Scalars, Stmt, Terms, Ty, bf16, verify,
 };
 
 /// 64-byte aligned memory.
@@ -182,6 +182,15 @@ impl Product {
 
     /// `out[m, n] = max(sum + bias[n], 0)`; A, B, bias, out are buffers 0 to 3.
     pub fn program(&self) -> Program {
+        self.with_columns(|_, bias| bias)
+    }
+
+    /// The same with the bias squared: something to compute for every column.
+    pub fn with_squares(&self) -> Program {
+        self.with_columns(|epilogue, bias| epilogue.mul(bias, bias))
+    }
+
+    fn with_columns(&self, of_bias: impl Fn(&mut ScalarBuilder, Reg) -> Reg) -> Program {
         let Product { orientation, size: [m, n, k], terms, by_rows, chunk, elems, arithmetic } = *self;
         let mut maker = Maker::default();
         let (a_len, b_len) = self.offsets();
@@ -192,6 +201,7 @@ impl Product {
         let mut epilogue = ScalarBuilder::new(Ty::F32);
         let sum = epilogue.acc(0, Ty::F32);
         let bias = epilogue.load(bias, Elem::F32, at(&[(1, 1)]));
+        let bias = of_bias(&mut epilogue, bias);
         let biased = epilogue.add(sum, bias);
         let zero = epilogue.number(0.0);
         let relu = epilogue.binary(Binary::Max, biased, zero);

@@ -172,6 +172,12 @@ impl<'p, 'ctx> Frame<'p, 'ctx> {
         values[instance.min(values.len() - 1)]
     }
 
+    /// Whether something but operands is computed when so many loops are open.
+    pub fn computes_at(&self, depth: usize) -> bool {
+        let operand = |inst: &Inst| matches!(inst, Inst::Load(..) | Inst::Position(_));
+        self.scalars.insts.iter().zip(&self.depths).any(|(inst, &at)| at == depth && !operand(inst))
+    }
+
     /// Emits the instructions for which just now enough loops are open. `accumulators` by index and instance.
     pub fn emit(
         &mut self,

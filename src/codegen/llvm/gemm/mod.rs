@@ -8,6 +8,7 @@
 //!
 //! Which loop is outside which is the plan's [`Order`]: what a task repeats stays in the second-level cache.
 
+mod blocks;
 mod epilogue;
 mod gradient;
 mod operand;
@@ -27,6 +28,7 @@ use std::cell::Cell;
 use inkwell::IntPredicate;
 use inkwell::values::{FunctionValue, InstructionOpcode, IntValue, PointerValue};
 
+use self::epilogue::Panels;
 use self::plan::{LINE, Order, Plan, Source};
 use self::tables::Tables;
 use self::transforms::Transform;
@@ -183,6 +185,18 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
             let number = emitter.select(last, self.i64(rest).into(), self.i64(most).into());
             body(emitter.scale(group, most as i64), number.into_int_value());
         });
+    }
+
+    /// All panels: those of full width, and a narrower last one.
+    fn all_panels(&self) -> Vec<Panels<'ctx>> {
+        let (full, rest) = (self.plan.n / self.plan.columns, self.plan.n % self.plan.columns);
+        let wide = Panels { first: self.i64(0), count: self.i64(full), columns: self.plan.columns, slot: 0 };
+        let last = Panels { first: self.i64(full), count: self.i64(1), columns: rest, slot: full };
+        [(full, wide), (rest, last)]
+            .into_iter()
+            .filter(|(some, _)| *some > 0)
+            .map(|(_, panels)| panels)
+            .collect()
     }
 
     /// Calls `visit` with the number and the columns of each panel.
@@ -474,6 +488,18 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         to
     }
 
+    /// Copies panels of B that lie side by side, so many and of so many columns, to places side by side.
+    fn pack_beside(
+        &self,
+        source: PointerValue<'ctx>,
+        (count, columns): (IntValue<'ctx>, u64),
+        to: PointerValue<'ctx>,
+        k: IntValue<'ctx>,
+    ) {
+        let beside = (count, self.plan.b_panel());
+        self.b_copy(columns, self.plan.b_form()).call_beside(self.emitter, [source, to], k, beside);
+    }
+
     fn copy_b(
         &self,
         source: PointerValue<'ctx>,
@@ -482,8 +508,13 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         k: IntValue<'ctx>,
         form: pack::Form,
     ) {
+        self.b_copy(columns, form).call(self.emitter, source, to, k);
+    }
+
+    /// A copy of a panel of B.
+    fn b_copy(&self, columns: u64, form: pack::Form) -> pack::Copy {
         let strides = (self.gemm.b.strides.0 as u64, self.gemm.b.strides.1 as u64);
         let (padded, from) = (self.plan.columns, self.elem(self.gemm.b));
-        pack::Copy { width: columns, padded, strides, from, form }.call(self.emitter, source, to, k);
+        pack::Copy { width: columns, padded, strides, from, form }
     }
 }

@@ -1,6 +1,7 @@
 //! Where the kernel reads its operands, and how many rows of A a register tile takes.
 
-use super::plan::{Block, LINE, even_share};
+use super::blocks::Block;
+use super::plan::{LINE, even_share};
 use crate::codegen::family::Family;
 use crate::codegen::llvm::pack::TILE;
 use crate::codegen::target::Target;

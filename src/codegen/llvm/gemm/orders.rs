@@ -2,6 +2,7 @@
 
 use inkwell::values::{IntValue, PointerValue};
 
+use super::epilogue::Panels;
 use super::plan::{Order, Source};
 use super::{GemmEmitter, List};
 use crate::loops::Ty;
@@ -22,17 +23,40 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     }
 
     fn rows_outside(&self, list: List<'ctx>) {
-        let first = list.start;
-        let k = self.tables.k.get(self.emitter, first);
-        self.for_panels(&|panel, columns| {
-            self.pack_b(self.b_of_block(first, panel), columns, self.b_panel(panel), k);
-        });
-        self.for_tiles(|tile| {
-            self.for_panels(&|panel, columns| {
-                self.multiply(list, first, tile, (self.b_panel(panel), columns), self.c);
-                self.epilogue(tile, self.c, self.first_column(panel), columns);
+        let (emitter, block) = (self.emitter, list.start);
+        let k = self.tables.k.get(emitter, block);
+        self.for_groups(&|groups| {
+            for Panels { first, count, columns, slot } in groups {
+                let to = self.b_panel(self.i64(*slot));
+                self.pack_beside(self.b_of_block(block, *first), (*count, *columns), to, k);
+            }
+            self.for_tiles(|tile| {
+                for Panels { count, columns, slot, .. } in groups {
+                    emitter.repeat(*count, |number| {
+                        let slot = emitter.add(number, self.i64(*slot));
+                        self.multiply(list, block, tile, (self.b_panel(slot), *columns), self.c_tile(slot));
+                    });
+                }
+                self.epilogue_of(tile, groups, &|slot| self.c_tile(slot));
             });
         });
+    }
+
+    /// Calls `visit` with the panels that are kept packed together: those of full width, and a narrower last one.
+    fn for_groups(&self, visit: &dyn Fn(&[Panels<'ctx>])) {
+        let (full, rest, most) =
+            (self.plan.n / self.plan.columns, self.plan.n % self.plan.columns, self.plan.group());
+        let all = |first, count| Panels { first, count, columns: self.plan.columns, slot: 0 };
+        let last = |slot| Panels { first: self.i64(full), count: self.i64(1), columns: rest, slot };
+        if full > 0 && rest > 0 && full < most {
+            return visit(&[all(self.i64(0), self.i64(full)), last(full)]);
+        }
+        if full > 0 {
+            self.in_groups(full, most, |first, count| visit(&[all(first, count)]));
+        }
+        if rest > 0 {
+            visit(&[last(0)]);
+        }
     }
 
     fn tiles_of_panel(&self, list: List<'ctx>, panel: IntValue<'ctx>, columns: u64) {
@@ -62,10 +86,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
                 self.for_tiles(|tile| self.multiply(list, block, tile, (b, columns), tile_of(panel, tile)));
             });
         });
-        self.for_panels(&|panel, columns| {
-            let column = self.first_column(panel);
-            self.for_tiles(|tile| self.epilogue(tile, tile_of(panel, tile), column, columns));
-        });
+        self.for_tiles(|tile| self.epilogue_of(tile, &self.all_panels(), &|panel| tile_of(panel, tile)));
     }
 
     /// One panel of columns at all positions that share B.

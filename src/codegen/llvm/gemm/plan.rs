@@ -1,8 +1,8 @@
 //! How a GEMM is cut: register tiles, which operands are packed, and which loops are outside which.
 
 use std::cell::LazyCell;
-use std::collections::HashMap;
 
+use super::blocks::{Block, blocks};
 use super::gradient::Gradient;
 pub use super::operand::Source;
 use super::operand::{a_source, halves_source, tile_rows};
@@ -15,12 +15,11 @@ use crate::codegen::llvm::pack::{Form, TILE};
 use crate::codegen::target::Target;
 use crate::loops::{Buffer, Elem, Gemm, Operand, Outer, Range};
 
-/// Products per block of k: a panel of B of that length stays in the second-level cache.
-const MAX_K: u64 = 2048;
 /// Rows up to which copying a panel of B does not pay.
 const FEW_ROWS: u64 = 4;
-/// Entries of B up to which all its panels are kept: a quarter of a second-level cache.
+/// Entries of B, and of a row of tiles of C, up to which panels are kept: a quarter of a second-level cache and less.
 const KEPT_B: u64 = 1 << 17;
+const KEPT_C: u64 = 1 << 15;
 /// Share of a window's taps, on average, that must exist: a result of few taps errs by a large share of itself, as its neighbours
 /// in a patch do that see all.
 const FULL_WINDOWS: f64 = 0.6;
@@ -36,7 +35,8 @@ pub const KEPT: u64 = 1 << 18;
 pub enum Order {
     /// Panels, blocks, tiles of rows: one panel of B is packed at a time; its panel of C is kept between blocks.
     Panels,
-    /// Tiles of rows, panels; one block. All of B is packed. An epilogue runs along the rows of big tensors.
+    /// Groups of panels, tiles of rows, panels; one block. The panels of a group are packed together, and an epilogue runs along
+    /// all their columns: in long rows of memory.
     Rows,
     /// Panels, tiles of rows, blocks: all blocks of a panel of B are packed, a tile of C is finished at once.
     Tiles,
@@ -94,17 +94,6 @@ pub struct Plan {
     pub gradient: Option<Gradient>,
     /// The kernel sums a whole list of blocks, all of one length, before it leaves its registers.
     pub listed: bool,
-}
-
-/// A stretch of k within one term.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Block {
-    /// Offsets into A and B.
-    pub a: i64,
-    pub b: i64,
-    pub k: u64,
-    /// Number among the different blocks of B.
-    pub panel: u64,
 }
 
 impl Plan {
@@ -256,9 +245,7 @@ impl Plan {
         let packed = self.b == Source::Packed;
         let blocks = self.longest();
         if self.blocks.len() == 1 && !self.some_empty() {
-            let kept = self.panels() * self.b_panel() <= KEPT_B;
-            let rows = kept && packed && self.n > self.columns && self.depth <= self.m;
-            return if rows { Order::Rows } else { Order::Panels };
+            return if packed && self.group() > 1 { Order::Rows } else { Order::Panels };
         }
         let a = if self.a == Source::Packed { self.a_tile() * self.tiles() * blocks } else { 0 };
         let b = self.b_panel() * blocks;
@@ -359,6 +346,12 @@ impl Plan {
         self.n.div_ceil(self.columns)
     }
 
+    /// In order [`Order::Rows`]: the most panels that are kept together.
+    pub fn group(&self) -> u64 {
+        let most = (KEPT_B / self.b_panel()).min(KEPT_C / self.c_tile()).max(1);
+        even_share(self.panels(), most)
+    }
+
     pub fn tiles(&self) -> u64 {
         self.m.div_ceil(self.rows)
     }
@@ -409,7 +402,7 @@ impl Plan {
         let panels = match self.order {
             Order::Windows => return windows::b_entries(self),
             Order::WindowGradients => return window_gradients::entries(self)[1],
-            Order::Rows => self.panels(),
+            Order::Rows => self.group(),
             Order::Tiles => self.longest(),
             Order::Shared => self.panels_of_b.len() as u64,
             Order::Panels | Order::Blocks | Order::Scatter => 1,
@@ -421,6 +414,7 @@ impl Plan {
         let tiles = match self.order {
             Order::Panels if self.keeps_panel() => self.tiles(),
             Order::Blocks => self.tiles() * self.panels(),
+            Order::Rows => self.group(),
             Order::Scatter => self.tiles() * self.positions,
             Order::Windows => windows::products(self) + self.patch.results(),
             Order::WindowGradients => {
@@ -466,42 +460,6 @@ fn full(range: Range) -> u64 {
         Range::Full(extent) => extent as u64,
         Range::Chunk => 0,
     }
-}
-
-/// Different blocks of B: offset and length along k.
-#[derive(Default)]
-struct Panels {
-    all: Vec<(i64, u64)>,
-    known: HashMap<(i64, u64), u64>,
-}
-
-impl Panels {
-    fn number(&mut self, offset: i64, k: u64) -> u64 {
-        *self.known.entry((offset, k)).or_insert_with(|| {
-            self.all.push((offset, k));
-            self.all.len() as u64 - 1
-        })
-    }
-}
-
-type Blocks = (Vec<Block>, Vec<u64>, Vec<(i64, u64)>);
-
-/// The blocks of all lists, where each list starts, and the different blocks of B.
-fn blocks(gemm: &Gemm, k: u64, family: Family) -> Blocks {
-    let length = k.div_ceil(k.div_ceil(MAX_K)).next_multiple_of(family.turn()).min(k);
-    let pieces = k.div_ceil(length);
-    let (mut blocks, mut starts, mut panels) = (Vec::new(), vec![0], Panels::default());
-    for list in &gemm.terms.lists {
-        let pieces = list.iter().flat_map(|&term| (0..pieces).map(move |piece| (term, piece * length)));
-        for ((a, b), start) in pieces {
-            let a = a + start as i64 * gemm.a.strides.1 as i64;
-            let b = b + start as i64 * gemm.b.strides.0 as i64;
-            let k = length.min(k - start);
-            blocks.push(Block { a, b, k, panel: panels.number(b, k) });
-        }
-        starts.push(blocks.len() as u64);
-    }
-    (blocks, starts, panels.all)
 }
 
 #[cfg(test)]
@@ -557,9 +515,18 @@ mod tests {
     }
 
     #[test]
-    fn weight_gradients_run_along_rows() {
-        assert_eq!(plan([128, 1024, 128], (1, 1024), (1024, 1), 1).order, Order::Rows);
-        assert_eq!(plan([128, 64, 1024], (1024, 1), (1, 1024), 1).order, Order::Panels);
+    fn panels_of_one_block_are_kept_in_groups() {
+        let order = |size: [u64; 3]| {
+            let plan = plan(size, (1, size[0] as usize), (size[1] as usize, 1), 1);
+            (plan.order, plan.group())
+        };
+        assert_eq!(order([128, 1024, 128]), (Order::Rows, 32));
+        assert_eq!(order([128, 128, 1024]), (Order::Rows, 4));
+        assert_eq!(order([128, 224, 1024]), (Order::Rows, 4));
+        assert_eq!(order([128, 16384, 32]), (Order::Rows, 74));
+        // One panel, and one that is read in place.
+        assert_eq!(order([128, 32, 1024]).0, Order::Panels);
+        assert_eq!(order([4, 1024, 1024]).0, Order::Panels);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use inkwell::values::{IntValue, PointerValue, VectorValue};
 
 use super::source::Source;
 use super::transpose::transposed;
-use super::{Copy, Kind};
+use super::{Beside, Copy, Kind};
 use crate::codegen::llvm::emit::Value;
 use crate::loops::Ty;
 
@@ -14,6 +14,8 @@ pub(super) struct Floats<'e, 'ctx> {
     /// To bf16.
     pub rounded: bool,
     pub to: PointerValue<'ctx>,
+    /// Of sources with contiguous rows: they go on with those of as many matrices.
+    pub beside: Option<Beside<'ctx>>,
 }
 
 impl<'ctx> Floats<'_, 'ctx> {
@@ -50,16 +52,19 @@ impl<'ctx> Floats<'_, 'ctx> {
 
     /// Rows of both sides are contiguous.
     fn rows(&self, k: IntValue<'ctx>) {
-        let (source, lanes) = (&self.source, self.source.lanes());
-        let emitter = source.emitter;
-        emitter.repeat(k, |step| {
+        let (emitter, lanes) = (self.source.emitter, self.source.lanes());
+        let row = |step: IntValue<'ctx>, source: Source<'_, 'ctx>, to: PointerValue<'ctx>| {
             for first in self.vectors() {
                 let left = (self.copy.width - first).min(lanes);
                 let mask = (left < lanes).then(|| emitter.first_lanes(left as u32, lanes as u32));
                 let from = source.neighbour(source.at_k(source.start, step), first);
                 let row = self.load(from, lanes, mask);
-                emitter.store(row, self.entry(self.to, step, self.copy.padded, first), 4, None);
+                emitter.store(row, self.entry(to, step, self.copy.padded, first), 4, None);
             }
+        };
+        emitter.repeat(k, |step| {
+            let each = |source: Source<'_, 'ctx>, to| row(step, source, to);
+            self.source.each(self.beside, self.copy.width, self.to, &each);
         });
     }
 
@@ -81,27 +86,26 @@ impl<'ctx> Floats<'_, 'ctx> {
         });
     }
 
-    /// Columns of the source are contiguous along k: square blocks are transposed in registers.
+    /// Columns of the source are contiguous along k: square blocks are transposed in registers, all of the same columns
+    /// first, as memory that is read along few rows comes faster.
     fn transpose(&self, k: IntValue<'ctx>) {
         let (source, lanes) = (&self.source, self.source.lanes());
         if source.emitter.target.vector_bits() == 512 {
             // Masks are free there: one loop serves all blocks, which keeps LLVM's time down.
-            return source.emitter.repeat(source.divide_up(k, lanes), |block| {
-                let done = source.emitter.scale(block, lanes as i64);
-                let left = source.subtract(k, done);
-                self.blocks(block, Some(source.below(left, 0, lanes)));
+            return source.squares(self.copy.width, &|square, width| {
+                source.emitter.repeat(source.divide_up(k, lanes), |block| {
+                    let done = source.emitter.scale(block, lanes as i64);
+                    let left = source.subtract(k, done);
+                    self.square(block, square, width, Some(source.below(left, 0, lanes)));
+                });
             });
         }
         let (full, rest) = (source.divide(k, lanes), source.remainder(k, lanes));
-        source.emitter.repeat_any(full, |block| self.blocks(block, None));
-        source
-            .emitter
-            .when(source.emitter.some(rest), || self.blocks(full, Some(source.below(rest, 0, lanes))));
-    }
-
-    /// All square blocks of one vector of steps of k.
-    fn blocks(&self, block: IntValue<'ctx>, mask: Option<VectorValue<'ctx>>) {
-        self.source.squares(self.copy.width, &|square, width| self.square(block, square, width, mask));
+        source.squares(self.copy.width, &|square, width| {
+            source.emitter.repeat_any(full, |block| self.square(block, square, width, None));
+            let last = || self.square(full, square, width, Some(source.below(rest, 0, lanes)));
+            source.emitter.when(source.emitter.some(rest), last);
+        });
     }
 
     /// The `square`-th group of columns, of which `width` exist.

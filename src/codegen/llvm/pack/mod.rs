@@ -8,8 +8,8 @@ mod transpose;
 
 use inkwell::values::{FunctionValue, IntValue, PointerValue};
 
-use super::emit::Emitter;
-use crate::loops::Elem;
+use super::emit::{Emitter, Value};
+use crate::loops::{Elem, Ty};
 use source::Source;
 
 /// Steps of k (two entries each) in a tile, and the rows of a tile.
@@ -53,6 +53,13 @@ enum Kind {
     Scattered,
 }
 
+/// Matrices that lie side by side in the source, and so many entries of 32 bits apart in the copy.
+#[derive(Clone, Copy)]
+struct Beside<'ctx> {
+    count: IntValue<'ctx>,
+    apart: u64,
+}
+
 impl Copy {
     /// Calls the function that copies `k` ≥ 1 rows; all copies of one width and kind share it.
     pub fn call<'ctx>(
@@ -62,10 +69,40 @@ impl Copy {
         to: PointerValue<'ctx>,
         k: IntValue<'ctx>,
     ) {
+        emitter.call(self.function(emitter, None), &self.args(emitter, [from, to], k));
+    }
+
+    /// Copies `count` matrices that lie side by side, to places `apart` entries of 32 bits apart. Memory is read in rows that are
+    /// as long as can be.
+    pub fn call_beside<'ctx>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        [from, to]: [PointerValue<'ctx>; 2],
+        k: IntValue<'ctx>,
+        (count, apart): (IntValue<'ctx>, u64),
+    ) {
+        if self.kind() == Kind::Rows && count.get_sign_extended_constant() != Some(1) {
+            let mut args = self.args(emitter, [from, to], k);
+            args.push(count.into());
+            return emitter.call(self.function(emitter, Some(apart)), &args);
+        }
+        emitter.repeat(count, |number| {
+            let entries = emitter.scale(number, (self.width * self.strides.1) as i64);
+            let from = emitter.element(emitter.elem(self.from, 1), from, entries);
+            let to = emitter.element(emitter.ty(Ty::I32, 1), to, emitter.scale(number, apart as i64));
+            self.call(emitter, from, to, k);
+        });
+    }
+
+    fn args<'ctx>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        [from, to]: [PointerValue<'ctx>; 2],
+        k: IntValue<'ctx>,
+    ) -> Vec<Value<'ctx>> {
         let [along_k, along_width] =
             [self.strides.0, self.strides.1].map(|stride| emitter.i64(stride as i64));
-        let args = [from.into(), to.into(), k.into(), along_k.into(), along_width.into()];
-        emitter.call(self.function(emitter), &args);
+        vec![from.into(), to.into(), k.into(), along_k.into(), along_width.into()]
     }
 
     fn kind(&self) -> Kind {
@@ -88,16 +125,22 @@ impl Copy {
         format!("pack_{kind:?}_{from:?}_{form}_{}_{}", self.width, self.padded).to_lowercase()
     }
 
-    /// The function `(from, to, k, stride along k, stride along the width)`.
-    fn function<'ctx>(&self, emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
+    /// The function `(from, to, k, stride along k, stride along the width)`; of matrices that come to lie `apart` it takes their
+    /// number too.
+    fn function<'ctx>(&self, emitter: &Emitter<'ctx>, apart: Option<u64>) -> FunctionValue<'ctx> {
         let pointer = emitter.pointer_type();
         let int = emitter.context.i64_type().into();
-        let params = [pointer, pointer, int, int, int];
-        emitter.define(&self.name(), &params, &[0, 1], |function| self.body(emitter, function))
+        let mut params = vec![pointer, pointer, int, int, int];
+        let mut name = self.name();
+        if let Some(apart) = apart {
+            params.push(int);
+            name += &format!("_beside_{apart}");
+        }
+        emitter.define(&name, &params, &[0, 1], |function| self.body(emitter, function, apart))
     }
 
-    fn body<'ctx>(&self, emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>) {
-        let param = |number| function.get_nth_param(number).expect("five parameters");
+    fn body<'ctx>(&self, emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>, apart: Option<u64>) {
+        let param = |number| function.get_nth_param(number).expect("as many parameters");
         let (to, k) = (param(1).into_pointer_value(), param(2).into_int_value());
         let source = Source {
             emitter,
@@ -106,9 +149,12 @@ impl Copy {
             along_k: param(3).into_int_value(),
             along_width: param(4).into_int_value(),
         };
+        let beside = apart.map(|apart| Beside { count: param(5).into_int_value(), apart });
         match self.form {
-            Form::Floats { rounded } => floats::Floats { source, copy: *self, rounded, to }.emit(k),
-            Form::Pairs { planes, tiles } => pairs::Pairs { source, copy: *self, planes, tiles, to }.emit(k),
+            Form::Floats { rounded } => floats::Floats { source, copy: *self, rounded, to, beside }.emit(k),
+            Form::Pairs { planes, tiles } => {
+                pairs::Pairs { source, copy: *self, planes, tiles, to, beside }.emit(k);
+            }
             Form::Rows { planes } => tiles::Rows { source, copy: *self, planes, to }.emit(k),
         }
     }

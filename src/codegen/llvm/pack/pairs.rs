@@ -3,7 +3,7 @@
 use inkwell::values::{IntValue, PointerValue, VectorValue};
 
 use super::source::Source;
-use super::{Copy, Kind, TILE, transpose};
+use super::{Beside, Copy, Kind, TILE, transpose};
 use crate::codegen::llvm::emit::Value;
 use crate::loops::Ty;
 
@@ -13,6 +13,8 @@ pub(super) struct Pairs<'e, 'ctx> {
     pub planes: u64,
     pub tiles: bool,
     pub to: PointerValue<'ctx>,
+    /// Of sources with contiguous rows: they go on with those of as many matrices.
+    pub beside: Option<Beside<'ctx>>,
 }
 
 impl<'ctx> Pairs<'_, 'ctx> {
@@ -26,13 +28,14 @@ impl<'ctx> Pairs<'_, 'ctx> {
         if self.tiles {
             let end = source.emitter.scale(source.divide_up(k, 2 * TILE), TILE as i64);
             source.emitter.repeat_any(source.subtract(end, written), |step| {
-                self.zeros(source.emitter.add(step, written))
+                let step = source.emitter.add(step, written);
+                source.each(self.beside, self.copy.width, self.to, &|_, to| self.zeros(to, step));
             });
         }
     }
 
-    /// Where a step of a plane lies.
-    fn row(&self, step: IntValue<'ctx>, plane: u64) -> PointerValue<'ctx> {
+    /// Where a step of a plane lies in the copy at `to`.
+    fn row(&self, to: PointerValue<'ctx>, step: IntValue<'ctx>, plane: u64) -> PointerValue<'ctx> {
         let (source, emitter) = (&self.source, self.source.emitter);
         let row = if self.planes == 1 {
             step
@@ -42,12 +45,12 @@ impl<'ctx> Pairs<'_, 'ctx> {
             emitter.add(emitter.add(block, within), emitter.i64((plane * TILE) as i64))
         };
         let index = emitter.scale(row, self.copy.padded as i64);
-        emitter.element(emitter.ty(Ty::I32, 1), self.to, index)
+        emitter.element(emitter.ty(Ty::I32, 1), to, index)
     }
 
-    fn store(&self, step: IntValue<'ctx>, column: u64, parts: Vec<Value<'ctx>>) {
+    fn store(&self, to: PointerValue<'ctx>, step: IntValue<'ctx>, column: u64, parts: Vec<Value<'ctx>>) {
         for (plane, part) in parts.into_iter().enumerate() {
-            let to = self.source.emitter.offset(self.row(step, plane as u64), column as usize * 4);
+            let to = self.source.emitter.offset(self.row(to, step, plane as u64), column as usize * 4);
             self.source.emitter.store(part, to, 4, None);
         }
     }
@@ -62,27 +65,29 @@ impl<'ctx> Pairs<'_, 'ctx> {
         (0..width).step_by(lanes as usize).map(vector).collect()
     }
 
-    fn zeros(&self, step: IntValue<'ctx>) {
+    fn zeros(&self, to: PointerValue<'ctx>, step: IntValue<'ctx>) {
         let zero = self.source.emitter.ty(Ty::I32, self.source.lanes() as u32).const_zero();
         for (first, _) in self.vectors() {
-            self.store(step, first, vec![zero; self.planes as usize]);
+            self.store(to, step, first, vec![zero; self.planes as usize]);
         }
     }
 
     /// Rows of the source are contiguous. Returns the number of steps, as do the others.
     fn rows(&self, k: IntValue<'ctx>) -> IntValue<'ctx> {
-        let (source, lanes) = (&self.source, self.source.lanes());
-        let emitter = source.emitter;
-        let step = |step: IntValue<'ctx>, both: bool| {
+        let (emitter, lanes) = (self.source.emitter, self.source.lanes());
+        let row = |step: IntValue<'ctx>, both: bool, source: Source<'_, 'ctx>, to: PointerValue<'ctx>| {
             let earlier = source.at_k(source.start, emitter.scale(step, 2));
             let later = source.at_k(earlier, emitter.i64(1));
             for (first, mask) in self.vectors() {
                 let load = |row| source.load(source.neighbour(row, first), lanes, mask);
                 let pairs = source.pairs(load(earlier), both.then(|| load(later)), self.planes);
-                self.store(step, first, pairs);
+                self.store(to, step, first, pairs);
             }
         };
-        self.whole_and_half(k, &step)
+        self.whole_and_half(k, &|step, both| {
+            let each = |source: Source<'_, 'ctx>, to| row(step, both, source, to);
+            self.source.each(self.beside, self.copy.width, self.to, &each);
+        })
     }
 
     /// Calls `step` for steps of two entries, and for a last one with one.
@@ -98,14 +103,18 @@ impl<'ctx> Pairs<'_, 'ctx> {
     fn entries(&self, k: IntValue<'ctx>) -> IntValue<'ctx> {
         let (source, emitter) = (&self.source, self.source.emitter);
         let step = |step: IntValue<'ctx>, both: bool| {
-            self.zeros(step);
+            self.zeros(self.to, step);
             let from = source.at_k(source.start, emitter.scale(step, 2));
             emitter.repeat(emitter.i64(self.copy.width as i64), |column| {
                 let earlier = source.at_width(from, column);
                 let later = both.then(|| source.load(source.at_k(earlier, emitter.i64(1)), 1, None));
                 let pairs = source.pairs(source.load(earlier, 1, None), later, self.planes);
                 for (plane, pair) in pairs.into_iter().enumerate() {
-                    let to = emitter.element(emitter.ty(Ty::I32, 1), self.row(step, plane as u64), column);
+                    let to = emitter.element(
+                        emitter.ty(Ty::I32, 1),
+                        self.row(self.to, step, plane as u64),
+                        column,
+                    );
                     emitter.store(pair, to, 4, None);
                 }
             });
@@ -113,20 +122,18 @@ impl<'ctx> Pairs<'_, 'ctx> {
         self.whole_and_half(k, &step)
     }
 
-    /// Columns of the source are contiguous along k: square blocks of pairs are transposed in registers.
+    /// Columns of the source are contiguous along k: square blocks of pairs are transposed in registers, all of the same
+    /// columns first, as memory that is read along few rows comes faster.
     fn transpose(&self, k: IntValue<'ctx>) -> IntValue<'ctx> {
         let (source, lanes) = (&self.source, self.source.lanes());
         let emitter = source.emitter;
         let full = source.divide(k, 2 * lanes);
-        source.emitter.repeat_any(full, |block| self.blocks(block, None));
         let left = source.remainder(k, 2 * lanes);
-        emitter.when(source.emitter.some(left), || self.blocks(full, Some(left)));
+        source.squares(self.copy.width, &|square, width| {
+            emitter.repeat_any(full, |block| self.square(block, square, width, None));
+            emitter.when(emitter.some(left), || self.square(full, square, width, Some(left)));
+        });
         emitter.scale(source.divide_up(k, 2 * lanes), lanes as i64)
-    }
-
-    /// All square blocks of one vector of steps, `left` entries along k.
-    fn blocks(&self, block: IntValue<'ctx>, left: Option<IntValue<'ctx>>) {
-        self.source.squares(self.copy.width, &|square, width| self.square(block, square, width, left));
     }
 
     /// The `square`-th group of columns, of which `width` exist.
@@ -147,7 +154,8 @@ impl<'ctx> Pairs<'_, 'ctx> {
         let write = |number: u64, parts: Vec<Value<'ctx>>| {
             let step = emitter.add(emitter.i64(number as i64), first_step);
             for (plane, part) in parts.into_iter().enumerate() {
-                let to = emitter.element(emitter.ty(Ty::I32, 1), self.row(step, plane as u64), first);
+                let to =
+                    emitter.element(emitter.ty(Ty::I32, 1), self.row(self.to, step, plane as u64), first);
                 emitter.store(part, to, 4, None);
             }
         };

@@ -4,11 +4,13 @@ use inkwell::IntPredicate;
 use inkwell::types::VectorType;
 use inkwell::values::{InstructionOpcode, IntValue, PointerValue, VectorValue};
 
+use super::Beside;
 use crate::codegen::llvm::bf16;
 use crate::codegen::llvm::emit::{Emitter, Value, lanes_of, must};
 use crate::loops::{Elem, Ty};
 
 /// A matrix whose strides, in entries, are known when the code runs.
+#[derive(Clone, Copy)]
 pub(super) struct Source<'e, 'ctx> {
     pub emitter: &'e Emitter<'ctx>,
     /// f32 or bf16.
@@ -46,6 +48,23 @@ impl<'ctx> Source<'_, 'ctx> {
     /// The neighbour so many places behind.
     pub fn neighbour(&self, base: PointerValue<'ctx>, places: u64) -> PointerValue<'ctx> {
         self.emitter.offset(base, places as usize * self.elem.bytes())
+    }
+
+    /// Calls `visit` with each of several matrices of so many columns that lie side by side, and where its copy lies.
+    pub fn each(
+        self,
+        beside: Option<Beside<'ctx>>,
+        width: u64,
+        to: PointerValue<'ctx>,
+        visit: &dyn Fn(Self, PointerValue<'ctx>),
+    ) {
+        let Some(Beside { count, apart }) = beside else { return visit(self, to) };
+        let emitter = self.emitter;
+        emitter.repeat(count, |number| {
+            let start = self.at_width(self.start, emitter.scale(number, width as i64));
+            let to = emitter.element(emitter.ty(Ty::I32, 1), to, emitter.scale(number, apart as i64));
+            visit(Self { start, ..self }, to);
+        });
     }
 
     /// Neighbouring entries, or one, as f32; zero where `mask` is false.
