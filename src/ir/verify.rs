@@ -13,12 +13,15 @@
 use std::collections::HashSet;
 
 use super::{Block, BlockId, Elem, Leaf, Network, Node, NodeId, Op, Training, Type};
-use crate::axes::{Axis, BATCH};
+use crate::axes::{Axis, AxisTable, BATCH};
 
 /// The first rule that is broken, in words.
 pub fn verify(network: &Network) -> Result<(), String> {
+    // Inferring types again may add axes; one copy takes them all.
+    let mut table = network.axes.clone();
     for index in 0..network.nodes.len() {
-        node(network, NodeId(index as u32)).map_err(|error| format!("{}: {error}", NodeId(index as u32)))?;
+        node(network, NodeId(index as u32), &mut table)
+            .map_err(|error| format!("{}: {error}", NodeId(index as u32)))?;
     }
     chain(network)?;
     ends(network)?;
@@ -33,7 +36,7 @@ fn ensure(holds: bool, message: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(message()) }
 }
 
-fn node(network: &Network, id: NodeId) -> Result<(), String> {
+fn node(network: &Network, id: NodeId, table: &mut AxisTable) -> Result<(), String> {
     let node = network.node(id);
     for input in &node.inputs {
         ensure(input.0 < id.0, || format!("reads {input}, which does not stand before it"))?;
@@ -45,7 +48,7 @@ fn node(network: &Network, id: NodeId) -> Result<(), String> {
             "a number with inputs or axes".into()
         }),
         Op::Leaf(leaf) => self::leaf(network, node, *leaf),
-        Op::Apply { .. } => apply(network, node),
+        Op::Apply { .. } => apply(network, node, table),
         Op::Statistic(stat) => {
             let stat = network.stats.get(stat.index()).ok_or("an unknown statistic")?;
             ensure(node.inputs == [stat.value] && node.ty.axes == stat.axes, || {
@@ -62,7 +65,7 @@ fn axes(network: &Network, ty: &Type) -> Result<(), String> {
     ensure(ty.axes.iter().skip(1).all(|&axis| axis != BATCH), || "the batch does not stand first".into())
 }
 
-fn apply(network: &Network, node: &Node) -> Result<(), String> {
+fn apply(network: &Network, node: &Node, table: &mut AxisTable) -> Result<(), String> {
     let Op::Apply { intrinsic, attrs } = &node.op else { return Ok(()) };
     let signature = intrinsic.signature();
     ensure(signature.tensors.len() == node.inputs.len(), || {
@@ -72,8 +75,7 @@ fn apply(network: &Network, node: &Node) -> Result<(), String> {
         signature.attrs.len() == attrs.len() && signature.attrs.iter().all(|attr| attrs.contains_key(attr.0));
     ensure(complete, || format!("{intrinsic:?} without all its attributes"))?;
     let types: Vec<Type> = node.inputs.iter().map(|&input| network.node(input).ty.clone()).collect();
-    let mut table = network.axes.clone();
-    let inferred = intrinsic.infer(&mut table, &types, attrs).map_err(|error| error.message)?;
+    let inferred = intrinsic.infer(table, &types, attrs).map_err(|error| error.message)?;
     let extents = |axes: &[Axis]| axes.iter().map(|&axis| table.extent(axis)).collect::<Vec<_>>();
     ensure(extents(&inferred.axes) == extents(&node.ty.axes), || format!("{intrinsic:?} has the wrong type"))
 }

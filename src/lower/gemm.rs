@@ -2,7 +2,7 @@
 
 use super::layout::{Layout, Layouts};
 use super::precision;
-use super::terms::{self, OuterAxis, Sum};
+use super::terms::{Known, OuterAxis, Sum};
 use super::view::{View, operand};
 use crate::axes::{Axis, AxisTable, BATCH};
 use crate::loops::{Arithmetic, BufferId, Gemm, Operand, Outer, Range, Scalars, Terms};
@@ -36,6 +36,8 @@ pub(super) struct Shape {
     /// Strides of A along (m, k), of B along (k, n), in entries.
     strides: [(usize, usize); 2],
     terms: Terms,
+    /// How many different blocks of A, and of B, all terms read.
+    blocks: [usize; 2],
 }
 
 /// Whether the contraction may become a matrix product: both sides have every summed axis and one that the other lacks.
@@ -73,8 +75,10 @@ pub(super) fn shape(
     (left, right): (Expr, Expr),
     over: &[Axis],
     layout: &Layout,
+    known: &mut Known,
 ) -> Option<Shape> {
-    let shapes = [(left, right), (right, left)].map(|sides| oriented(graph, layouts, sides, over, layout));
+    let shapes =
+        [(left, right), (right, left)].map(|sides| oriented(graph, layouts, sides, over, layout, known));
     let table = &graph.axes;
     // Columns should fill vectors, and lie in a row in the result.
     let worth = |shape: &Shape| {
@@ -101,6 +105,7 @@ fn oriented(
     (a, b): (Expr, Expr),
     over: &[Axis],
     layout: &Layout,
+    known: &mut Known,
 ) -> Option<Shape> {
     let table = &graph.axes;
     let (view_a, view_b) = (operand(graph, layouts, a)?, operand(graph, layouts, b)?);
@@ -122,8 +127,18 @@ fn oriented(
     let (along_a, along_b) = together(from)?;
     let (rows, columns) = pair(view_a.stride(*m.last()?), view_b.stride(*n.last()?))?;
     let length = table.size(&k[from..]);
-    let Sum { outer, terms } = terms::sum(table, [&view_a, &view_b], &outer, &k[..from])?;
-    Some(Shape { a, b, m, n, outer, k: length, strides: [(rows, along_a), (along_b, columns)], terms })
+    let Sum { outer, terms, blocks } = known.sum(table, [&view_a, &view_b], &outer, &k[..from])?;
+    Some(Shape {
+        a,
+        b,
+        m,
+        n,
+        outer,
+        k: length,
+        strides: [(rows, along_a), (along_b, columns)],
+        terms,
+        blocks,
+    })
 }
 
 pub(super) fn pair(a: i64, b: i64) -> Option<(usize, usize)> {
@@ -218,12 +233,6 @@ impl Shape {
     /// Operations that all of so many tasks, cut along `axis`, spend on packing operands, where one operation of a matrix
     /// product counts as much as for [`Shape::flops`]: what the axis does not cut is packed by every task.
     pub fn packing(&self, axis: Axis, tasks: usize, table: &AxisTable) -> f64 {
-        let offsets = |side: fn(&(i64, i64)) -> i64| {
-            let mut offsets: Vec<i64> = self.terms.lists.iter().flatten().map(side).collect();
-            offsets.sort_unstable();
-            offsets.dedup();
-            offsets.len()
-        };
         let outer = |stride: fn(&OuterAxis) -> usize| {
             let seen = self.outer.iter().filter(|outer| stride(outer) > 0 && outer.list == 0);
             seen.map(|outer| table.extent(outer.axis)).product::<usize>()
@@ -232,8 +241,8 @@ impl Shape {
             self.outer.iter().any(|outer| outer.axis == axis && stride(outer) > 0 && outer.list == 0)
         };
         let times = |cut: bool| if cut { 1 } else { tasks };
-        let a = table.size(&self.m) * offsets(|term| term.0) * outer(|outer| outer.strides.0);
-        let b = table.size(&self.n) * offsets(|term| term.1) * outer(|outer| outer.strides.1);
+        let a = table.size(&self.m) * self.blocks[0] * outer(|outer| outer.strides.0);
+        let b = table.size(&self.n) * self.blocks[1] * outer(|outer| outer.strides.1);
         let [a, b] = [
             (a * self.k * times(self.m.contains(&axis) || seen(|outer| outer.strides.0)), self.strides[0]),
             (b * self.k * times(self.n.contains(&axis) || seen(|outer| outer.strides.1)), self.strides[1]),

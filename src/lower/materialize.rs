@@ -6,6 +6,7 @@ use super::cost::Costs;
 use super::gemm::{self, Shape};
 use super::layout::{Layout, Layouts};
 use super::precision;
+use super::terms::Known;
 use super::view::{Source, behind, operand as gemm_operand, view};
 use super::window::Windows;
 use crate::axes::Axis;
@@ -46,8 +47,9 @@ pub(super) fn choose(graph: &Graph, writes: &[(Symbol, Expr)]) -> Choice {
     for &expr in &order {
         keep_reshaped(graph, &mut choice, &windows, expr);
     }
+    let mut known = Known::default();
     for &expr in &order {
-        keep_operands(graph, &mut choice, &windows, expr);
+        keep_operands(graph, &mut choice, &windows, &mut known, expr);
     }
     let parents = parents(graph, &order);
     keep_finished_products(graph, &mut choice, &parents);
@@ -158,7 +160,7 @@ fn keep_reshaped(graph: &Graph, choice: &mut Choice, windows: &Windows, expr: Ex
 }
 
 /// Matrix products read their operands from memory.
-fn keep_operands(graph: &Graph, choice: &mut Choice, windows: &Windows, expr: Expr) {
+fn keep_operands(graph: &Graph, choice: &mut Choice, windows: &Windows, known: &mut Known, expr: Expr) {
     let Node::Contract { left, right, over } = graph.node(expr) else { return };
     let Some(layout) = choice.layouts.get(&expr).cloned() else { return };
     if !gemm::is_product(graph, *left, *right, over) {
@@ -169,7 +171,7 @@ fn keep_operands(graph: &Graph, choice: &mut Choice, windows: &Windows, expr: Ex
             mark(graph, &mut choice.layouts, windows, operand);
         }
     }
-    let shape = gemm::shape(graph, &choice.layouts, (*left, *right), over, &layout);
+    let shape = gemm::shape(graph, &choice.layouts, (*left, *right), over, &layout, known);
     for operand in [*left, *right] {
         if shape.is_none() && view(graph, &choice.layouts, operand).is_none() {
             mark(graph, &mut choice.layouts, windows, operand);

@@ -1,7 +1,7 @@
 //! What a matrix product sums term by term, and how that differs between positions: at the border of an image fewer taps of
 //! a window meet an entry, and a window read backwards with a step meets one at some positions only.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::gemm::pair;
 use super::view::View;
@@ -27,34 +27,74 @@ pub(super) struct OuterAxis {
 pub(super) struct Sum {
     pub outer: Vec<OuterAxis>,
     pub terms: Terms,
+    /// How many different blocks of A, and of B, all terms read.
+    pub blocks: [usize; 2],
 }
 
-/// The terms over `summed` of a product of two views, for each position of `outer`.
-pub(super) fn sum(table: &AxisTable, views: [&View; 2], outer: &[Axis], summed: &[Axis]) -> Option<Sum> {
-    let strides = |&axis: &Axis| pair(views[0].step(axis), views[1].step(axis));
-    let strides = outer.iter().map(strides).collect::<Option<Vec<_>>>()?;
-    let slid = |axis: &Axis| views.iter().any(|view| view.slides_along(*axis));
-    let choosing: Vec<Axis> = outer.iter().copied().filter(slid).collect();
-    let combinations = table.size(summed);
-    if combinations > MOST_TERMS || combinations.saturating_mul(table.size(&choosing)) > MOST_LOOKS {
-        return None;
+/// Terms that were looked at: the blocks of a network do the same.
+#[derive(Default)]
+pub(super) struct Known(HashMap<Vec<i64>, (Terms, [usize; 2])>);
+
+impl Known {
+    /// The terms over `summed` of a product of two views, for each position of `outer`.
+    pub fn sum(
+        &mut self,
+        table: &AxisTable,
+        views: [&View; 2],
+        outer: &[Axis],
+        summed: &[Axis],
+    ) -> Option<Sum> {
+        let strides = |&axis: &Axis| pair(views[0].step(axis), views[1].step(axis));
+        let strides = outer.iter().map(strides).collect::<Option<Vec<_>>>()?;
+        let slid = |axis: &Axis| views.iter().any(|view| view.slides_along(*axis));
+        let choosing: Vec<Axis> = outer.iter().copied().filter(slid).collect();
+        let combinations = table.size(summed);
+        if combinations > MOST_TERMS || combinations.saturating_mul(table.size(&choosing)) > MOST_LOOKS {
+            return None;
+        }
+        let known = self.0.entry(key(table, views, &choosing, summed));
+        let new = || {
+            let terms = terms(table, views, &choosing, summed);
+            let blocks = [different(&terms, |term| term.0), different(&terms, |term| term.1)];
+            (terms, blocks)
+        };
+        let (terms, blocks) = known.or_insert_with(new).clone();
+        let alike = terms.lists.len() == 1;
+        let along = |axis: Axis| match choosing.iter().position(|&one| one == axis) {
+            Some(place) if !alike => table.size(&choosing[place + 1..]),
+            _ => 0,
+        };
+        let axes = outer.iter().zip(strides);
+        let outer = axes.map(|(&axis, strides)| OuterAxis { axis, strides, list: along(axis) }).collect();
+        Some(Sum { outer, terms, blocks })
     }
+}
+
+/// All that the terms depend on, whatever the axes are called.
+fn key(table: &AxisTable, views: [&View; 2], choosing: &[Axis], summed: &[Axis]) -> Vec<i64> {
+    let axes: Vec<Axis> = choosing.iter().chain(summed).copied().collect();
+    let mut key = vec![choosing.len() as i64, summed.len() as i64];
+    key.extend(axes.iter().map(|&axis| table.extent(axis) as i64));
+    views.iter().for_each(|view| view.describe(&axes, &mut key));
+    key
+}
+
+/// How many different offsets the terms have on one side.
+fn different(terms: &Terms, side: fn(&(i64, i64)) -> i64) -> usize {
+    terms.lists.iter().flatten().map(side).collect::<HashSet<i64>>().len()
+}
+
+/// The terms at every position of the axes that choose among lists.
+fn terms(table: &AxisTable, views: [&View; 2], choosing: &[Axis], summed: &[Axis]) -> Terms {
     let mut lists = Lists::default();
-    let mut choice = Vec::with_capacity(table.size(&choosing));
-    for position in positions(table, &choosing) {
-        choice.push(lists.number(list(table, views, (&choosing, &position), summed)));
+    let mut choice = Vec::with_capacity(table.size(choosing));
+    for position in positions(table, choosing) {
+        choice.push(lists.number(list(table, views, (choosing, &position), summed)));
     }
-    let alike = lists.all.len() == 1;
-    let along = |axis: Axis| match choosing.iter().position(|&one| one == axis) {
-        Some(place) if !alike => table.size(&choosing[place + 1..]),
-        _ => 0,
-    };
-    let axes = outer.iter().zip(strides);
-    let outer = axes.map(|(&axis, strides)| OuterAxis { axis, strides, list: along(axis) }).collect();
-    if alike {
+    if lists.all.len() == 1 {
         choice.truncate(1);
     }
-    Some(Sum { outer, terms: Terms { lists: lists.all, choice } })
+    Terms { lists: lists.all, choice }
 }
 
 /// The terms at one position: what is added to that of the outer loops.

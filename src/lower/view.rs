@@ -110,6 +110,20 @@ impl View {
         self.slides.iter().try_fold(self.base + dims, |sum, slide| Some(sum + slide.offset(at)?))
     }
 
+    /// Adds all that offsets along these axes depend on to `to`.
+    pub fn describe(&self, axes: &[Axis], to: &mut Vec<i64>) {
+        to.push(self.base);
+        to.extend(axes.iter().map(|&axis| self.stride(axis)));
+        to.push(self.slides.len() as i64);
+        for Slide { shift, extent, stride } in &self.slides {
+            to.extend([shift.first, shift.spacing as i64, *extent as i64, *stride]);
+            let step = |axis: &Axis| {
+                shift.steps.iter().filter(|step| step.0 == *axis).map(|step| step.1).sum::<i64>()
+            };
+            to.extend(axes.iter().map(step));
+        }
+    }
+
     /// The stride of `axes` walked as one row-major axis, where their entries lie like that.
     pub fn collapsed(&self, axes: &[Axis], table: &AxisTable) -> Option<i64> {
         let long: Vec<Axis> = axes.iter().copied().filter(|&axis| table.extent(axis) > 1).collect();

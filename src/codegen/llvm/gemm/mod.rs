@@ -24,6 +24,8 @@ mod windows;
 mod winograd;
 
 use std::cell::Cell;
+use std::collections::HashSet;
+use std::hash::Hash;
 
 use inkwell::IntPredicate;
 use inkwell::values::{FunctionValue, InstructionOpcode, IntValue, PointerValue};
@@ -45,8 +47,21 @@ use crate::loops::{Buffer, BufferId, Elem, Gemm, Group, Operand, Outer, Program,
 /// Bytes of scratch memory that any task of the program needs.
 pub fn scratch_bytes(program: &Program, target: &Target) -> usize {
     let groups = program.routines.iter().flat_map(|routine| &routine.levels).flat_map(|level| &level.groups);
-    let of = |stmt, group| stmt_bytes(stmt, group, &program.buffers, target);
-    groups.flat_map(|group| group.body.iter().map(move |stmt| of(stmt, group))).max().unwrap_or(0)
+    let stmts = groups.flat_map(|group| group.body.iter().map(move |stmt| (stmt, group)));
+    let mut known = HashSet::new();
+    // The blocks of a network repeat their products.
+    let new = stmts.filter(|(stmt, group)| match stmt {
+        Stmt::Gemm(gemm) => known.insert((geometry(gemm, &program.buffers), group.chunk, group.extent)),
+        _ => true,
+    });
+    new.map(|(stmt, group)| stmt_bytes(stmt, group, &program.buffers, target)).max().unwrap_or(0)
+}
+
+/// All on which a product's plan depends, beside the lengths of chunks and the target.
+fn geometry<'g>(gemm: &'g Gemm, buffers: &[Buffer]) -> impl Hash + Eq + use<'g> {
+    let operand = |operand: Operand| (operand.strides, buffers[operand.buffer.index()].elem);
+    let Gemm { outer, m, n, k, a, b, terms, arithmetic, epilogue: _ } = gemm;
+    (outer, [m, n, k], operand(*a), operand(*b), &terms.lists, &terms.choice, arithmetic)
 }
 
 fn stmt_bytes(stmt: &Stmt, group: &Group, buffers: &[Buffer], target: &Target) -> usize {
