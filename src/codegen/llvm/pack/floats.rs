@@ -3,7 +3,7 @@
 use inkwell::values::{IntValue, PointerValue, VectorValue};
 
 use super::source::Source;
-use super::transpose::transposed;
+use super::transpose::{Square, transposed};
 use super::{Beside, Copy, Kind};
 use crate::codegen::llvm::emit::Value;
 use crate::loops::Ty;
@@ -86,53 +86,22 @@ impl<'ctx> Floats<'_, 'ctx> {
         });
     }
 
-    /// Columns of the source are contiguous along k: square blocks are transposed in registers, all of the same columns
-    /// first, as memory that is read along few rows comes faster.
+    /// Columns of the source are contiguous along k: square blocks are transposed in registers.
     fn transpose(&self, k: IntValue<'ctx>) {
-        let (source, lanes) = (&self.source, self.source.lanes());
-        if source.emitter.target.vector_bits() == 512 {
-            // Masks are free there: one loop serves all blocks, which keeps LLVM's time down.
-            return source.squares(self.copy.width, &|square, width| {
-                source.emitter.repeat(source.divide_up(k, lanes), |block| {
-                    let done = source.emitter.scale(block, lanes as i64);
-                    let left = source.subtract(k, done);
-                    self.square(block, square, width, Some(source.below(left, 0, lanes)));
-                });
+        let (emitter, lanes, padded) = (self.source.emitter, self.source.lanes(), self.copy.padded);
+        let masks = emitter.target.vector_bits() == 512;
+        self.source.blocks((k, lanes), self.copy.width, masks, &|source, [block, square], width, left| {
+            let to = self.entry(self.to, block, lanes * padded, 0);
+            let to = self.entry(to, square, lanes, 0);
+            let last = (width < lanes).then(|| emitter.i64(width as i64 - 1));
+            let padded = emitter.i64(padded as i64);
+            Square { source, last, left, to, padded }.call(&self.copy.square_name(), |square| {
+                let mask = square.left.map(|left| square.source.below(left, 0, lanes));
+                let columns = square.columns().into_iter().map(|from| self.load(from, lanes, mask));
+                for (row, number) in transposed(emitter, columns.collect()).into_iter().zip(0..) {
+                    square.store(number, row);
+                }
             });
-        }
-        let (full, rest) = (source.divide(k, lanes), source.remainder(k, lanes));
-        source.squares(self.copy.width, &|square, width| {
-            source.emitter.repeat_any(full, |block| self.square(block, square, width, None));
-            let last = || self.square(full, square, width, Some(source.below(rest, 0, lanes)));
-            source.emitter.when(source.emitter.some(rest), last);
         });
-    }
-
-    /// The `square`-th group of columns, of which `width` exist.
-    fn square(
-        &self,
-        block: IntValue<'ctx>,
-        square: IntValue<'ctx>,
-        width: u64,
-        mask: Option<VectorValue<'ctx>>,
-    ) {
-        let (source, emitter, lanes) = (&self.source, self.source.emitter, self.source.lanes());
-        let vector = emitter.ty(Ty::F32, lanes as u32);
-        let first = emitter.scale(square, lanes as i64);
-        let start = source.at_k(source.start, emitter.scale(block, lanes as i64));
-        let from = source.at_width(start, first);
-        let load = |column: u64| {
-            if column >= width {
-                return vector.const_zero().into_vector_value();
-            }
-            let from = source.at_width(from, emitter.i64(column as i64));
-            self.load(from, lanes, mask).into_vector_value()
-        };
-        let rows: Vec<VectorValue> = (0..lanes).map(load).collect();
-        let to = self.entry(self.entry(self.to, block, lanes * self.copy.padded, 0), first, 1, 0);
-        for (step, row) in transposed(emitter, rows).into_iter().enumerate() {
-            let to = emitter.offset(to, step * self.copy.padded as usize * 4);
-            emitter.store(row.into(), to, 4, None);
-        }
     }
 }

@@ -31,8 +31,8 @@ pub struct Copy {
 /// What a copy looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// `[k][padded]` of f32, rounded to bf16 first if `rounded`. What lies behind `width` is zero up to the next whole
-    /// vector.
+    /// `[k][padded]` of f32, rounded to bf16 first if `rounded`. What lies behind `width`, up to the next whole vector, is as finite
+    /// as the source.
     Floats { rounded: bool },
     /// `[k/2][padded]` of pairs: two entries that follow each other along k as bf16 in 32 bits, the earlier one in the
     /// lower half. With `tiles` the pairs go on with zeros to the next multiple of [`TILE`] steps; then there may be
@@ -57,7 +57,7 @@ enum Kind {
 #[derive(Clone, Copy)]
 struct Beside<'ctx> {
     count: IntValue<'ctx>,
-    apart: u64,
+    apart: IntValue<'ctx>,
 }
 
 impl Copy {
@@ -69,7 +69,7 @@ impl Copy {
         to: PointerValue<'ctx>,
         k: IntValue<'ctx>,
     ) {
-        emitter.call(self.function(emitter, None), &self.args(emitter, [from, to], k));
+        emitter.call(self.function(emitter, false), &self.args(emitter, [from, to], k));
     }
 
     /// Copies `count` matrices that lie side by side, to places `apart` entries of 32 bits apart. Memory is read in rows that are
@@ -83,8 +83,8 @@ impl Copy {
     ) {
         if self.kind() == Kind::Rows && count.get_sign_extended_constant() != Some(1) {
             let mut args = self.args(emitter, [from, to], k);
-            args.push(count.into());
-            return emitter.call(self.function(emitter, Some(apart)), &args);
+            args.extend([count, emitter.i64(apart as i64)].map(Value::from));
+            return emitter.call(self.function(emitter, true), &args);
         }
         emitter.repeat(count, |number| {
             let entries = emitter.scale(number, (self.width * self.strides.1) as i64);
@@ -114,6 +114,17 @@ impl Copy {
     }
 
     fn name(&self) -> String {
+        let (kind, form) = (self.kind(), self.form_name());
+        format!("pack_{kind:?}_{form}_{}_{}", self.width, self.padded).to_lowercase()
+    }
+
+    /// Of what transposes a block.
+    fn square_name(&self) -> String {
+        format!("transpose_{}", self.form_name())
+    }
+
+    /// What it makes of which entries.
+    fn form_name(&self) -> String {
         let form = match self.form {
             Form::Floats { rounded: false } => "f32".into(),
             Form::Floats { rounded: true } => "rounded".into(),
@@ -121,35 +132,30 @@ impl Copy {
             Form::Pairs { planes, .. } => format!("pairs{planes}"),
             Form::Rows { planes } => format!("rows{planes}"),
         };
-        let (kind, from) = (self.kind(), self.from);
-        format!("pack_{kind:?}_{from:?}_{form}_{}_{}", self.width, self.padded).to_lowercase()
+        format!("{:?}_{form}", self.from).to_lowercase()
     }
 
-    /// The function `(from, to, k, stride along k, stride along the width)`; of matrices that come to lie `apart` it takes their
-    /// number too.
-    fn function<'ctx>(&self, emitter: &Emitter<'ctx>, apart: Option<u64>) -> FunctionValue<'ctx> {
+    /// The function `(from, to, k, stride along k, stride along the width)`; for matrices `beside` each other their number and
+    /// distance come to it.
+    fn function<'ctx>(&self, emitter: &Emitter<'ctx>, beside: bool) -> FunctionValue<'ctx> {
         let pointer = emitter.pointer_type();
         let int = emitter.context.i64_type().into();
         let mut params = vec![pointer, pointer, int, int, int];
         let mut name = self.name();
-        if let Some(apart) = apart {
-            params.push(int);
-            name += &format!("_beside_{apart}");
+        if beside {
+            params.extend([int, int]);
+            name += "_beside";
         }
-        emitter.define(&name, &params, &[0, 1], |function| self.body(emitter, function, apart))
+        emitter.define(&name, &params, &[0, 1], |function| self.body(emitter, function, beside))
     }
 
-    fn body<'ctx>(&self, emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>, apart: Option<u64>) {
+    fn body<'ctx>(&self, emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>, beside: bool) {
         let param = |number| function.get_nth_param(number).expect("as many parameters");
-        let (to, k) = (param(1).into_pointer_value(), param(2).into_int_value());
-        let source = Source {
-            emitter,
-            elem: self.from,
-            start: param(0).into_pointer_value(),
-            along_k: param(3).into_int_value(),
-            along_width: param(4).into_int_value(),
-        };
-        let beside = apart.map(|apart| Beside { count: param(5).into_int_value(), apart });
+        let pointer = |number| param(number).into_pointer_value();
+        let int = |number| param(number).into_int_value();
+        let (start, to, k) = (pointer(0), pointer(1), int(2));
+        let source = Source { emitter, elem: self.from, start, along_k: int(3), along_width: int(4) };
+        let beside = beside.then(|| Beside { count: int(5), apart: int(6) });
         match self.form {
             Form::Floats { rounded } => floats::Floats { source, copy: *self, rounded, to, beside }.emit(k),
             Form::Pairs { planes, tiles } => {

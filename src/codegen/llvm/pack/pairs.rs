@@ -3,7 +3,8 @@
 use inkwell::values::{IntValue, PointerValue, VectorValue};
 
 use super::source::Source;
-use super::{Beside, Copy, Kind, TILE, transpose};
+use super::transpose::{Square, transposed};
+use super::{Beside, Copy, Kind, TILE};
 use crate::codegen::llvm::emit::Value;
 use crate::loops::Ty;
 
@@ -122,65 +123,46 @@ impl<'ctx> Pairs<'_, 'ctx> {
         self.whole_and_half(k, &step)
     }
 
-    /// Columns of the source are contiguous along k: square blocks of pairs are transposed in registers, all of the same
-    /// columns first, as memory that is read along few rows comes faster.
+    /// Columns of the source are contiguous along k: square blocks of pairs are transposed in registers.
     fn transpose(&self, k: IntValue<'ctx>) -> IntValue<'ctx> {
-        let (source, lanes) = (&self.source, self.source.lanes());
-        let emitter = source.emitter;
-        let full = source.divide(k, 2 * lanes);
-        let left = source.remainder(k, 2 * lanes);
-        source.squares(self.copy.width, &|square, width| {
-            emitter.repeat_any(full, |block| self.square(block, square, width, None));
-            emitter.when(emitter.some(left), || self.square(full, square, width, Some(left)));
-        });
-        emitter.scale(source.divide_up(k, 2 * lanes), lanes as i64)
+        let (emitter, lanes) = (self.source.emitter, self.source.lanes());
+        self.source.blocks(
+            (k, 2 * lanes),
+            self.copy.width,
+            false,
+            &|source, [block, square], width, left| {
+                let row = self.row(self.to, emitter.scale(block, lanes as i64), 0);
+                let to = emitter.element(emitter.ty(Ty::I32, 1), row, emitter.scale(square, lanes as i64));
+                let last = (width < lanes).then(|| emitter.i64(width as i64 - 1));
+                let padded = emitter.i64(self.copy.padded as i64);
+                Square { source, last, left, to, padded }
+                    .call(&self.copy.square_name(), |square| self.square(square));
+            },
+        );
+        emitter.scale(self.source.divide_up(k, 2 * lanes), lanes as i64)
     }
 
-    /// The `square`-th group of columns, of which `width` exist.
-    fn square(
-        &self,
-        block: IntValue<'ctx>,
-        square: IntValue<'ctx>,
-        width: u64,
-        left: Option<IntValue<'ctx>>,
-    ) {
-        let (source, emitter, lanes) = (&self.source, self.source.emitter, self.source.lanes());
-        let first = emitter.scale(square, lanes as i64);
-        let start = source.at_k(source.start, emitter.scale(block, 2 * lanes as i64));
-        let from = source.at_width(start, first);
-        let column = |column: u64| source.at_width(from, emitter.i64(column as i64));
-        let columns: Vec<PointerValue> = (0..width).map(column).collect();
-        let first_step = emitter.scale(block, lanes as i64);
-        let write = |number: u64, parts: Vec<Value<'ctx>>| {
-            let step = emitter.add(emitter.i64(number as i64), first_step);
-            for (plane, part) in parts.into_iter().enumerate() {
-                let to =
-                    emitter.element(emitter.ty(Ty::I32, 1), self.row(self.to, step, plane as u64), first);
-                emitter.store(part, to, 4, None);
-            }
-        };
-        if self.planes == 1 {
+    fn square(&self, square: &Square<'_, 'ctx>) {
+        let (source, lanes, planes) = (&square.source, self.source.lanes(), self.planes);
+        let columns = square.columns().into_iter();
+        if planes == 1 {
             // Pairs of neighbours, transposed.
-            let pairs = columns.iter().map(|&column| source.neighbours(column, left, 1)[0]).collect();
-            let steps = self.transposed(pairs, Ty::I32);
-            return steps.into_iter().zip(0..).for_each(|(step, number)| write(number, vec![step]));
+            let pairs = columns.map(|column| source.neighbours(column, square.left, 1)[0]).collect();
+            let steps = transposed(source.emitter, pairs).into_iter();
+            return steps.zip(0..).for_each(|(step, number)| square.store(number, step));
         }
         // Entries, transposed and then split: shuffles of planes would be three times as many.
         for half in 0..2 {
-            let mask = left.map(|left| source.below(left, half * lanes, lanes));
-            let load = |&column| source.load(source.neighbour(column, half * lanes), lanes, mask);
-            let rows = self.transposed(columns.iter().map(load).collect(), Ty::F32);
+            let mask = square.left.map(|left| source.below(left, half * lanes, lanes));
+            let load = |column| source.load(source.neighbour(column, half * lanes), lanes, mask);
+            let rows = transposed(source.emitter, columns.clone().map(load).collect());
             for (pair, number) in rows.chunks(2).zip(half * lanes / 2..) {
-                write(number, source.pairs(pair[0], Some(pair[1]), self.planes));
+                let parts = source.pairs(pair[0], Some(pair[1]), planes);
+                parts
+                    .into_iter()
+                    .zip(0..)
+                    .for_each(|(part, plane)| square.store(number + plane * TILE, part));
             }
         }
-    }
-
-    /// The transposed block, zeros in columns that do not exist.
-    fn transposed(&self, mut columns: Vec<Value<'ctx>>, ty: Ty) -> Vec<Value<'ctx>> {
-        let (emitter, lanes) = (self.source.emitter, self.source.lanes() as u32);
-        columns.resize(lanes as usize, emitter.ty(ty, lanes).const_zero());
-        let columns = columns.into_iter().map(Value::into_vector_value).collect();
-        transpose::transposed(emitter, columns).into_iter().map(Into::into).collect()
     }
 }

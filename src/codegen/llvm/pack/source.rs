@@ -62,7 +62,8 @@ impl<'ctx> Source<'_, 'ctx> {
         let emitter = self.emitter;
         emitter.repeat(count, |number| {
             let start = self.at_width(self.start, emitter.scale(number, width as i64));
-            let to = emitter.element(emitter.ty(Ty::I32, 1), to, emitter.scale(number, apart as i64));
+            let places = must(emitter.builder.build_int_mul(number, apart, ""));
+            let to = emitter.element(emitter.ty(Ty::I32, 1), to, places);
             visit(Self { start, ..self }, to);
         });
     }
@@ -113,7 +114,12 @@ impl<'ctx> Source<'_, 'ctx> {
             let mask = left.map(|left| self.below(left, number * lanes, lanes));
             self.load(self.neighbour(from, number * lanes), lanes, mask)
         };
-        let [low, high] = [half(0), half(1)];
+        self.joined(half(0), half(1), planes)
+    }
+
+    /// A vector of pairs of neighbours in two vectors of f32, of which `low` comes first; part by part.
+    pub fn joined(&self, low: Value<'ctx>, high: Value<'ctx>, planes: u64) -> Vec<Value<'ctx>> {
+        let emitter = self.emitter;
         let joined = match planes {
             1 => vec![bf16::round_both(emitter, low, high)],
             _ => {
@@ -121,8 +127,8 @@ impl<'ctx> Source<'_, 'ctx> {
                 parts.map(|(low, high)| bf16::join(emitter, low, high)).collect()
             }
         };
-        let pairs = |halves| emitter.cast(InstructionOpcode::BitCast, halves, pairs);
-        joined.into_iter().map(pairs).collect()
+        let pairs = emitter.ty(Ty::I32, self.lanes() as u32);
+        joined.into_iter().map(|halves| emitter.cast(InstructionOpcode::BitCast, halves, pairs)).collect()
     }
 
     /// Which of the lanes, counted from `first` on, come before `count` (i64, may be negative).
@@ -135,6 +141,35 @@ impl<'ctx> Source<'_, 'ctx> {
         let count = self.emitter.splat(count, lanes);
         let numbers = VectorType::const_vector(&numbers).into();
         self.emitter.compare_ints(IntPredicate::SLT, numbers, count).into_vector_value()
+    }
+
+    /// Calls `visit` with every block of `depth` entries along k and a vector of columns of the width: the source from there on, its
+    /// numbers along k and along the width, how many of its columns exist, and how many entries are left along k where not all may
+    /// exist. All blocks of the same columns come first, as memory that is read along few rows comes faster. Where `masks` are free
+    /// one loop serves all blocks, which keeps LLVM's time down.
+    pub fn blocks(
+        self,
+        (k, depth): (IntValue<'ctx>, u64),
+        width: u64,
+        masks: bool,
+        visit: &dyn Fn(Self, [IntValue<'ctx>; 2], u64, Option<IntValue<'ctx>>),
+    ) {
+        let (emitter, lanes) = (self.emitter, self.lanes() as i64);
+        let (full, rest) = (self.divide(k, depth), self.remainder(k, depth));
+        self.squares(width, &|square, width| {
+            let visit = |block, left| {
+                let start = self.at_k(self.start, emitter.scale(block, depth as i64));
+                let start = self.at_width(start, emitter.scale(square, lanes));
+                visit(Self { start, ..self }, [block, square], width, left);
+            };
+            if masks {
+                return emitter.repeat(self.divide_up(k, depth), |block| {
+                    visit(block, Some(self.subtract(k, emitter.scale(block, depth as i64))));
+                });
+            }
+            emitter.repeat_any(full, |block| visit(block, None));
+            emitter.when(emitter.some(rest), || visit(full, Some(rest)));
+        });
     }
 
     /// Calls `visit` with the number of every square block along a width, and how many of its vectors exist.

@@ -104,16 +104,19 @@ impl<'ctx> Rows<'_, 'ctx> {
             let from = source.at_k(start, emitter.i64(depth as i64));
             source.load(from, lanes, self.mask(width, depth, left))
         };
-        let steps: Vec<Vec<Value>> = (0..lanes)
-            .map(|step| source.pairs(load(2 * step), Some(load(2 * step + 1)), self.planes))
-            .collect();
+        let rows: Vec<Vec<Value>> = if self.planes == 1 {
+            // Pairs of neighbours along k, transposed.
+            let pairs = (0..lanes).map(|step| source.pairs(load(2 * step), Some(load(2 * step + 1)), 1)[0]);
+            transposed(emitter, pairs.collect()).into_iter().map(|row| vec![row]).collect()
+        } else {
+            // Entries, transposed and then split: shuffles of planes would be more.
+            let half = |first: u64| transposed(emitter, (first..first + lanes).map(load).collect());
+            let halves = half(0).into_iter().zip(half(lanes));
+            halves.map(|(low, high)| source.joined(low, high, self.planes)).collect()
+        };
         let first_step = emitter.scale(vector, lanes as i64);
-        for plane in 0..self.planes {
-            let vectors = steps.iter().map(|parts| parts[plane as usize].into_vector_value()).collect();
-            for (number, row) in transposed(emitter, vectors).into_iter().enumerate().take(width as usize) {
-                let row_number = emitter.add(emitter.i64(number as i64), first);
-                emitter.store(row.into(), self.pair(row_number, first_step, plane), 4, None);
-            }
+        for (parts, number) in rows.into_iter().zip(0..width) {
+            self.store(emitter.add(emitter.i64(number as i64), first), first_step, parts);
         }
     }
 
