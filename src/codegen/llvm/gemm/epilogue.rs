@@ -33,7 +33,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         column: IntValue<'ctx>,
         columns: u64,
     ) {
-        let mut frame = self.frame([ROW, COLUMN].map(|inner| inner == ROW));
+        let mut frame = self.frame(ROW);
         let mut site = self.epilogue_site(tile);
         site.loops[COLUMN.index()] = self.emitter.add(column, self.n0);
         let instances = Instance::of(self.emitter, columns);
@@ -60,13 +60,13 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
                 visit(self.first_column(self.emitter.add(number, panels.first)), c);
             });
         };
-        if self.frame([true, false]).computes_at(1) {
+        if self.frame(ROW).computes_at(1) {
             for panels in panels {
                 each(panels, &|column, c| self.epilogue(tile, c, column, panels.columns));
             }
             return;
         }
-        let mut frame = self.frame([false, true]);
+        let mut frame = self.frame(COLUMN);
         let site = self.epilogue_site(tile);
         frame.emit(self.emitter, &site, 0, &[Instance::default()], &[]);
         self.emitter.repeat(self.rows_of(tile), |index| {
@@ -84,13 +84,12 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         });
     }
 
-    /// The epilogue with the loops of rows and of columns (which of them `inside` of the other) around it; all others are open
-    /// already.
-    fn frame(&self, inside: [bool; 2]) -> Frame<'e, 'ctx> {
+    /// The epilogue with the loops of rows and of columns around it, the one next to it `innermost`; all others are open already.
+    fn frame(&self, innermost: LoopVar) -> Frame<'e, 'ctx> {
         let scalars = &self.gemm.epilogue;
         let types = scalars.types(self.site.buffers, &[Ty::F32]).expect("verified");
         let written = |buffer: BufferId| scalars.stores.iter().any(|store| store.buffer == buffer);
-        let opened = inside.into_iter().map(|inside| 1 + usize::from(inside));
+        let opened = [ROW, COLUMN].into_iter().map(|var| 1 + usize::from(var == innermost));
         let opened: Vec<usize> = opened.chain(self.outer.iter().map(|_| 0)).collect();
         let walk = Walk { opened: &opened, vector: Some(COLUMN), jammed: &[] };
         Frame::new(scalars, types, walk, true, &written)

@@ -202,26 +202,39 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         });
     }
 
-    /// All panels: those of full width, and a narrower last one.
+    /// The panels of full width, and a narrower last one.
+    fn full_and_last(&self) -> [Option<Panels<'ctx>>; 2] {
+        let (columns, n) = (self.plan.columns, self.plan.n);
+        let (full, rest) = (n / columns, n % columns);
+        let wide = || Panels { first: self.i64(0), count: self.i64(full), columns, slot: 0 };
+        let last = || Panels { first: self.i64(full), count: self.i64(1), columns: rest, slot: full };
+        [(full > 0).then(wide), (rest > 0).then(last)]
+    }
+
     fn all_panels(&self) -> Vec<Panels<'ctx>> {
-        let (full, rest) = (self.plan.n / self.plan.columns, self.plan.n % self.plan.columns);
-        let wide = Panels { first: self.i64(0), count: self.i64(full), columns: self.plan.columns, slot: 0 };
-        let last = Panels { first: self.i64(full), count: self.i64(1), columns: rest, slot: full };
-        [(full, wide), (rest, last)]
-            .into_iter()
-            .filter(|(some, _)| *some > 0)
-            .map(|(_, panels)| panels)
-            .collect()
+        self.full_and_last().into_iter().flatten().collect()
     }
 
     /// Calls `visit` with the number and the columns of each panel.
     fn for_panels(&self, visit: &dyn Fn(IntValue<'ctx>, u64)) {
-        let (full, rest) = (self.plan.n / self.plan.columns, self.plan.n % self.plan.columns);
-        if full > 0 {
-            self.emitter.repeat(self.i64(full), |panel| visit(panel, self.plan.columns));
+        for Panels { first, count, columns, .. } in self.all_panels() {
+            self.emitter.repeat(count, |number| visit(self.emitter.add(number, first), columns));
         }
-        if rest > 0 {
-            visit(self.i64(full), rest);
+    }
+
+    /// Calls `visit` with the panels that are kept packed together.
+    fn for_groups(&self, visit: &dyn Fn(&[Panels<'ctx>])) {
+        let most = self.plan.group();
+        if self.plan.panels() <= most {
+            return visit(&self.all_panels());
+        }
+        let [full, last] = self.full_and_last();
+        if let Some(Panels { columns, .. }) = full {
+            let count = self.plan.n / columns;
+            self.in_groups(count, most, |first, count| visit(&[Panels { first, count, columns, slot: 0 }]));
+        }
+        if let Some(last) = last {
+            visit(&[Panels { slot: 0, ..last }]);
         }
     }
 

@@ -42,23 +42,6 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         });
     }
 
-    /// Calls `visit` with the panels that are kept packed together: those of full width, and a narrower last one.
-    fn for_groups(&self, visit: &dyn Fn(&[Panels<'ctx>])) {
-        let (full, rest, most) =
-            (self.plan.n / self.plan.columns, self.plan.n % self.plan.columns, self.plan.group());
-        let all = |first, count| Panels { first, count, columns: self.plan.columns, slot: 0 };
-        let last = |slot| Panels { first: self.i64(full), count: self.i64(1), columns: rest, slot };
-        if full > 0 && rest > 0 && full < most {
-            return visit(&[all(self.i64(0), self.i64(full)), last(full)]);
-        }
-        if full > 0 {
-            self.in_groups(full, most, |first, count| visit(&[all(first, count)]));
-        }
-        if rest > 0 {
-            visit(&[last(0)]);
-        }
-    }
-
     fn tiles_of_panel(&self, list: List<'ctx>, panel: IntValue<'ctx>, columns: u64) {
         let packed = |block| self.b_panel(self.number_in(list, block));
         self.for_blocks(list, |block| {

@@ -93,9 +93,8 @@ impl<'ctx> Floats<'_, 'ctx> {
         self.source.blocks((k, lanes), self.copy.width, masks, &|source, [block, square], width, left| {
             let to = self.entry(self.to, block, lanes * padded, 0);
             let to = self.entry(to, square, lanes, 0);
-            let last = (width < lanes).then(|| emitter.i64(width as i64 - 1));
-            let padded = emitter.i64(padded as i64);
-            Square { source, last, left, to, padded }.call(&self.copy.square_name(), |square| {
+            let square = Square::new(source, (width, left), (to, padded));
+            square.call(&self.copy.square_name(), |square| {
                 let mask = square.left.map(|left| square.source.below(left, 0, lanes));
                 let columns = square.columns().into_iter().map(|from| self.load(from, lanes, mask));
                 for (row, number) in transposed(emitter, columns.collect()).into_iter().zip(0..) {

@@ -126,19 +126,13 @@ impl<'ctx> Pairs<'_, 'ctx> {
     /// Columns of the source are contiguous along k: square blocks of pairs are transposed in registers.
     fn transpose(&self, k: IntValue<'ctx>) -> IntValue<'ctx> {
         let (emitter, lanes) = (self.source.emitter, self.source.lanes());
-        self.source.blocks(
-            (k, 2 * lanes),
-            self.copy.width,
-            false,
-            &|source, [block, square], width, left| {
-                let row = self.row(self.to, emitter.scale(block, lanes as i64), 0);
-                let to = emitter.element(emitter.ty(Ty::I32, 1), row, emitter.scale(square, lanes as i64));
-                let last = (width < lanes).then(|| emitter.i64(width as i64 - 1));
-                let padded = emitter.i64(self.copy.padded as i64);
-                Square { source, last, left, to, padded }
-                    .call(&self.copy.square_name(), |square| self.square(square));
-            },
-        );
+        let block = (k, 2 * lanes);
+        self.source.blocks(block, self.copy.width, false, &|source, [block, square], width, left| {
+            let row = self.row(self.to, emitter.scale(block, lanes as i64), 0);
+            let to = emitter.element(emitter.ty(Ty::I32, 1), row, emitter.scale(square, lanes as i64));
+            let square = Square::new(source, (width, left), (to, self.copy.padded));
+            square.call(&self.copy.square_name(), |square| self.square(square));
+        });
         emitter.scale(self.source.divide_up(k, 2 * lanes), lanes as i64)
     }
 
@@ -158,10 +152,9 @@ impl<'ctx> Pairs<'_, 'ctx> {
             let rows = transposed(source.emitter, columns.clone().map(load).collect());
             for (pair, number) in rows.chunks(2).zip(half * lanes / 2..) {
                 let parts = source.pairs(pair[0], Some(pair[1]), planes);
-                parts
-                    .into_iter()
-                    .zip(0..)
-                    .for_each(|(part, plane)| square.store(number + plane * TILE, part));
+                for (part, plane) in parts.into_iter().zip(0..) {
+                    square.store(number + plane * TILE, part);
+                }
             }
         }
     }

@@ -20,7 +20,18 @@ pub(super) struct Square<'e, 'ctx> {
     pub padded: IntValue<'ctx>,
 }
 
-impl<'ctx> Square<'_, 'ctx> {
+impl<'e, 'ctx> Square<'e, 'ctx> {
+    /// A block of which so many columns exist, and so many entries are `left` along k.
+    pub fn new(
+        source: Source<'e, 'ctx>,
+        (width, left): (u64, Option<IntValue<'ctx>>),
+        (to, padded): (PointerValue<'ctx>, u64),
+    ) -> Self {
+        let emitter = source.emitter;
+        let last = (width < source.lanes()).then(|| emitter.i64(width as i64 - 1));
+        Square { source, last, left, to, padded: emitter.i64(padded as i64) }
+    }
+
     /// Calls the function of that name, whose body `emit` makes of the block: blocks of panels of all widths share it, since LLVM
     /// takes long for their shuffles.
     pub fn call(&self, name: &str, emit: impl FnOnce(&Square<'_, 'ctx>)) {
