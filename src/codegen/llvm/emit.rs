@@ -236,6 +236,16 @@ impl<'ctx> Emitter<'ctx> {
         VectorType::const_vector(&bits)
     }
 
+    /// The first entries of the vectors that so many entries take, the last one with a mask where it is no whole one.
+    pub fn cover(&self, entries: u64) -> Vec<(u64, Option<VectorValue<'ctx>>)> {
+        let lanes = u64::from(self.target.lanes());
+        let vector = |first: u64| {
+            let left = (entries - first).min(lanes);
+            (first, (left < lanes).then(|| self.first_lanes(left as u32, lanes as u32)))
+        };
+        (0..entries).step_by(lanes as usize).map(vector).collect()
+    }
+
     /// Pointer to entry `index` of type `ty` from `base`.
     pub fn element(
         &self,

@@ -49,13 +49,8 @@ pub struct Instance<'ctx> {
 impl<'ctx> Instance<'ctx> {
     /// The vectors that so many entries take, the last one under a mask where it is no whole one.
     pub fn of(emitter: &Emitter<'ctx>, entries: u64) -> Vec<Self> {
-        let lanes = u64::from(emitter.target.lanes());
-        let instance = |shift: u64| {
-            let left = (entries - shift).min(lanes);
-            let mask = (left < lanes).then(|| emitter.first_lanes(left as u32, lanes as u32));
-            Instance { shift: shift as u32, mask, ..Instance::default() }
-        };
-        (0..entries).step_by(lanes as usize).map(instance).collect()
+        let vectors = emitter.cover(entries).into_iter();
+        vectors.map(|(shift, mask)| Instance { shift: shift as u32, mask, ..Instance::default() }).collect()
     }
 }
 

@@ -17,8 +17,9 @@ use crate::loops::{Buffer, Elem, Gemm, Operand, Outer, Range};
 
 /// Rows up to which copying a panel of B does not pay.
 const FEW_ROWS: u64 = 4;
-/// Entries of B, and of a row of tiles of C, up to which panels are kept: a quarter of a second-level cache and less.
+/// Entries of B up to which its panels are kept together: a quarter of a second-level cache.
 const KEPT_B: u64 = 1 << 17;
+/// Entries of their tiles of C up to which they are.
 const KEPT_C: u64 = 1 << 15;
 /// Share of a window's taps, on average, that must exist: a result of few taps errs by a large share of itself, as its neighbours
 /// in a patch do that see all.

@@ -45,26 +45,17 @@ impl<'ctx> Floats<'_, 'ctx> {
         emitter.offset(at, plus as usize * 4)
     }
 
-    /// First entries of the vectors that cover the width.
-    fn vectors(&self) -> impl Iterator<Item = u64> + use<> {
-        (0..self.copy.width).step_by(self.source.lanes() as usize)
-    }
-
     /// Rows of both sides are contiguous.
     fn rows(&self, k: IntValue<'ctx>) {
         let (emitter, lanes) = (self.source.emitter, self.source.lanes());
-        let row = |step: IntValue<'ctx>, source: Source<'_, 'ctx>, to: PointerValue<'ctx>| {
-            for first in self.vectors() {
-                let left = (self.copy.width - first).min(lanes);
-                let mask = (left < lanes).then(|| emitter.first_lanes(left as u32, lanes as u32));
-                let from = source.neighbour(source.at_k(source.start, step), first);
-                let row = self.load(from, lanes, mask);
-                emitter.store(row, self.entry(to, step, self.copy.padded, first), 4, None);
-            }
-        };
         emitter.repeat(k, |step| {
-            let each = |source: Source<'_, 'ctx>, to| row(step, source, to);
-            self.source.each(self.beside, self.copy.width, self.to, &each);
+            self.source.each(self.beside, self.copy.width, self.to, &|source, to| {
+                for (first, mask) in emitter.cover(self.copy.width) {
+                    let from = source.neighbour(source.at_k(source.start, step), first);
+                    let row = self.load(from, lanes, mask);
+                    emitter.store(row, self.entry(to, step, self.copy.padded, first), 4, None);
+                }
+            });
         });
     }
 
@@ -73,7 +64,7 @@ impl<'ctx> Floats<'_, 'ctx> {
         let (source, emitter) = (&self.source, self.source.emitter);
         let vector = emitter.ty(Ty::F32, source.lanes() as u32);
         emitter.repeat(k, |step| {
-            for first in self.vectors() {
+            for (first, _) in emitter.cover(self.copy.width) {
                 let to = self.entry(self.to, step, self.copy.padded, first);
                 emitter.store(vector.const_zero(), to, 4, None);
             }

@@ -1,6 +1,6 @@
 //! Panels of pairs of bf16, steps of k outside: what kernels of dot products read, and tiles of B.
 
-use inkwell::values::{IntValue, PointerValue, VectorValue};
+use inkwell::values::{IntValue, PointerValue};
 
 use super::source::Source;
 use super::transpose::{Square, transposed};
@@ -56,19 +56,9 @@ impl<'ctx> Pairs<'_, 'ctx> {
         }
     }
 
-    /// First entries of the vectors that cover the width, with masks where they reach beyond.
-    fn vectors(&self) -> Vec<(u64, Option<VectorValue<'ctx>>)> {
-        let (width, lanes) = (self.copy.width, self.source.lanes());
-        let vector = |first: u64| {
-            let left = (width - first).min(lanes);
-            (first, (left < lanes).then(|| self.source.emitter.first_lanes(left as u32, lanes as u32)))
-        };
-        (0..width).step_by(lanes as usize).map(vector).collect()
-    }
-
     fn zeros(&self, to: PointerValue<'ctx>, step: IntValue<'ctx>) {
         let zero = self.source.emitter.ty(Ty::I32, self.source.lanes() as u32).const_zero();
-        for (first, _) in self.vectors() {
+        for (first, _) in self.source.emitter.cover(self.copy.width) {
             self.store(to, step, first, vec![zero; self.planes as usize]);
         }
     }
@@ -76,18 +66,16 @@ impl<'ctx> Pairs<'_, 'ctx> {
     /// Rows of the source are contiguous. Returns the number of steps, as do the others.
     fn rows(&self, k: IntValue<'ctx>) -> IntValue<'ctx> {
         let (emitter, lanes) = (self.source.emitter, self.source.lanes());
-        let row = |step: IntValue<'ctx>, both: bool, source: Source<'_, 'ctx>, to: PointerValue<'ctx>| {
-            let earlier = source.at_k(source.start, emitter.scale(step, 2));
-            let later = source.at_k(earlier, emitter.i64(1));
-            for (first, mask) in self.vectors() {
-                let load = |row| source.load(source.neighbour(row, first), lanes, mask);
-                let pairs = source.pairs(load(earlier), both.then(|| load(later)), self.planes);
-                self.store(to, step, first, pairs);
-            }
-        };
         self.whole_and_half(k, &|step, both| {
-            let each = |source: Source<'_, 'ctx>, to| row(step, both, source, to);
-            self.source.each(self.beside, self.copy.width, self.to, &each);
+            self.source.each(self.beside, self.copy.width, self.to, &|source, to| {
+                let earlier = source.at_k(source.start, emitter.scale(step, 2));
+                let later = source.at_k(earlier, emitter.i64(1));
+                for (first, mask) in emitter.cover(self.copy.width) {
+                    let load = |row| source.load(source.neighbour(row, first), lanes, mask);
+                    let pairs = source.pairs(load(earlier), both.then(|| load(later)), self.planes);
+                    self.store(to, step, first, pairs);
+                }
+            });
         })
     }
 
