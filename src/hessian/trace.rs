@@ -1,7 +1,7 @@
 //! Traces of Gauss–Newton Hessians as tensor networks: tr(Jᵀ H J) is a sum over pairs of terms of J of closed
 //! networks, each contracted by variable elimination into an ordinary expression.
 
-use crate::axes::Axis;
+use crate::axes::{Axis, AxisTable};
 use crate::intrinsics::{Eq, Where};
 use crate::sym::graph::{Expr, Graph, Node};
 use crate::sym::operator::{Operator, Term, Var};
@@ -30,9 +30,13 @@ pub fn pairs(graph: &mut Graph, jacobian: &Operator, hessian: Option<&Operator>)
         for (j, right) in jacobian.terms.iter().enumerate() {
             match hessian {
                 None if j < i => {}
-                None => found.push(pair(left, right, None, i == j, if i == j { 1.0 } else { 2.0 })),
+                None => {
+                    let weight = if i == j { 1.0 } else { 2.0 };
+                    found.push(pair(&graph.axes, [left, right], None, i == j, weight));
+                }
                 Some(h) => {
-                    found.extend(h.terms.iter().map(|middle| pair(left, right, Some(middle), i == j, 1.0)))
+                    let through = |middle| pair(&graph.axes, [left, right], Some(middle), i == j, 1.0);
+                    found.extend(h.terms.iter().map(through));
                 }
             }
         }
@@ -56,7 +60,13 @@ pub(super) fn delta(graph: &mut Graph, a: Axis, b: Axis) -> Expr {
     delta
 }
 
-fn pair(left: &Term, right: &Term, middle: Option<&Term>, same: bool, weight: f64) -> Pair {
+fn pair(
+    table: &AxisTable,
+    [left, right]: [&Term; 2],
+    middle: Option<&Term>,
+    same: bool,
+    weight: f64,
+) -> Pair {
     let right_side = middle.map_or_else(|| right.clone(), |hessian| hessian.compose(right));
     let (mut product, map) = left.transpose().compose_tracked(&right_side);
     product.coefficient *= weight;
@@ -68,10 +78,10 @@ fn pair(left: &Term, right: &Term, middle: Option<&Term>, same: bool, weight: f6
         .collect();
     let decorrelated = same.then(|| {
         let mut network = product.clone();
-        network.identify_all(&twins);
-        network.closed()
+        network.identify_all(table, &twins);
+        network.closed(table)
     });
-    Pair { network: product.closed(), decorrelated }
+    Pair { network: product.closed(table), decorrelated }
 }
 
 /// The value of a closed network.

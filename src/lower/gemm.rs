@@ -3,7 +3,7 @@
 use super::layout::{Layout, Layouts};
 use super::precision;
 use super::terms::{Known, OuterAxis, Sum};
-use super::view::{View, operand};
+use super::view::{View, operand, view};
 use crate::axes::{Axis, AxisTable, BATCH};
 use crate::loops::{Arithmetic, BufferId, Gemm, Operand, Outer, Range, Scalars, Terms};
 use crate::sym::{Expr, Graph};
@@ -67,8 +67,8 @@ pub(super) fn is_large(
     filled && table.size(over) >= SHORTEST_SUM && all >= FEWEST_PRODUCTS
 }
 
-/// The contraction as a matrix product, `layout` the result's; `None` where the operands lie too scattered or a kernel
-/// does not pay.
+/// The contraction as a matrix product, `layout` the result's; `None` where the operands lie too scattered, or where a
+/// kernel does not pay and a loop nest could read the operands too.
 pub(super) fn shape(
     graph: &Graph,
     layouts: &Layouts,
@@ -83,9 +83,11 @@ pub(super) fn shape(
     // Columns should fill vectors, and lie in a row in the result.
     let worth = |shape: &Shape| {
         let column = shape.n.last().map_or(0, |&axis| stride(layout, axis, table));
-        (table.size(&shape.n) >= WIDE / 2, std::cmp::Reverse(column))
+        (pays(shape, table), table.size(&shape.n) >= WIDE / 2, std::cmp::Reverse(column))
     };
-    shapes.into_iter().flatten().filter(|shape| pays(shape, table)).max_by_key(worth)
+    // What slides beyond memory was left without room because only products read it.
+    let readable = [left, right].iter().all(|&side| view(graph, layouts, side).is_some());
+    shapes.into_iter().flatten().filter(|shape| !readable || pays(shape, table)).max_by_key(worth)
 }
 
 fn pays(shape: &Shape, table: &AxisTable) -> bool {

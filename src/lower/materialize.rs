@@ -36,7 +36,7 @@ pub(super) fn choose(graph: &Graph, writes: &[(Symbol, Expr)]) -> Choice {
     let roots: Vec<Expr> = writes.iter().map(|write| write.1).collect();
     let order = graph.reachable(&roots);
     let doubles = doubles(graph, &order);
-    let windows = Windows::of(graph, &order);
+    let windows = Windows::of(graph, &roots);
     let layouts = root_layouts(graph, writes, &windows);
     let parts = precision::reduced_again(graph, &order);
     let mut choice = Choice { layouts, gemms: HashMap::new(), doubles, parts };

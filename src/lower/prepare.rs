@@ -14,7 +14,7 @@ use crate::sym::{Expr, Graph, Node};
 /// Rewrites `roots` and everything below them.
 pub(super) fn prepare(graph: &mut Graph, roots: &[Expr]) -> Vec<Expr> {
     let roots = algebra::rewritten(graph, roots);
-    let windows = Windows::of(graph, &graph.reachable(&roots));
+    let windows = Windows::of(graph, &roots);
     renewed(graph, &roots, |graph, expr, done| {
         let beside = graph.node(expr).args().into_iter().any(|arg| windows.slides(arg));
         let split = match graph.node(expr).clone().map(|arg| done[&arg]) {

@@ -12,9 +12,8 @@ pub(super) fn arranged(plan: &Plan) -> Graph {
     let mut graph = plan.graph.clone();
     let roots: Vec<Expr> =
         plan.routines.iter().flat_map(|routine| &routine.writes).map(|write| write.value).collect();
-    let order = graph.reachable(&roots);
-    let windows = Windows::of(&graph, &order);
-    let whole = reinterpreted(&graph, &order);
+    let windows = Windows::of(&graph, &roots);
+    let whole = reinterpreted(&graph, &graph.reachable(&roots));
     let symbols = &plan.symbols;
     for &symbol in symbols.params.iter().chain(&symbols.stats).chain(&symbols.states) {
         if !whole.contains(&symbol) {

@@ -8,10 +8,16 @@ use super::view::View;
 use crate::axes::{Axis, AxisTable};
 use crate::loops::Terms;
 
-/// A product has at most so many terms; more are no faster than a loop nest.
-const MOST_TERMS: usize = 1 << 14;
+/// A product has at most so many terms: as many as an image of 512 × 512 has positions.
+const MOST_TERMS: usize = 1 << 18;
 /// So many terms, over all positions, are looked at.
 const MOST_LOOKS: usize = 1 << 22;
+
+/// Whether the terms over `summed` can be listed for each position of `choosing`.
+pub(super) fn are_few(table: &AxisTable, summed: &[Axis], choosing: &[Axis]) -> bool {
+    let terms = table.size(summed);
+    terms <= MOST_TERMS && terms.saturating_mul(table.size(choosing)) <= MOST_LOOKS
+}
 
 /// An axis with a product for each position.
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +54,7 @@ impl Known {
         let strides = outer.iter().map(strides).collect::<Option<Vec<_>>>()?;
         let slid = |axis: &Axis| views.iter().any(|view| view.slides_along(*axis));
         let choosing: Vec<Axis> = outer.iter().copied().filter(slid).collect();
-        let combinations = table.size(summed);
-        if combinations > MOST_TERMS || combinations.saturating_mul(table.size(&choosing)) > MOST_LOOKS {
+        if !are_few(table, summed, &choosing) {
             return None;
         }
         let known = self.0.entry(key(table, views, &choosing, summed));

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::gemm;
 use super::layout::{Layout, Room};
+use super::terms;
 use super::view::Shift;
 use crate::axes::{Axis, BATCH};
 use crate::sym::window::Windowed;
@@ -25,8 +26,10 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    pub fn of(graph: &Graph, order: &[Expr]) -> Windows {
+    /// Of the values `roots`, which are stored, and all that they are made of.
+    pub fn of(graph: &Graph, roots: &[Expr]) -> Windows {
         let mut windows = Windows::default();
+        let order = &graph.reachable(roots)[..];
         for &expr in order {
             if let Node::Window(window) = graph.node(expr) {
                 windows.spatial.extend(window.axes().into_iter().map(|axis| (axis, vec![axis.0])));
@@ -36,27 +39,29 @@ impl Windows {
         let moves = |expr: &&Expr| matches!(graph.node(**expr), Node::Rename(..) | Node::Reshape { .. });
         let moving: Vec<Expr> = order.iter().filter(moves).copied().collect();
         while moving.iter().any(|&expr| windows.spread(graph, expr)) {}
-        windows.find_sliding(graph, order);
+        windows.find_sliding(graph, roots, order);
         for &expr in order {
             windows.ask(graph, expr);
         }
         windows
     }
 
-    /// Goes from results to operands: what a window gives slides if all who read it are matrix products, or slide.
-    fn find_sliding(&mut self, graph: &Graph, order: &[Expr]) {
-        let mut others: HashSet<Expr> = HashSet::new();
+    /// Goes from results to operands: what a window gives slides if all who read it are matrix products, or slide. A window
+    /// cannot slide along an axis that is itself what another one sees.
+    fn find_sliding(&mut self, graph: &Graph, roots: &[Expr], order: &[Expr]) {
+        let mut others: HashSet<Expr> = roots.iter().copied().collect();
         for &expr in order.iter().rev() {
             let node = graph.node(expr);
-            let sees = Windowed::of(graph, node).is_some_and(|windowed| Shift::of(&windowed).is_some());
             let free = !others.contains(&expr);
-            if sees && free {
+            let slid = seen(graph, expr).filter(|_| free);
+            if let Some((arg, shift)) = &slid {
                 self.sliding.insert(expr);
+                others.extend(maker(graph, *arg, shift.gone));
             }
             let passes = match node {
                 Node::Rename(..) | Node::Spread(..) => free,
                 Node::Contract { left, right, over } => {
-                    sees && free || self.likely_product(graph, (*left, *right), over)
+                    slid.is_some() || self.likely_product(graph, expr, (*left, *right), over)
                 }
                 _ => false,
             };
@@ -67,9 +72,14 @@ impl Windows {
     }
 
     /// Whether the contraction will be a matrix product, as far as its axes tell.
-    fn likely_product(&self, graph: &Graph, (left, right): (Expr, Expr), over: &[Axis]) -> bool {
-        let dense = over.iter().any(|&axis| !self.is_spatial(axis));
+    fn likely_product(&self, graph: &Graph, expr: Expr, (left, right): (Expr, Expr), over: &[Axis]) -> bool {
+        let spatial = |axes: &[Axis]| -> Vec<Axis> {
+            axes.iter().copied().filter(|&axis| self.is_spatial(axis)).collect()
+        };
+        let [summed, chosen] = [spatial(over), spatial(graph.axes_of(expr))];
+        let dense = summed.len() < over.len();
         dense
+            && terms::are_few(&graph.axes, &summed, &chosen)
             && gemm::is_product(graph, left, right, over)
             && gemm::is_large(graph, (left, right), over, |axis| self.is_spatial(axis))
     }
@@ -130,9 +140,8 @@ impl Windows {
 
     /// The room that a window needs along the axis of the value behind it.
     fn ask(&mut self, graph: &Graph, expr: Expr) {
-        let Some(windowed) = Windowed::of(graph, graph.node(expr)) else { return };
-        let Some(shift) = Shift::of(&windowed) else { return };
-        let (base, axis) = behind(graph, windowed.arg, shift.gone);
+        let Some((arg, shift)) = seen(graph, expr) else { return };
+        let (base, axis) = behind(graph, arg, shift.gone);
         if self.slides(expr) {
             self.bases.insert(base);
             return;
@@ -187,18 +196,39 @@ impl Windows {
     }
 }
 
+/// The value that a window is contracted with, and where it lies on it.
+fn seen(graph: &Graph, expr: Expr) -> Option<(Expr, Shift)> {
+    let windowed = Windowed::of(graph, graph.node(expr))?;
+    Some((windowed.arg, Shift::of(&windowed)?))
+}
+
 /// The value that a window slides over, seen through other windows and renamings, and its name for the axis.
 fn behind(graph: &Graph, mut expr: Expr, mut axis: Axis) -> (Expr, Axis) {
     loop {
         match graph.node(expr) {
-            Node::Rename(arg, pairs) => {
-                axis = pairs.iter().find(|pair| pair.1 == axis).map_or(axis, |pair| pair.0);
-                expr = *arg;
-            }
-            node => match Windowed::of(graph, node).filter(|windowed| Shift::of(windowed).is_some()) {
-                Some(windowed) => expr = windowed.arg,
+            Node::Rename(arg, pairs) => (expr, axis) = (*arg, old_name(pairs, axis)),
+            _ => match seen(graph, expr) {
+                Some((arg, _)) => expr = arg,
                 None => return (expr, axis),
             },
         }
     }
+}
+
+/// The window through which a value has the axis, unless a copy of what it sees lies in between.
+fn maker(graph: &Graph, mut expr: Expr, mut axis: Axis) -> Option<Expr> {
+    loop {
+        match graph.node(expr) {
+            Node::Rename(arg, pairs) => (expr, axis) = (*arg, old_name(pairs, axis)),
+            Node::Spread(arg, along) if !along.is_empty() => expr = *arg,
+            _ => match seen(graph, expr)? {
+                (_, shift) if shift.steps.iter().any(|step| step.0 == axis) => return Some(expr),
+                (arg, _) => expr = arg,
+            },
+        }
+    }
+}
+
+fn old_name(pairs: &[(Axis, Axis)], axis: Axis) -> Axis {
+    pairs.iter().find(|pair| pair.1 == axis).map_or(axis, |pair| pair.0)
 }

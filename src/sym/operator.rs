@@ -10,7 +10,8 @@ use std::collections::HashMap;
 use super::contraction::sum_product;
 use super::differentiate::{Local, Move, reshape_present};
 use super::graph::{Expr, Graph, Node};
-use crate::axes::Axis;
+use super::window::Window;
+use crate::axes::{Axis, AxisTable};
 
 /// An index variable of one term.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -157,10 +158,10 @@ impl Term {
     }
 
     /// Makes the variables of every pair one.
-    pub fn identify_all(&mut self, pairs: &[(Var, Var)]) {
+    pub fn identify_all(&mut self, table: &AxisTable, pairs: &[(Var, Var)]) {
         let mut pairs = pairs.to_vec();
         while let Some((a, b)) = pairs.pop() {
-            self.identify(a, b);
+            self.identify(table, a, b);
             let (keep, gone) = (a.min(b), a.max(b));
             for pair in &mut pairs {
                 let moved = |var: Var| if var == gone { keep } else { var };
@@ -185,22 +186,25 @@ impl Term {
     }
 
     /// Makes two variables one.
-    pub fn identify(&mut self, a: Var, b: Var) {
+    pub fn identify(&mut self, table: &AxisTable, a: Var, b: Var) {
         let (keep, gone) = (a.min(b), a.max(b));
         *self = self.renamed(&|var| if var == gone { keep } else { var });
-        self.identify_equal_reshapes();
+        self.identify_equal_reshapes(table);
     }
 
-    /// Lists of variables that are reshaped from (or to) the same list are the same.
-    fn identify_equal_reshapes(&mut self) {
+    /// Lists of variables that are reshaped from (or to) the same list are the same where their extents are.
+    fn identify_equal_reshapes(&mut self, table: &AxisTable) {
+        let extents =
+            |vars: &[Var]| vars.iter().map(|var| table.extent(self.axes[var.0])).collect::<Vec<_>>();
         for i in 0..self.reshapes.len() {
             for j in 0..i {
                 let ((a, b), (c, d)) = (self.reshapes[i].clone(), self.reshapes[j].clone());
                 let pairs = [(&a, &c, &b, &d), (&b, &d, &a, &c), (&a, &d, &b, &c), (&b, &c, &a, &d)];
                 for (same, other, left, right) in pairs {
                     let differ = left.iter().zip(right).find(|(x, y)| x != y);
-                    if let (true, Some((&x, &y))) = (same == other && left.len() == right.len(), differ) {
-                        return self.identify(x, y);
+                    if let (true, Some((&x, &y))) = (same == other && extents(left) == extents(right), differ)
+                    {
+                        return self.identify(table, x, y);
                     }
                 }
             }
@@ -217,10 +221,10 @@ impl Term {
     }
 
     /// The trace: every axis of the domain identified with itself in the codomain, leaving a number.
-    pub fn closed(&self) -> Term {
+    pub fn closed(&self, table: &AxisTable) -> Term {
         let mut term = self.clone();
         while let Some((var, other)) = term.open_pair() {
-            term.identify(var, other);
+            term.identify(table, var, other);
         }
         let before = term.variables();
         term.domain.clear();
@@ -322,32 +326,49 @@ impl Term {
     /// Moves every factor to one side of each reshape; the variables of the other side are bound by it.
     ///
     /// Reshapes may share variables (a group of channels, cut from those of the argument and from those of the result).
-    /// Those between summed variables come first, and give up the side that no other reshape needs.
+    /// Those between summed variables come first, and give up the side that no other reshape needs. A side that others share
+    /// in part cannot go: where neither can, a window says which positions belong together.
     fn reshape_factors(
         &self,
         graph: &mut Graph,
-        factors: &mut [Expr],
+        factors: &mut Vec<Expr>,
         concrete: &HashMap<Var, Axis>,
         open: &[Var],
     ) -> Vec<Var> {
         let opens = |side: &[Var]| side.iter().any(|var| open.contains(var));
-        let mut reshapes: Vec<&(Vec<Var>, Vec<Var>)> = self.reshapes.iter().collect();
+        let mut reshapes = self.reshapes.clone();
         reshapes.sort_by_key(|(from, to)| opens(from) || opens(to));
+        reshapes.reverse();
+        let axes = |vars: &[Var]| vars.iter().map(|var| concrete[var]).collect::<Vec<_>>();
         let mut bound = Vec::new();
-        for reshape in reshapes {
-            let (from, to) = reshape;
-            let needed = |side: &[Var]| {
-                let others = self.reshapes.iter().filter(|other| *other != reshape);
-                others.flat_map(|(a, b)| a.iter().chain(b)).any(|var| side.contains(var))
+        while let Some((from, to)) = reshapes.pop() {
+            let needed = |side: &[Var]| reshapes.iter().any(|(a, b)| shares(a, side) || shares(b, side));
+            let replaceable = |side: &[Var]| {
+                let whole =
+                    |list: &Vec<Var>| replaced(list, side, &[]).is_some_and(|rest| !shares(&rest, side));
+                !opens(side) && reshapes.iter().all(|(a, b)| whole(a) && whole(b))
             };
-            let keeps_from = opens(from) || (!opens(to) && needed(from) && !needed(to));
-            let (gone, kept) = if keeps_from { (to, from) } else { (from, to) };
-            if gone == kept || gone.iter().any(|var| bound.contains(var)) {
+            let keeps_from = opens(&from) || (!opens(&to) && needed(&from) && !needed(&to));
+            let (mut gone, mut kept) = if keeps_from { (to, from) } else { (from, to) };
+            if !replaceable(&gone) {
+                (gone, kept) = (kept, gone);
+            }
+            if gone == kept {
                 continue;
             }
-            let axes = |vars: &[Var]| vars.iter().map(|var| concrete[var]).collect::<Vec<_>>();
+            let sides = [axes(&gone), axes(&kept)];
+            let over =
+                |factor: &Expr, side: &[Axis]| graph.axes_of(*factor).iter().any(|axis| side.contains(axis));
+            let over_both = factors.iter().any(|factor| sides.iter().all(|side| over(factor, side)));
+            if over_both || !replaceable(&gone) {
+                factors.push(together(graph, &sides[0], &sides[1]));
+                continue;
+            }
             for factor in factors.iter_mut() {
-                *factor = reshape_present(graph, *factor, &axes(gone), &axes(kept));
+                *factor = reshape_present(graph, *factor, &sides[0], &sides[1]);
+            }
+            for list in reshapes.iter_mut().flat_map(|(a, b)| [a, b]) {
+                *list = replaced(list, &gone, &kept).unwrap_or_else(|| list.clone());
             }
             bound.extend(gone);
         }
@@ -366,6 +387,34 @@ impl Term {
         let has: Vec<_> =
             pairs.into_iter().filter(|p| p.0 != p.1 && graph.axes_of(value).contains(&p.0)).collect();
         if has.is_empty() { value } else { graph.rename(value, &has) }
+    }
+}
+
+fn shares(list: &[Var], vars: &[Var]) -> bool {
+    list.iter().any(|var| vars.contains(var))
+}
+
+/// The list with `new` in the place of `old`, where that stands in it as one piece or not at all.
+fn replaced(list: &[Var], old: &[Var], new: &[Var]) -> Option<Vec<Var>> {
+    match list.windows(old.len()).position(|piece| piece == old) {
+        Some(place) => Some([&list[..place], new, &list[place + old.len()..]].concat()),
+        None => (!shares(list, old)).then(|| list.to_vec()),
+    }
+}
+
+/// 1 where the positions along two lists of axes have the same row-major number, else 0.
+fn together(graph: &mut Graph, one: &[Axis], other: &[Axis]) -> Expr {
+    match (one, other) {
+        (&[axis], many) | (many, &[axis]) => {
+            let step = |place: usize| (many[place], graph.axes.size(&many[place + 1..]));
+            let by = (0..many.len()).map(step).collect();
+            graph.window(Window { axis, offset: 0, by })
+        }
+        _ => {
+            let number = graph.axes.fresh("n", graph.axes.size(one));
+            let sides = [one, other].map(|side| together(graph, &[number], side));
+            graph.contract(sides[0], sides[1], &[number])
+        }
     }
 }
 
@@ -518,7 +567,7 @@ impl Term {
     pub fn normalize(mut self, graph: &mut Graph) -> Term {
         self.coefficient *= graph.axes.size(&self.counts) as f64;
         self.counts.clear();
-        self.identify_equal_reshapes();
+        self.identify_equal_reshapes(&graph.axes);
         let mut open = self.variables();
         self.split(graph);
         loop {
@@ -556,7 +605,7 @@ impl Term {
     /// Makes one of all variables of which windows say that they are the same.
     pub fn identify_by_windows(&mut self, graph: &Graph) {
         while let Some((one, other)) = self.determined(graph) {
-            self.identify(one, other);
+            self.identify(&graph.axes, one, other);
         }
         // A window twice is that window.
         let mut known: Vec<Factor> = Vec::new();

@@ -3,6 +3,7 @@
 //! object code, gives the same values in all of them.
 
 mod bits;
+mod images;
 mod machine;
 mod optimizers;
 mod oracle;

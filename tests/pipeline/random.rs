@@ -84,7 +84,7 @@ fn program(inputs: usize, blocks: &[Vec<Step>], classes: bool, optimizer: &str) 
 }
 
 /// Parameters of their initializers, moved off zero, and a batch.
-fn values(pipeline: &Pipeline) -> Values {
+pub fn values(pipeline: &Pipeline) -> Values {
     let symbols = &pipeline.plan.symbols;
     let mut values = pipeline.start();
     values.insert(symbols.seed[0], Tensor::scalar(5.0));
@@ -104,23 +104,28 @@ fn values(pipeline: &Pipeline) -> Values {
     pipeline.rounded(values)
 }
 
-/// Loops against expressions, and gradients against slopes. Where two step widths disagree a kink is too near.
-fn check(text: &str, batch: usize, continuous: bool) {
-    let pipeline = Pipeline::new(network(text, Some(batch)));
-    let values = values(&pipeline);
-    let probed = pipeline.evaluate(PROBE, &values);
+/// Loops against expressions; `continuous` is whether the optimizer's step is.
+pub fn check_loops(text: &str, pipeline: &Pipeline, values: &Values, continuous: bool) {
     let engines = [Engine::Interpreter, Engine::jit(&pipeline.lowered.program)];
     for routine in [PROBE, "train", "eval"] {
-        let expected = pipeline.evaluate(routine, &values);
-        let slack = pipeline.rounding(routine, &values);
+        let expected = pipeline.evaluate(routine, values);
+        let slack = pipeline.rounding(routine, values);
         for engine in &engines {
-            let found = pipeline.run(engine, routine, &values);
+            let found = pipeline.run(engine, routine, values);
             let what = format!("{routine} by {} of\n{text}", engine.name());
             if continuous || routine != "train" {
                 pipeline.agree_but(&what, &found, &expected, pipeline.tolerance(), &slack);
             }
         }
     }
+}
+
+/// Loops against expressions, and gradients against slopes. Where two step widths disagree a kink is too near.
+fn check(text: &str, batch: usize, continuous: bool) {
+    let pipeline = Pipeline::new(network(text, Some(batch)));
+    let values = values(&pipeline);
+    check_loops(text, &pipeline, &values, continuous);
+    let probed = pipeline.evaluate(PROBE, &values);
     let loss = |values: &Values| pipeline.reference_loss(values);
     for (index, (&at, gradient)) in
         pipeline.plan.symbols.params.iter().zip(&pipeline.probe.gradients).enumerate()
@@ -141,7 +146,7 @@ fn check(text: &str, batch: usize, continuous: bool) {
 }
 
 /// Every derived formula against differences of the references.
-fn check_formulas(text: &str, batch: usize, seed: u64) {
+pub fn check_formulas(text: &str, batch: usize, seed: u64) {
     let network = network(text, Some(batch));
     let plan = program::derive(&network);
     let (parameters, batch) = (generic_parameters(&plan, seed), random_batch(&network, seed));

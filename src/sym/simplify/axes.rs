@@ -22,6 +22,11 @@ pub(super) const RULES: &[Rule] = &[
         rewrite: reshape_as_rename,
     },
     Rule {
+        name: "reshape of single positions",
+        identity: "reshape(x) to no axes is sum(x) over single positions, and from none spread(x)",
+        rewrite: reshape_of_single_positions,
+    },
+    Rule {
         name: "reshape composed",
         identity: "reshape(reshape(x)) is one reshape",
         rewrite: reshape_composed,
@@ -93,6 +98,14 @@ fn reshape_as_rename(graph: &mut Graph, node: &Node) -> Option<Expr> {
     match (from, to) {
         _ if from == to => Some(arg),
         ([old], [new]) => Some(graph.rename(arg, &[(*old, *new)])),
+        _ => None,
+    }
+}
+
+fn reshape_of_single_positions(graph: &mut Graph, node: &Node) -> Option<Expr> {
+    match reshape(node)? {
+        (arg, from, []) => Some(graph.sum(from, arg)),
+        (arg, [], to) => Some(graph.spread(arg, to)),
         _ => None,
     }
 }

@@ -216,6 +216,10 @@ fn of_structure(rule: &str, g: &mut Graph, t: &Tensors) -> Option<Node> {
         }
         "renamed position or repetition" => Node::Rename(g.intern(Node::Index(N)), vec![(N, M)]),
         "reshape of one axis" => Node::Reshape { arg: x, from: vec![N], to: vec![M] },
+        "reshape of single positions" => {
+            let one = g.intern(Node::Spread(x, vec![ONE]));
+            Node::Reshape { arg: one, from: vec![ONE], to: vec![] }
+        }
         "reshape composed" => {
             let flat = g.intern(Node::Reshape { arg: w, from: vec![N, D], to: vec![FLAT] });
             Node::Reshape { arg: flat, from: vec![FLAT], to: vec![D, N] }
