@@ -121,7 +121,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3, max_shrink_iters: 20, ..ProptestConfig::default() })]
     #[test]
     fn any_pipeline_of_images_verifies(text in programs(5, 9, &FEW_CHANNELS), batch in 2usize..4, seed in 0u64..1000) {
-        check_formulas(&text, batch, seed);
+        // Long chains of windows lose small second derivatives in rounding, and zeros in padding are kinks.
+        check_formulas(&text, batch, seed, false);
     }
 }
 
@@ -176,11 +177,12 @@ fn chains_of_groups_and_single_pixels_verify() {
         )
     };
     for (first, second) in [(4, 2), (2, 4), (8, 2), (2, 8), (4, 4)] {
-        check_formulas(&of_blocks([8, 2, 3], &[&groups(first, second)]), 2, 1);
+        check_formulas(&of_blocks([8, 2, 3], &[&groups(first, second)]), 2, 1, true);
     }
     check_formulas(
         &of_blocks([2, 1, 1], &["conv(4, kernel = 5, pad = 2, bias = true)", "residual(max_pool(1))"]),
         3,
         1,
+        true,
     );
 }

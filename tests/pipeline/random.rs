@@ -145,8 +145,8 @@ fn check(text: &str, batch: usize, continuous: bool) {
     }
 }
 
-/// Every derived formula against differences of the references.
-pub fn check_formulas(text: &str, batch: usize, seed: u64) {
+/// Every derived formula against differences of the references. `decided` says that differences must tell.
+pub fn check_formulas(text: &str, batch: usize, seed: u64, decided: bool) {
     let network = network(text, Some(batch));
     let plan = program::derive(&network);
     let (parameters, batch) = (generic_parameters(&plan, seed), random_batch(&network, seed));
@@ -154,7 +154,7 @@ pub fn check_formulas(text: &str, batch: usize, seed: u64) {
     let report = verify(&network, &plan, &parameters, &batch, options).expect("finite");
     let bad: Vec<String> = report
         .failures()
-        .chain(report.undecided())
+        .chain(report.undecided().filter(|_| decided))
         .map(|(block, check)| format!("{}: {check:?}", block.name))
         .collect();
     assert!(bad.is_empty(), "{bad:#?} of\n{text}");
@@ -170,7 +170,7 @@ proptest! {
         classes: bool,
         seed in 0u64..1000,
     ) {
-        check_formulas(&program(inputs, &blocks, classes, "sgd(lr = 0.1)"), batch, seed);
+        check_formulas(&program(inputs, &blocks, classes, "sgd(lr = 0.1)"), batch, seed, true);
     }
 }
 
