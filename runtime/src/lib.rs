@@ -36,6 +36,7 @@ pub mod report;
 mod resident;
 pub mod run;
 pub mod settings;
+mod subnormal;
 pub mod train;
 pub mod trainer;
 

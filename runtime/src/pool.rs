@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle, Thread};
 use crate::Error;
 use crate::manifest::LevelFn;
 use crate::memory::{AlignedMemory, CACHE_LINE};
+use crate::subnormal::Flushed;
 
 /// Rounds of `spin_loop` before a waiting thread gives its core away, then yields before an idle worker sleeps.
 const SPINS: u32 = 2_000;
@@ -107,6 +108,7 @@ impl Pool {
     /// The function must be sound on this arena and a scratch of this pool's size, for each of these tasks.
     pub unsafe fn run_serial(&mut self, job: Job) {
         let scratch = self.scratch.as_ptr();
+        let _flushed = Flushed::new();
         for task in job.first..job.first + job.tasks {
             // SAFETY: promised by the caller.
             unsafe { (job.function)(job.base, task, scratch) };
@@ -193,8 +195,9 @@ impl Shared {
         generation
     }
 
-    /// Claims and runs chunks of job `generation` until none is left.
+    /// Claims and runs chunks of job `generation` until none is left. Subnormal numbers count as zero in all tasks.
     fn claim_all(&self, generation: u32, scratch: *mut u8) {
+        let _flushed = Flushed::new();
         let mut ticket = self.ticket.0.load(Ordering::Acquire);
         loop {
             let (current, next) = unpack(ticket);
@@ -323,6 +326,29 @@ mod tests {
             }
         }
         assert_eq!(counters, [vec![rounds; 2], vec![rounds; 40]]);
+    }
+
+    /// Halves number `task`.
+    unsafe extern "C" fn halve(base: *mut u8, task: u32, _scratch: *mut u8) {
+        unsafe {
+            let number = base.cast::<f32>().add(task as usize);
+            number.write(std::hint::black_box(number.read()) * 0.5);
+        }
+    }
+
+    #[test]
+    fn subnormal_numbers_count_as_zero_on_every_thread() {
+        if !cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
+            return;
+        }
+        for threads in [1, 4] {
+            let mut pool = Pool::new(threads, 64).unwrap();
+            let mut numbers = vec![f32::MIN_POSITIVE; 400];
+            let job = Job { function: halve, base: numbers.as_mut_ptr().cast(), first: 0, tasks: 400 };
+            // SAFETY: every task touches its own number.
+            unsafe { pool.run(job) };
+            assert!(numbers.iter().all(|number| number.to_bits() == 0), "{threads} threads");
+        }
     }
 
     #[test]
