@@ -61,7 +61,7 @@ fn convolution([size, shape, count]: [usize; 3], channels: &[usize], image: &mut
     let channels = channels[count % channels.len()];
     let (groups, channels) = match shape / 7 % 4 {
         0 => (image[0], image[0] * (1 + count % 2)),
-        1 if image[0] % 2 == 0 => (2, channels.next_multiple_of(2)),
+        1 if image[0].is_multiple_of(2) => (2, channels.next_multiple_of(2)),
         _ => (1, channels),
     };
     let bias = if count % 5 == 0 { ", bias = true" } else { "" };
