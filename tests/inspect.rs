@@ -42,6 +42,19 @@ const NORMALIZED: &str = "network n(x: f32[10]) -> class[4] {
     |> block out { dense(4, bias = true) } |> cross_entropy
 }";
 
+/// The taps of a 1 × 1 kernel on a 1 × 1 image are neither rows nor columns of its matrix.
+#[test]
+fn kernels_on_single_pixels_are_matrices() {
+    let network = network(
+        "network n(x: f32[6, 1, 1]) -> f32[3] {
+            x |> block a { conv(5, kernel = 1) } |> block out { flatten |> dense(3) } |> squared_error
+        }",
+        4,
+    );
+    let report = report(&network, &Options::new(&network));
+    assert!(report.blocks[0].marchenko.is_some());
+}
+
 fn near(found: f64, expected: f64, tolerance: f64) -> bool {
     (found - expected).abs() <= tolerance
 }

@@ -23,6 +23,7 @@ use super::lanczos::Effort;
 use super::point::Point;
 use super::products::Products;
 use super::spectrum::{LARGEST_BLOCK, NotFinite, Request, Spectrum, spectrum};
+use crate::axes::Axis;
 use crate::hessian::Form;
 use crate::hessian::factors::{WEIGHT_ROLE, factors, matrix_of};
 use crate::hessian::paper::{Kernel, PaperForm, paper_form};
@@ -354,10 +355,15 @@ fn marchenko(network: &Network, point: &mut Point, index: usize) -> Option<March
     let [weight] = weights[..] else { return None };
     let matrix = matrix_of(&point.graph, &block, weight.value)?;
     let [rows, columns] = [&matrix.rows, &matrix.columns].map(|axes| point.graph.axes.size(axes));
-    if columns * point.samples() != point.size(block.input) {
+    // Axes of a single position (the taps of a 1 × 1 kernel on a 1 × 1 image) are neither rows nor columns.
+    let mut axes = [&matrix.rows[..], &matrix.columns].concat();
+    let others = point.graph.axes_of(weight.value).iter().filter(|axis| !axes.contains(axis));
+    let others: Vec<Axis> = others.copied().collect();
+    if columns * point.samples() != point.size(block.input) || point.graph.axes.size(&others) != 1 {
         return None;
     }
-    let entries = point.entries_along(weight.value, &[&matrix.rows[..], &matrix.columns].concat());
+    axes.extend(others);
+    let entries = point.entries_along(weight.value, &axes);
     let matrix = Array2::from_shape_vec((rows, columns), entries).expect("rows times columns");
     marchenko::compare(&network.param(weight.id).name, &matrix)
 }
