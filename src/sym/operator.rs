@@ -337,6 +337,8 @@ impl Term {
     ) -> Vec<Var> {
         let opens = |side: &[Var]| side.iter().any(|var| open.contains(var));
         let mut reshapes = self.reshapes.clone();
+        // Single positions need no place.
+        reshapes.retain(|(from, to)| !from.is_empty() && !to.is_empty());
         reshapes.sort_by_key(|(from, to)| opens(from) || opens(to));
         reshapes.reverse();
         let axes = |vars: &[Var]| vars.iter().map(|var| concrete[var]).collect::<Vec<_>>();
