@@ -335,7 +335,7 @@ impl Term {
         concrete: &HashMap<Var, Axis>,
         open: &[Var],
     ) -> Vec<Var> {
-        let opens = |side: &[Var]| side.iter().any(|var| open.contains(var));
+        let opens = |side: &[Var]| shares(side, open);
         let mut reshapes = self.reshapes.clone();
         // Single positions need no place.
         reshapes.retain(|(from, to)| !from.is_empty() && !to.is_empty());
@@ -344,33 +344,30 @@ impl Term {
         let axes = |vars: &[Var]| vars.iter().map(|var| concrete[var]).collect::<Vec<_>>();
         let mut bound = Vec::new();
         while let Some((from, to)) = reshapes.pop() {
-            let needed = |side: &[Var]| reshapes.iter().any(|(a, b)| shares(a, side) || shares(b, side));
-            let replaceable = |side: &[Var]| {
-                let whole =
-                    |list: &Vec<Var>| replaced(list, side, &[]).is_some_and(|rest| !shares(&rest, side));
-                !opens(side) && reshapes.iter().all(|(a, b)| whole(a) && whole(b))
-            };
-            let keeps_from = opens(&from) || (!opens(&to) && needed(&from) && !needed(&to));
-            let (mut gone, mut kept) = if keeps_from { (to, from) } else { (from, to) };
-            if !replaceable(&gone) {
-                (gone, kept) = (kept, gone);
-            }
-            if gone == kept {
+            if from == to {
                 continue;
             }
-            let sides = [axes(&gone), axes(&kept)];
+            let others = || reshapes.iter().flat_map(|(a, b)| [a, b]);
+            let needed = |side: &[Var]| others().any(|list| shares(list, side));
+            let replaceable =
+                |side: &[Var]| !opens(side) && others().all(|list| replaced(list, side, &[]).is_some());
+            let keeps_from = opens(&from) || (!opens(&to) && needed(&from) && !needed(&to));
+            let [one, other] =
+                if keeps_from { [(&to, &from), (&from, &to)] } else { [(&from, &to), (&to, &from)] };
+            let sides = [axes(&from), axes(&to)];
             let over =
-                |factor: &Expr, side: &[Axis]| graph.axes_of(*factor).iter().any(|axis| side.contains(axis));
-            let over_both = factors.iter().any(|factor| sides.iter().all(|side| over(factor, side)));
-            if over_both || !replaceable(&gone) {
+                |factor: Expr, side: &[Axis]| graph.axes_of(factor).iter().any(|axis| side.contains(axis));
+            let over_both = factors.iter().any(|&factor| sides.iter().all(|side| over(factor, side)));
+            let way = [one, other].into_iter().find(|(gone, _)| !over_both && replaceable(gone));
+            let Some((gone, kept)) = way else {
                 factors.push(together(graph, &sides[0], &sides[1]));
                 continue;
-            }
+            };
             for factor in factors.iter_mut() {
-                *factor = reshape_present(graph, *factor, &sides[0], &sides[1]);
+                *factor = reshape_present(graph, *factor, &axes(gone), &axes(kept));
             }
             for list in reshapes.iter_mut().flat_map(|(a, b)| [a, b]) {
-                *list = replaced(list, &gone, &kept).unwrap_or_else(|| list.clone());
+                *list = replaced(list, gone, kept).expect("gone is replaceable");
             }
             bound.extend(gone);
         }
@@ -396,12 +393,14 @@ fn shares(list: &[Var], vars: &[Var]) -> bool {
     list.iter().any(|var| vars.contains(var))
 }
 
-/// The list with `new` in the place of `old`, where that stands in it as one piece or not at all.
+/// The list with `new` in the place of `old`, where that stands in it once, as one piece, or not at all.
 fn replaced(list: &[Var], old: &[Var], new: &[Var]) -> Option<Vec<Var>> {
-    match list.windows(old.len()).position(|piece| piece == old) {
-        Some(place) => Some([&list[..place], new, &list[place + old.len()..]].concat()),
-        None => (!shares(list, old)).then(|| list.to_vec()),
-    }
+    let place = list.windows(old.len()).position(|piece| piece == old);
+    let (before, new, after) = match place {
+        Some(place) => (&list[..place], new, &list[place + old.len()..]),
+        None => (list, &[][..], &[][..]),
+    };
+    (!shares(before, old) && !shares(after, old)).then(|| [before, new, after].concat())
 }
 
 /// 1 where the positions along two lists of axes have the same row-major number, else 0.

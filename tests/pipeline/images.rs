@@ -65,33 +65,45 @@ fn convolution([size, shape, count]: [usize; 3], channels: &[usize], image: &mut
         _ => (1, channels),
     };
     let bias = if count % 5 == 0 { ", bias = true" } else { "" };
-    *image = [channels, image[1], image[2]];
-    image[1..].iter_mut().for_each(|side| *side = (*side + 2 * pad - kernel) / stride + 1);
+    image[0] = channels;
+    slide(image, kernel, stride, pad);
     format!("conv({channels}, kernel = {kernel}, stride = {stride}, pad = {pad}, groups = {groups}{bias})")
+}
+
+/// What windows leave of both sides.
+fn slide(image: &mut Extents, kernel: usize, stride: usize, pad: usize) {
+    image[1..].iter_mut().for_each(|side| *side = (*side + 2 * pad - kernel) / stride + 1);
 }
 
 fn pool([size, shape, which]: [usize; 3], image: &mut Extents) -> String {
     let kernel = (1 + size % 3).min(image[1]).min(image[2]);
     let stride = 1 + shape % 3;
     let pad = if which % 3 == 0 { kernel / 2 } else { 0 };
-    image[1..].iter_mut().for_each(|side| *side = (*side + 2 * pad - kernel) / stride + 1);
+    slide(image, kernel, stride, pad);
     let name = ["max_pool", "avg_pool"][which % 2];
     format!("{name}({kernel}, stride = {stride}, pad = {pad})")
 }
 
-fn program(input: Extents, blocks: &[Vec<Step>], channels: &[usize], flat: bool) -> String {
-    let mut image = input;
+/// A network of blocks of these ops, over images of these extents; `head` comes in front of its loss.
+fn of_blocks([depth, high, wide]: Extents, blocks: &[impl AsRef<str>], head: &str) -> String {
     let mut text = String::new();
-    for (number, steps) in blocks.iter().enumerate() {
-        let (ops, end) = pipeline(steps, channels, image);
-        text += &format!("    |> block b{number} {{ {ops} }}\n");
-        image = end;
+    for (number, ops) in blocks.iter().enumerate() {
+        text += &format!("    |> block b{number} {{ {} }}\n", ops.as_ref());
     }
-    let head = if flat { "flatten" } else { "global_avg_pool" };
-    let [depth, high, wide] = input;
     format!(
         "use std.resnet\n\nnetwork net(x: f32[{depth}, {high}, {wide}]) -> class[3] {{\n    x\n{text}    |> block out {{ {head} |> dense(3, bias = true) }}\n    |> cross_entropy\n}}\n\ntrain net {{\n    optimizer = sgd(lr = 0.1, momentum = 0.9)\n}}\n"
     )
+}
+
+fn program(input: Extents, blocks: &[Vec<Step>], channels: &[usize], flat: bool) -> String {
+    let mut image = input;
+    let mut next = |steps: &Vec<Step>| {
+        let (ops, end) = pipeline(steps, channels, image);
+        image = end;
+        ops
+    };
+    let blocks: Vec<String> = blocks.iter().map(&mut next).collect();
+    of_blocks(input, &blocks, if flat { "flatten" } else { "global_avg_pool" })
 }
 
 /// Programs over images with sides below `sides`, of ops below `kinds`.
@@ -126,18 +138,6 @@ proptest! {
     }
 }
 
-/// Of `block`s on images of these extents.
-fn of_blocks([depth, high, wide]: Extents, blocks: &[&str]) -> String {
-    let blocks: String = blocks
-        .iter()
-        .enumerate()
-        .map(|(number, ops)| format!("    |> block b{number} {{ {ops} }}\n"))
-        .collect();
-    format!(
-        "network net(x: f32[{depth}, {high}, {wide}]) -> class[3] {{\n    x\n{blocks}    |> block out {{ flatten |> dense(3) }}\n    |> cross_entropy\n}}\n\ntrain net {{\n    optimizer = sgd(lr = 0.1)\n}}\n"
-    )
-}
-
 /// What a window sees may be too small for a matrix product although the window is not, an assigned value itself, or seen
 /// through another window along the same axis.
 #[test]
@@ -146,13 +146,13 @@ fn windows_that_no_product_reads_as_they_slide() {
         "conv(8, kernel = 4, stride = 2, pad = 3)",
         "max_pool(1, stride = 2) |> conv(4, kernel = 4, stride = 2, pad = 1)",
     ];
-    goes_through(&of_blocks([1, 7, 7], &small), 4);
-    goes_through(&of_blocks([1, 4, 1], &["tanh", "max_pool(1, stride = 2)"]), 1);
+    goes_through(&of_blocks([1, 7, 7], &small, "flatten"), 4);
+    goes_through(&of_blocks([1, 4, 1], &["tanh", "max_pool(1, stride = 2)"], "flatten"), 1);
     let twice = [
         "conv(4, kernel = 2, pad = 1) |> conv(24, kernel = 2, pad = 1)",
         "max_pool(1, stride = 2) |> conv(24, kernel = 3, stride = 2, pad = 1, groups = 24, bias = true)",
     ];
-    goes_through(&of_blocks([1, 2, 2], &twice), 6);
+    goes_through(&of_blocks([1, 2, 2], &twice, "flatten"), 6);
 }
 
 /// The gradient of a window's taps sums over all positions: up to 512 × 512 of them are listed, more are not.
@@ -160,7 +160,7 @@ fn windows_that_no_product_reads_as_they_slide() {
 fn large_images_have_products_too() {
     for (side, kernel) in [(160, 3), (530, 1), (520, 5)] {
         let conv = format!("conv(16, kernel = {kernel}, pad = {})", kernel / 2);
-        let text = of_blocks([3, side, side], &[&conv, "max_pool(16)"]);
+        let text = of_blocks([3, side, side], &[&conv, "max_pool(16)"], "flatten");
         let pipeline = Pipeline::new(network(&text, Some(1)));
         let levels = pipeline.lowered.program.routines.iter().flat_map(|routine| &routine.levels);
         let groups = levels.flat_map(|level| &level.groups).flat_map(|group| &group.body);
@@ -177,10 +177,14 @@ fn chains_of_groups_and_single_pixels_verify() {
         )
     };
     for (first, second) in [(4, 2), (2, 4), (8, 2), (2, 8), (4, 4)] {
-        check_formulas(&of_blocks([8, 2, 3], &[&groups(first, second)]), 2, 1, true);
+        check_formulas(&of_blocks([8, 2, 3], &[groups(first, second)], "flatten"), 2, 1, true);
     }
     check_formulas(
-        &of_blocks([2, 1, 1], &["conv(4, kernel = 5, pad = 2, bias = true)", "residual(max_pool(1))"]),
+        &of_blocks(
+            [2, 1, 1],
+            &["conv(4, kernel = 5, pad = 2, bias = true)", "residual(max_pool(1))"],
+            "flatten",
+        ),
         3,
         1,
         true,

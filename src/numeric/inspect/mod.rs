@@ -23,12 +23,12 @@ use super::lanczos::Effort;
 use super::point::Point;
 use super::products::Products;
 use super::spectrum::{LARGEST_BLOCK, NotFinite, Request, Spectrum, spectrum};
-use crate::axes::Axis;
 use crate::hessian::Form;
 use crate::hessian::factors::{WEIGHT_ROLE, factors, matrix_of};
 use crate::hessian::paper::{Kernel, PaperForm, paper_form};
 use crate::ir::{Network, ScaleMode};
 use crate::sym::Expr;
+use crate::sym::graph::without;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -357,8 +357,7 @@ fn marchenko(network: &Network, point: &mut Point, index: usize) -> Option<March
     let [rows, columns] = [&matrix.rows, &matrix.columns].map(|axes| point.graph.axes.size(axes));
     // Axes of a single position (the taps of a 1 × 1 kernel on a 1 × 1 image) are neither rows nor columns.
     let mut axes = [&matrix.rows[..], &matrix.columns].concat();
-    let others = point.graph.axes_of(weight.value).iter().filter(|axis| !axes.contains(axis));
-    let others: Vec<Axis> = others.copied().collect();
+    let others = without(point.graph.axes_of(weight.value), &axes);
     if columns * point.samples() != point.size(block.input) || point.graph.axes.size(&others) != 1 {
         return None;
     }
