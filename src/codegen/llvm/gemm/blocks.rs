@@ -7,6 +7,8 @@ use crate::loops::Gemm;
 
 /// Products per block of k: a panel of B of that length stays in the second-level cache.
 const MAX_K: u64 = 2048;
+/// The same where entries lie in three planes, of both operands: rows and columns of a task share that cache.
+const MAX_K_OF_PLANES: u64 = 512;
 
 /// A stretch of k within one term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +41,8 @@ type Blocks = (Vec<Block>, Vec<u64>, Vec<(i64, u64)>);
 
 /// The blocks of all lists, where each list starts, and the different blocks of B.
 pub fn blocks(gemm: &Gemm, k: u64, family: Family) -> Blocks {
-    let length = k.div_ceil(k.div_ceil(MAX_K)).next_multiple_of(family.turn()).min(k);
+    let most = if family.planes() > 1 { MAX_K_OF_PLANES } else { MAX_K };
+    let length = k.div_ceil(k.div_ceil(most)).next_multiple_of(family.turn()).min(k);
     let pieces = k.div_ceil(length);
     let (mut blocks, mut starts, mut panels) = (Vec::new(), vec![0], Panels::default());
     for list in &gemm.terms.lists {

@@ -23,23 +23,34 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     }
 
     fn rows_outside(&self, list: List<'ctx>) {
-        let (emitter, block) = (self.emitter, list.start);
-        let k = self.tables.k.get(emitter, block);
-        self.for_groups(&|groups| {
-            for Panels { first, count, columns, slot } in groups {
-                let to = self.b_panel(self.i64(*slot));
-                self.pack_beside(self.b_of_block(block, *first), (*count, *columns), to, k);
-            }
+        self.for_groups(&|group| {
+            self.pack_group(list.start, group);
             self.for_tiles(|tile| {
-                for Panels { count, columns, slot, .. } in groups {
-                    emitter.repeat(*count, |number| {
-                        let slot = emitter.add(number, self.i64(*slot));
-                        self.multiply(list, block, tile, (self.b_panel(slot), *columns), self.c_tile(slot));
-                    });
-                }
-                self.epilogue_of(tile, groups, &|slot| self.c_tile(slot));
+                self.each_of(group, |_, slot, columns| {
+                    self.multiply(list, list.start, tile, (self.b_panel(slot), columns), self.c_tile(slot));
+                });
+                self.epilogue_of(tile, group, &|slot| self.c_tile(slot));
             });
         });
+    }
+
+    /// Packs the panels of B of a group, in its slots.
+    fn pack_group(&self, block: IntValue<'ctx>, group: &[Panels<'ctx>]) {
+        let k = self.tables.k.get(self.emitter, block);
+        for Panels { first, count, columns, slot } in group {
+            let to = self.b_panel(self.i64(*slot));
+            self.pack_beside(self.b_of_block(block, *first), (*count, *columns), to, k);
+        }
+    }
+
+    /// Calls `visit` with the number, the slot and the columns of each panel of a group.
+    fn each_of(&self, group: &[Panels<'ctx>], visit: impl Fn(IntValue<'ctx>, IntValue<'ctx>, u64)) {
+        for Panels { first, count, columns, slot } in group {
+            self.emitter.repeat(*count, |number| {
+                let [panel, slot] = [*first, self.i64(*slot)].map(|start| self.emitter.add(number, start));
+                visit(panel, slot, *columns);
+            });
+        }
     }
 
     fn tiles_of_panel(&self, list: List<'ctx>, panel: IntValue<'ctx>, columns: u64) {
@@ -64,9 +75,20 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             if self.plan.a == Source::Packed {
                 self.pack_a(list, block);
             }
-            self.for_panels(&|panel, columns| {
-                let b = self.b_of(block, panel, columns);
-                self.for_tiles(|tile| self.multiply(list, block, tile, (b, columns), tile_of(panel, tile)));
+            if self.plan.b == Source::InPlace {
+                return self.for_panels(&|panel, columns| {
+                    let b = (self.b_of_block(block, panel), columns);
+                    self.for_tiles(|tile| self.multiply(list, block, tile, b, tile_of(panel, tile)));
+                });
+            }
+            self.for_groups(&|group| {
+                self.pack_group(block, group);
+                self.for_tiles(|tile| {
+                    self.each_of(group, |panel, slot, columns| {
+                        let b = (self.b_panel(slot), columns);
+                        self.multiply(list, block, tile, b, tile_of(panel, tile));
+                    });
+                });
             });
         });
         self.for_tiles(|tile| self.epilogue_of(tile, &self.all_panels(), &|panel| tile_of(panel, tile)));

@@ -17,7 +17,7 @@ use crate::loops::{Buffer, Elem, Gemm, Operand, Outer, Range};
 
 /// Rows up to which copying a panel of B does not pay.
 const FEW_ROWS: u64 = 4;
-/// Entries of B up to which its panels are kept together: a quarter of a second-level cache.
+/// Entries of B up to which its panels are kept together, in one plane: a quarter of a second-level cache.
 const KEPT_B: u64 = 1 << 17;
 /// Entries of their tiles of C up to which they are.
 const KEPT_C: u64 = 1 << 15;
@@ -41,8 +41,8 @@ pub enum Order {
     Rows,
     /// Panels, tiles of rows, blocks: all blocks of a panel of B are packed, a tile of C is finished at once.
     Tiles,
-    /// Blocks, panels, tiles of rows, as for sums over many samples: one block of A is packed at a time; all of C is
-    /// kept.
+    /// Blocks, groups of panels, tiles of rows, panels, as for sums over many samples: one block of A is packed at a time, and
+    /// the panels of a group together; all of C is kept.
     Blocks,
     /// Panels, outer loops that B does not see, tiles of rows, blocks, as for the taps of a convolution: a panel of all
     /// blocks of B is packed once.
@@ -124,7 +124,7 @@ impl Plan {
             let in_place = direct(gemm.b) && gemm.b.strides.1 == 1 && whole;
             plan.b = if in_place { Source::InPlace } else { Source::Packed };
             if !plan.shares(gemm) {
-                plan.order = plan.best_order();
+                plan.order = plan.best_order(gemm);
             }
         }
         plan.listed = plan.lists();
@@ -242,7 +242,7 @@ impl Plan {
         at_hand && self.longest() > 1 && self.blocks.iter().all(|block| block.k == self.blocks[0].k)
     }
 
-    fn best_order(&self) -> Order {
+    fn best_order(&self, gemm: &Gemm) -> Order {
         let packed = self.b == Source::Packed;
         let blocks = self.longest();
         if self.blocks.len() == 1 && !self.some_empty() {
@@ -250,10 +250,13 @@ impl Plan {
         }
         let a = if self.a == Source::Packed { self.a_tile() * self.tiles() * blocks } else { 0 };
         let b = self.b_panel() * blocks;
-        if packed && a <= KEPT && b <= KEPT {
+        let c = self.tiles() * self.c_tile() * self.panels();
+        // Panels of one long sum are packed in rows of memory where they wait for its blocks together.
+        let waits =
+            packed && self.group() > 1 && c <= KEPT_C && gemm.terms.lists.iter().all(|list| list.len() == 1);
+        if packed && a <= KEPT && b <= KEPT && !waits {
             return Order::Tiles;
         }
-        let c = self.tiles() * self.c_tile() * self.panels();
         if c <= KEPT { Order::Blocks } else { Order::Panels }
     }
 
@@ -347,9 +350,10 @@ impl Plan {
         self.n.div_ceil(self.columns)
     }
 
-    /// In order [`Order::Rows`]: the most panels that are kept together.
+    /// In the orders [`Order::Rows`] and [`Order::Blocks`]: the most panels that are packed together.
     pub fn group(&self) -> u64 {
-        let most = (KEPT_B / self.b_panel()).min(KEPT_C / self.c_tile()).max(1);
+        let kept = if self.family.planes() > 1 { KEPT } else { KEPT_B };
+        let most = (kept / self.b_panel()).min(KEPT_C / self.c_tile()).max(1);
         even_share(self.panels(), most)
     }
 
@@ -363,12 +367,18 @@ impl Plan {
     }
 
     pub fn a_tile(&self) -> u64 {
-        self.a_step() * self.depth * self.family.planes()
+        self.a_step() * self.depth * self.family.planes() + self.apart()
     }
 
     /// Entries of 32 bits in a packed panel of B.
     pub fn b_panel(&self) -> u64 {
-        self.columns * self.depth * self.family.planes()
+        self.columns * self.depth * self.family.planes() + self.apart()
+    }
+
+    /// Entries between copies that lie side by side, which are a multiple of 4 KB long where k is one of 32: without them, what is
+    /// written to all of them in turn falls on the same sets of the first-level cache.
+    fn apart(&self) -> u64 {
+        if self.family.by_tiles() { 2 * LINE } else { 0 }
     }
 
     pub fn a_form(&self) -> Form {
@@ -403,10 +413,10 @@ impl Plan {
         let panels = match self.order {
             Order::Windows => return windows::b_entries(self),
             Order::WindowGradients => return window_gradients::entries(self)[1],
-            Order::Rows => self.group(),
+            Order::Rows | Order::Blocks => self.group(),
             Order::Tiles => self.longest(),
             Order::Shared => self.panels_of_b.len() as u64,
-            Order::Panels | Order::Blocks | Order::Scatter => 1,
+            Order::Panels | Order::Scatter => 1,
         };
         if self.b == Source::Packed { self.b_panel() * panels } else { 0 }
     }
@@ -528,6 +538,16 @@ mod tests {
         // One panel, and one that is read in place.
         assert_eq!(order([128, 32, 1024]).0, Order::Panels);
         assert_eq!(order([4, 1024, 1024]).0, Order::Panels);
+    }
+
+    #[test]
+    fn panels_of_a_long_sum_wait_for_its_blocks_in_groups() {
+        let plan = |n: usize, terms| plan([128, n as u64, 4096], (4096, 1), (n, 1), terms);
+        assert_eq!((plan(128, 1).order, plan(128, 1).group()), (Order::Blocks, 2));
+        // One panel, several terms, and more results than wait in a first-level cache.
+        assert_eq!(plan(32, 1).order, Order::Tiles);
+        assert_eq!(plan(128, 2).order, Order::Tiles);
+        assert_eq!(plan(512, 1).order, Order::Tiles);
     }
 
     #[test]
