@@ -373,7 +373,7 @@ impl Intrinsic for Another {
             (self.express)(graph, value)
         }
     }
-    fn reference(&self, axes: &AxisTable, args: &[Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
+    fn reference(&self, axes: &AxisTable, args: &[&Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
         self.real.reference(axes, args, attrs, out)
     }
     fn problems(&self) -> Vec<Problem> {

@@ -65,7 +65,7 @@ impl Intrinsic for Concat {
         graph.add(&parts)
     }
 
-    fn reference(&self, axes: &AxisTable, args: &[Tensor], _attrs: &Attrs, out: &Type) -> ArrayD<f64> {
+    fn reference(&self, axes: &AxisTable, args: &[&Tensor], _attrs: &Attrs, out: &Type) -> ArrayD<f64> {
         let place = (0..out.axes.len()).find(|&i| out.axes[i] != args[0].axes[i]).unwrap_or(0);
         let first = args[0].values.shape()[place];
         reference::tabulate(axes, &out.axes, |at| {

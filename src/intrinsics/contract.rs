@@ -69,22 +69,31 @@ impl Intrinsic for Contract {
         graph.contract(args[0], right, &pairing.over)
     }
 
-    fn reference(&self, axes: &AxisTable, args: &[Tensor], _attrs: &Attrs, out: &Type) -> ArrayD<f64> {
+    fn reference(&self, axes: &AxisTable, args: &[&Tensor], _attrs: &Attrs, out: &Type) -> ArrayD<f64> {
         let (left, right) = (&args[0], &args[1]);
         let shared: Vec<Axis> =
             left.axes.iter().copied().filter(|a| right.axes.contains(a) && !out.axes.contains(a)).collect();
         let (l, r) = if shared.is_empty() {
-            (left.axes[left.axes.len() - 1..].to_vec(), right.axes.last().copied())
+            (
+                left.axes[left.axes.len() - 1..].to_vec(),
+                right.axes[right.axes.len().saturating_sub(1)..].to_vec(),
+            )
         } else {
-            (shared, None)
+            (shared.clone(), shared)
         };
+        let [left, right] = [left, right].map(|side| reference::Strided::of(side));
+        let [of_left, of_right] = [left.along(axes, &l), right.along(axes, &r)];
         reference::tabulate(axes, &out.axes, |place| {
-            let mut sum = 0.0;
-            reference::each(axes, &l, place, &mut |place| {
-                let other = |axis: Axis| if Some(axis) == r { place(l[0]) } else { place(axis) };
-                sum += reference::entry(left, place) * reference::entry(right, &other);
-            });
-            sum
+            let kept = |summed: &[Axis], axis| if summed.contains(&axis) { 0 } else { place(axis) };
+            let (a, b) = (left.at(&|axis| kept(&l, axis)), right.at(&|axis| kept(&r, axis)));
+            // Four sums side by side, which need not wait for each other.
+            let mut sums = [0.0; 4];
+            for (of_left, of_right) in of_left.chunks(sums.len()).zip(of_right.chunks(sums.len())) {
+                for (sum, (i, j)) in sums.iter_mut().zip(of_left.iter().zip(of_right)) {
+                    *sum += left.entries[a + i] * right.entries[b + j];
+                }
+            }
+            sums.iter().sum()
         })
     }
 

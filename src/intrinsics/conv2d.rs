@@ -124,31 +124,39 @@ impl Intrinsic for Conv2d {
         graph.spread(product, &out.axes)
     }
 
-    fn reference(&self, axes: &AxisTable, args: &[Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
+    fn reference(&self, axes: &AxisTable, args: &[&Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
         let types = [0, 1].map(|i| Type::float(args[i].axes.clone()));
         let (Ok(call), [.., y_h, y_w]) = (self.call(axes, &types, attrs), &out.axes[..]) else {
             return ArrayD::zeros(vec![]);
         };
         let [c, e, kh, kw] = call.weight;
+        let [taps, image] = [0, 1].map(|i| reference::Strided::of(args[i]));
+        let [of_e, of_kh, of_kw] = [e, kh, kw].map(|axis| taps.stride(axis));
+        let [of_channels, of_rows, of_columns] =
+            [call.channels, call.plane[0], call.plane[1]].map(|axis| image.stride(axis));
         let per_group = axes.extent(c) / call.groups;
         reference::tabulate(axes, &out.axes, |place| {
             let first = place(c) / per_group * axes.extent(e);
-            let mut sum = 0.0;
-            reference::each(axes, &[e, kh, kw], place, &mut |at| {
-                let position = |i: usize, y: Axis, tap: Axis| {
-                    call.geometry[i].position(axes.extent(call.plane[i]), place(y), at(tap))
-                };
-                let (Some(row), Some(column)) = (position(0, *y_h, kh), position(1, *y_w, kw)) else {
-                    return;
-                };
-                let pixel = |axis: Axis| match axis {
-                    _ if axis == call.channels => first + at(e),
-                    _ if axis == call.plane[0] => row,
-                    _ if axis == call.plane[1] => column,
-                    _ => place(axis),
-                };
-                sum += reference::entry(&args[0], at) * reference::entry(&args[1], &pixel);
+            let own = taps.at(&|axis| if axis == c { place(c) } else { 0 });
+            let corner = image.at(&|axis| match axis {
+                _ if axis == call.channels => first,
+                _ if call.plane.contains(&axis) => 0,
+                _ => place(axis),
             });
+            let position = |i: usize, y: Axis, tap: usize| {
+                call.geometry[i].position(axes.extent(call.plane[i]), place(y), tap)
+            };
+            let mut sum = 0.0;
+            for (k, l) in (0..axes.extent(kh)).flat_map(|k| (0..axes.extent(kw)).map(move |l| (k, l))) {
+                let (Some(row), Some(column)) = (position(0, *y_h, k), position(1, *y_w, l)) else {
+                    continue;
+                };
+                let tap = own + k * of_kh + l * of_kw;
+                let pixel = corner + row * of_rows + column * of_columns;
+                for channel in 0..axes.extent(e) {
+                    sum += taps.entries[tap + channel * of_e] * image.entries[pixel + channel * of_channels];
+                }
+            }
             sum
         })
     }

@@ -59,7 +59,7 @@ impl Intrinsic for Draw {
         self.meaning.formula(graph, uniform)
     }
 
-    fn reference(&self, axes: &AxisTable, _args: &[Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
+    fn reference(&self, axes: &AxisTable, _args: &[&Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
         self.table(axes, attrs, out, &Counters::default())
     }
 

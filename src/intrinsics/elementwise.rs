@@ -73,11 +73,8 @@ impl<T: Elementwise> Intrinsic for T {
         self.formula(graph, args)
     }
 
-    fn reference(&self, axes: &AxisTable, args: &[Tensor], _attrs: &Attrs, out: &Type) -> ArrayD<f64> {
-        reference::tabulate(axes, &out.axes, |place| {
-            let entries: Vec<f64> = args.iter().map(|arg| reference::entry(arg, place)).collect();
-            self.at(&entries)
-        })
+    fn reference(&self, axes: &AxisTable, args: &[&Tensor], _attrs: &Attrs, out: &Type) -> ArrayD<f64> {
+        reference::zipped(axes, &out.axes, args, |entries| self.at(entries))
     }
 
     fn problems(&self) -> Vec<Problem> {

@@ -73,7 +73,7 @@ impl Intrinsic for Gather {
         graph.sum(&[axis], entry)
     }
 
-    fn reference(&self, axes: &AxisTable, args: &[Tensor], _attrs: &Attrs, out: &Type) -> ArrayD<f64> {
+    fn reference(&self, axes: &AxisTable, args: &[&Tensor], _attrs: &Attrs, out: &Type) -> ArrayD<f64> {
         let (x, label) = (&args[0], &args[1]);
         reference::tabulate(axes, &out.axes, |place| {
             let at = reference::entry(label, place) as usize;

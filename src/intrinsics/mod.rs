@@ -103,7 +103,7 @@ pub trait Intrinsic: Sync {
     ) -> sym::Expr;
 
     /// Independent evaluation in f64, written by hand from the definition: never from `express`.
-    fn reference(&self, axes: &AxisTable, args: &[Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64>;
+    fn reference(&self, axes: &AxisTable, args: &[&Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64>;
 
     /// As [`Intrinsic::reference`], of what draws random numbers: the draw that is counted so. `None` of all others.
     fn drawn(

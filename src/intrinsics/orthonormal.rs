@@ -32,7 +32,7 @@ impl Intrinsic for Orthonormal {
         graph.orthonormal(full)
     }
 
-    fn reference(&self, _axes: &AxisTable, args: &[Tensor], _attrs: &Attrs, _out: &Type) -> ArrayD<f64> {
+    fn reference(&self, _axes: &AxisTable, args: &[&Tensor], _attrs: &Attrs, _out: &Type) -> ArrayD<f64> {
         let values = &args[0].values;
         let rows = values.shape()[0];
         let flat: Vec<f64> = values.iter().copied().collect();

@@ -64,7 +64,7 @@ impl Intrinsic for Pad {
         value
     }
 
-    fn reference(&self, axes: &AxisTable, args: &[Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
+    fn reference(&self, axes: &AxisTable, args: &[&Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
         let before = whole(self.name(), attrs, "before", 0).unwrap_or(0);
         reference::tabulate(axes, &out.axes, |place| {
             let position = |i: usize| {

@@ -100,24 +100,21 @@ impl Intrinsic for Pool {
         graph.spread(value, &out.axes)
     }
 
-    fn reference(&self, axes: &AxisTable, args: &[Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
+    fn reference(&self, axes: &AxisTable, args: &[&Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
         let (Ok(geometry), [.., y_h, y_w]) = (self.geometry(attrs), &out.axes[..]) else {
             return ArrayD::zeros(vec![]);
         };
         let [.., h, w] = args[0].axes[..] else { return ArrayD::zeros(vec![]) };
+        let image = reference::Strided::of(args[0]);
+        let [of_rows, of_columns] = [h, w].map(|axis| image.stride(axis));
         reference::tabulate(axes, &out.axes, |place| {
+            let corner = image.at(&|axis| if axis == h || axis == w { 0 } else { place(axis) });
             let mut entries = Vec::new();
             for (k, l) in (0..geometry.kernel).flat_map(|k| (0..geometry.kernel).map(move |l| (k, l))) {
                 let row = geometry.position(axes.extent(h), place(*y_h), k);
                 let column = geometry.position(axes.extent(w), place(*y_w), l);
-                entries.push(row.zip(column).map(|(row, column)| {
-                    let pixel = |axis: Axis| match axis {
-                        _ if axis == h => row,
-                        _ if axis == w => column,
-                        _ => place(axis),
-                    };
-                    reference::entry(&args[0], &pixel)
-                }));
+                let pixel = |(row, column)| image.entries[corner + row * of_rows + column * of_columns];
+                entries.push(row.zip(column).map(pixel));
             }
             self.meaning.of(&entries)
         })

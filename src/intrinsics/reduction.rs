@@ -61,11 +61,12 @@ impl Intrinsic for Reduction {
         self.meaning.formula(graph, args[0], axes_attr(attrs, "over"))
     }
 
-    fn reference(&self, axes: &AxisTable, args: &[Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
+    fn reference(&self, axes: &AxisTable, args: &[&Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
+        let (arg, over) = (reference::Strided::of(args[0]), axes_attr(attrs, "over"));
+        let reduced = arg.along(axes, over);
         reference::tabulate(axes, &out.axes, |place| {
-            let mut entries = Vec::new();
-            let mut take = |place: reference::Place| entries.push(reference::entry(&args[0], place));
-            reference::each(axes, axes_attr(attrs, "over"), place, &mut take);
+            let start = arg.at(place);
+            let entries: Vec<f64> = reduced.iter().map(|distance| arg.entries[start + distance]).collect();
             self.meaning.of(&entries)
         })
     }

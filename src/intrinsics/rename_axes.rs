@@ -53,10 +53,10 @@ impl Intrinsic for RenameAxes {
         graph.rename(args[0], &pairs(attrs))
     }
 
-    fn reference(&self, axes: &AxisTable, args: &[Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
+    fn reference(&self, axes: &AxisTable, args: &[&Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
         let pairs = pairs(attrs);
         reference::tabulate(axes, &out.axes, |place| {
-            reference::entry(&args[0], &|axis| place(renamed(&pairs, axis)))
+            reference::entry(args[0], &|axis| place(renamed(&pairs, axis)))
         })
     }
 

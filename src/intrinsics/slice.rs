@@ -67,7 +67,7 @@ impl Intrinsic for Slice {
         graph.spread(value, &out.axes)
     }
 
-    fn reference(&self, axes: &AxisTable, args: &[Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
+    fn reference(&self, axes: &AxisTable, args: &[&Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
         let start = whole(self.name(), attrs, "start", 0).unwrap_or(0);
         reference::tabulate(axes, &out.axes, |place| {
             let position = |i: usize| {

@@ -1,6 +1,7 @@
 //! Evaluation of a network's nodes in f64 with the intrinsics' hand-written references: the independent measure of
 //! the derivation and of the compiled code.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use ndarray::ArrayD;
@@ -31,7 +32,7 @@ pub struct Given<'a> {
     pub mode: Mode<'a>,
     pub counters: Counters,
     /// Nodes that are taken as given rather than computed.
-    pub known: HashMap<NodeId, Tensor>,
+    pub known: HashMap<NodeId, Cow<'a, Tensor>>,
 }
 
 /// The values of `roots`. `leaves` gives parameters, input, target, gradients, … over their axes.
@@ -66,14 +67,14 @@ pub fn evaluate_given(network: &Network, given: Given, roots: &[NodeId]) -> Resu
             let averaged = matches!((&network.node(id).op, mode), (Op::Statistic(_), Mode::Evaluation(_)));
             if ready || averaged {
                 let value = node(network, id, leaves, mode, &counters, &values)?;
-                values.insert(id, value);
+                values.insert(id, Cow::Owned(value));
             } else {
                 stack.push((id, true));
                 stack.extend(network.node(id).inputs.iter().map(|&input| (input, false)));
             }
         }
     }
-    Ok(roots.iter().map(|root| values[root].clone()).collect())
+    Ok(roots.iter().map(|root| values[root].clone().into_owned()).collect())
 }
 
 fn node(
@@ -82,22 +83,22 @@ fn node(
     leaves: &dyn Fn(Leaf) -> Option<Tensor>,
     mode: Mode,
     counters: &Counters,
-    values: &HashMap<NodeId, Tensor>,
+    values: &HashMap<NodeId, Cow<Tensor>>,
 ) -> Result<Tensor, String> {
     let node = network.node(id);
-    let input = |position: usize| values[&node.inputs[position]].clone();
+    let input = |position: usize| &*values[&node.inputs[position]];
     match &node.op {
         Op::Number(value) => Ok(scalar(*value)),
         Op::Leaf(Leaf::Training) => Ok(scalar(f64::from(u8::from(matches!(mode, Mode::Training))))),
         Op::Leaf(leaf) => fitting(leaves(*leaf), &node.ty.axes, || format!("{leaf:?}")),
         Op::Statistic(stat) => match mode {
-            Mode::Training => Ok(input(0)),
+            Mode::Training => Ok(input(0).clone()),
             Mode::Evaluation(averages) => {
                 fitting(averages(*stat), &node.ty.axes, || network.stats[stat.index()].name.clone())
             }
         },
         Op::Apply { intrinsic, attrs } => {
-            let args: Vec<Tensor> = (0..node.inputs.len()).map(input).collect();
+            let args: Vec<&Tensor> = (0..node.inputs.len()).map(input).collect();
             let drawn = intrinsic.drawn(&network.axes, attrs, &node.ty, counters);
             let values = drawn.unwrap_or_else(|| intrinsic.reference(&network.axes, &args, attrs, &node.ty));
             Ok(Tensor { axes: node.ty.axes.clone(), values })

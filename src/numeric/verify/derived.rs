@@ -1,10 +1,12 @@
 //! The derivation's side: formulas applied to directions.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use ndarray::Array2;
 
 use super::reference::Argument;
+use crate::axes::{Axis, AxisTable, BATCH};
 use crate::hessian::exact::Cotangent;
 use crate::hessian::factors::{Factors, factors};
 use crate::hessian::jacobian::{TooManyTerms, gradient, hessian, jacobian};
@@ -12,6 +14,7 @@ use crate::hessian::{BlockExprs, Plan};
 use crate::ir::ScaleMode;
 use crate::numeric::point::Point;
 use crate::sym::dense::LinearMap;
+use crate::sym::graph::without;
 use crate::sym::operator::Operator;
 use crate::sym::{Expr, Graph};
 
@@ -207,30 +210,46 @@ impl<'d> Derived<'d> {
         Some(self.point.number(factor))
     }
 
-    /// tr Jᵀ J, of the last block tr Jᵀ Hess(l) J, row after row of J: a weight has far more entries than z_b. `None` where
-    /// that is too much.
+    /// tr Jᵀ J, of the last block tr Jᵀ Hess(l) J, column after column of J, or row after row where it has fewer of these. `None`
+    /// where that is too much.
     pub fn dense_trace(&mut self, argument: Argument) -> Option<f64> {
         let (expr, output) = (self.expr(argument), self.block.output);
         let (size, rows) = (self.point.size(expr), self.point.size(output));
         if size.saturating_mul(rows) > LARGEST_TRACE {
             return None;
         }
-        let jacobian = self.operator(expr)?.transpose();
-        let map = self.map((output, expr), rows, |graph, tangent| jacobian.apply_each(graph, tangent));
-        let curvature = self.is_last().then(|| self.loss_hessian_map(rows));
-        let (step, mut trace) = ((BLOCK_ENTRIES / rows.max(size)).clamp(1, rows), 0.0);
-        let (graph, values) = (&self.point.graph, &mut self.point.values);
-        for first in (0..rows).step_by(step) {
-            let basis = Array2::from_shape_fn((step.min(rows - first), rows), |(row, entry)| {
-                f64::from(u8::from(entry == first + row))
-            });
-            let images = map.apply_all(graph, values, &basis);
-            trace += match &curvature {
-                Some(curvature) => {
-                    let curved = curvature.apply_all(graph, values, &basis);
-                    (images * map.apply_all(graph, values, &curved)).sum()
+        let jacobian = self.operator(expr)?;
+        let by_rows = rows < size;
+        let operator = if by_rows { jacobian.transpose() } else { jacobian };
+        let curvature = self.is_last().then(|| self.curvature());
+        let curved_alone = curvature.as_ref().is_none_or(|curvature| {
+            curvature.as_ref().is_some_and(|operator| operator.is_identity_along(BATCH))
+        });
+        // Where no sample sees another, a direction moves all of them at once.
+        let together: &[Axis] =
+            if operator.is_identity_along(BATCH) && curved_alone { &[BATCH] } else { &[] };
+        let spaces = if by_rows { (output, expr) } else { (expr, output) };
+        let map = self.map(spaces, usize::MAX, |graph, tangent| operator.apply_each(graph, tangent));
+        let curved = curvature.is_some().then(|| self.loss_hessian_map(usize::MAX));
+        let graph = &self.point.graph;
+        let domain = graph.axes_of(spaces.0).to_vec();
+        let own = without(&domain, together);
+        let count = graph.axes.size(&own);
+        let step = (BLOCK_ENTRIES / size.max(rows)).clamp(1, count);
+        let mut trace = 0.0;
+        for first in (0..count).step_by(step) {
+            let numbers = first..count.min(first + step);
+            let basis = basis(&self.point.graph.axes, &domain, &own, numbers);
+            let (graph, values) = (&self.point.graph, &mut self.point.values);
+            let mut apply = |map: &LinearMap, to: &Array2<f64>| map.apply_all(graph, values, to);
+            let images = apply(&map, &basis);
+            trace += match &curved {
+                None => images.iter().map(|entry| entry * entry).sum::<f64>(),
+                Some(curved) if by_rows => {
+                    let curved = apply(curved, &basis);
+                    (images * apply(&map, &curved)).sum()
                 }
-                None => images.iter().map(|entry| entry * entry).sum(),
+                Some(curved) => (apply(curved, &images) * images).sum(),
             };
         }
         self.point.values.forget();
@@ -246,8 +265,8 @@ impl<'d> Derived<'d> {
     ) -> LinearMap {
         let graph = &mut self.point.graph;
         let (domain, codomain) = (graph.axes_of(from).to_vec(), graph.axes_of(to).to_vec());
-        let widest = graph.axes.size(&domain).max(graph.axes.size(&codomain));
-        let rows = (BLOCK_ENTRIES / widest).clamp(1, rows.max(1));
+        let [width, height] = [&domain, &codomain].map(|axes| graph.axes.size(axes));
+        let rows = (BLOCK_ENTRIES / width.max(height)).clamp(1, rows.min(width).max(1));
         LinearMap::new(graph, &domain, &codomain, rows, map)
     }
 
@@ -257,6 +276,32 @@ impl<'d> Derived<'d> {
         self.point.values.forget();
         images
     }
+}
+
+/// Directions over `axes`, one row each: of `number`, the entry of that number over the axes `own`, at all positions of the
+/// others.
+fn basis(table: &AxisTable, axes: &[Axis], own: &[Axis], numbers: Range<usize>) -> Array2<f64> {
+    let (width, first) = (table.size(axes), numbers.start);
+    let number = |mut entry: usize| {
+        let (mut number, mut size) = (0, 1);
+        for &axis in axes.iter().rev() {
+            let position = entry % table.extent(axis);
+            entry /= table.extent(axis);
+            if own.contains(&axis) {
+                number += position * size;
+                size *= table.extent(axis);
+            }
+        }
+        number
+    };
+    let mut directions = Array2::zeros((numbers.len(), width));
+    for entry in 0..width {
+        let number = number(entry);
+        if numbers.contains(&number) {
+            directions[[number - first, entry]] = 1.0;
+        }
+    }
+    directions
 }
 
 /// Hess(l) applied to a tangent.

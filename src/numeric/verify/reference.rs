@@ -1,6 +1,7 @@
 //! The network by the hand-written references of its intrinsics: block maps and losses as functions of arguments that
 //! move away from a point. Nothing here comes from the derivation.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use ndarray::{Axis as Dim, IxDyn};
@@ -68,11 +69,8 @@ pub struct Values {
 pub struct Reference<'a> {
     network: &'a Network,
     pub spaces: Vec<Spaces>,
-    leaves: HashMap<Leaf, Tensor>,
-    counters: Counters,
-    /// At the point: what derivatives take as constants, and the blocks' inputs and outputs.
-    held: HashMap<NodeId, Tensor>,
-    chain: HashMap<NodeId, Tensor>,
+    /// Every node at the point.
+    there: HashMap<NodeId, Tensor>,
 }
 
 impl<'a> Reference<'a> {
@@ -89,32 +87,20 @@ impl<'a> Reference<'a> {
         let words = [seed & 0xffff_ffff, seed >> 32].map(|word| word as u32);
         let counters = Counters { seed: words.to_vec(), step: vec![1] };
         let leaves = leaves(network, graph, symbols, parameters, batch);
-        let spaces = blocks.iter().map(|block| Spaces::of(graph, block)).collect();
-        let (held, chain) = (HashMap::new(), HashMap::new());
-        let mut reference = Reference { network, spaces, leaves, counters, held, chain };
-        reference.look_at_the_point()?;
-        Ok(reference)
-    }
-
-    fn look_at_the_point(&mut self) -> Result<(), String> {
-        let network = self.network;
-        let is_held = |op: &Op| matches!(op, Op::Apply { intrinsic, .. } if intrinsic.is_held());
-        let blocks = network.blocks.iter().flat_map(|block| [block.input, block.output]);
-        let chain: Vec<NodeId> = blocks.collect();
-        let below = below(network, &[&chain[..], &[network.loss]].concat());
-        let held: Vec<NodeId> = below.into_iter().filter(|&id| is_held(&network.node(id).op)).collect();
-        let roots = [&chain[..], &held, &[network.loss]].concat();
-        let values = self.evaluate(&HashMap::new(), None, &roots)?;
-        for (place, value) in values.iter().enumerate() {
-            if value.values.iter().any(|entry| !entry.is_finite()) {
-                let block = chain.get(place).map_or("the loss", |_| &network.blocks[place / 2].name);
-                return Err(format!("{block} is not finite at this point"));
+        let leaves = |leaf: Leaf| leaves.get(&leaf).cloned();
+        let nodes = below(network);
+        let given = Given { leaves: &leaves, mode: Mode::Training, counters, known: HashMap::new() };
+        let there: HashMap<NodeId, Tensor> =
+            nodes.iter().copied().zip(evaluate_given(network, given, &nodes)?).collect();
+        let ends =
+            network.blocks.iter().flat_map(|block| [block.input, block.output].map(|id| (&*block.name, id)));
+        for (name, id) in ends.chain([("the loss", network.loss)]) {
+            if there[&id].values.iter().any(|entry| !entry.is_finite()) {
+                return Err(format!("{name} is not finite at this point"));
             }
         }
-        let mut pairs = roots.iter().copied().zip(values);
-        self.chain = pairs.by_ref().take(chain.len()).collect();
-        self.held = pairs.take(held.len()).collect();
-        Ok(())
+        let spaces = blocks.iter().map(|block| Spaces::of(graph, block)).collect();
+        Ok(Reference { network, spaces, there })
     }
 
     fn block(&self, block: usize) -> &'a Block {
@@ -123,12 +109,21 @@ impl<'a> Reference<'a> {
 
     /// An argument at the point, over its space.
     pub fn at_the_point(&self, block: usize, argument: Argument) -> Vec<f64> {
-        let value = match argument {
-            Argument::Input => &self.chain[&self.block(block).input],
-            Argument::Output => &self.chain[&self.block(block).output],
-            Argument::Param(place) => &self.leaves[&Leaf::Param(self.block(block).params[place])],
-        };
-        restricted(value, self.spaces[block].axes(argument))
+        let nodes = self.nodes(block, argument);
+        restricted(&self.there[&nodes[0]], self.spaces[block].axes(argument))
+    }
+
+    /// The nodes that are an argument of a block, one at least: a declared parameter is a node.
+    fn nodes(&self, block: usize, argument: Argument) -> Vec<NodeId> {
+        match argument {
+            Argument::Input => vec![self.block(block).input],
+            Argument::Output => vec![self.block(block).output],
+            Argument::Param(place) => {
+                let param = Leaf::Param(self.block(block).params[place]);
+                let is = |op: &Op| matches!(op, Op::Leaf(leaf) if *leaf == param);
+                self.there.keys().copied().filter(|&id| is(&self.network.node(id).op)).collect()
+            }
+        }
     }
 
     /// z_b = F_b with its arguments moved.
@@ -151,52 +146,60 @@ impl<'a> Reference<'a> {
         Ok(Values { output, losses: values[1].values.iter().copied().collect() })
     }
 
+    /// The roots with a block's arguments moved. What does not follow from these, and what derivatives take as constant, is as
+    /// it is at the point.
     fn moved(&self, block: usize, moves: &[Move], roots: &[NodeId]) -> Result<Vec<Tensor>, String> {
-        let (input, output) = (self.block(block).input, self.block(block).output);
-        let mut known = self.held.clone();
-        known.insert(input, self.chain[&input].clone());
-        let mut param = HashMap::new();
+        let mut moved: HashMap<NodeId, Tensor> = HashMap::new();
         for step in moves {
-            let place = match step.argument {
-                Argument::Input => known.get_mut(&input).expect("inserted above"),
-                Argument::Output => known.entry(output).or_insert_with(|| self.chain[&output].clone()),
-                Argument::Param(place) => {
-                    let leaf = Leaf::Param(self.block(block).params[place]);
-                    param.entry(leaf).or_insert_with(|| self.leaves[&leaf].clone())
-                }
-            };
             let axes = self.spaces[block].axes(step.argument);
             let direction = Tensor::new(&self.network.axes, axes, step.direction.to_vec());
-            let along = direction.along(&self.network.axes, &place.axes);
-            place.values.zip_mut_with(&along, |entry, by| *entry += step.by * by);
+            for node in self.nodes(block, step.argument) {
+                let value = moved.entry(node).or_insert_with(|| self.there[&node].clone());
+                let along = direction.along(&self.network.axes, &value.axes);
+                value.values.zip_mut_with(&along, |entry, by| *entry += step.by * by);
+            }
         }
-        self.evaluate(&known, Some(&param), roots)
+        let follows = self.follows(&moved, self.block(block).input);
+        let stay = self.there.iter().filter(|(id, _)| !follows[id.index()]);
+        let mut known: HashMap<NodeId, Cow<Tensor>> =
+            stay.map(|(&id, value)| (id, Cow::Borrowed(value))).collect();
+        known.extend(moved.into_iter().map(|(id, value)| (id, Cow::Owned(value))));
+        let (leaves, counters) = (|_| None, Counters::default());
+        evaluate_given(self.network, Given { leaves: &leaves, mode: Mode::Training, counters, known }, roots)
     }
 
-    fn evaluate(
-        &self,
-        known: &HashMap<NodeId, Tensor>,
-        params: Option<&HashMap<Leaf, Tensor>>,
-        roots: &[NodeId],
-    ) -> Result<Vec<Tensor>, String> {
-        let moved = |leaf: &Leaf| params.and_then(|params| params.get(leaf));
-        let leaves = |leaf: Leaf| moved(&leaf).or_else(|| self.leaves.get(&leaf)).cloned();
-        let (known, counters) = (known.clone(), self.counters.clone());
-        let given = Given { leaves: &leaves, mode: Mode::Training, counters, known };
-        evaluate_given(self.network, given, roots)
+    /// Which nodes change with those moved, but for what is held and for the block's input.
+    fn follows(&self, moved: &HashMap<NodeId, Tensor>, input: NodeId) -> Vec<bool> {
+        let mut follows = vec![false; self.network.nodes.len()];
+        // Inputs stand before what reads them.
+        for (index, node) in self.network.nodes.iter().enumerate() {
+            let id = NodeId(index as u32);
+            let stays = id == input || is_held(&node.op);
+            follows[index] =
+                moved.contains_key(&id) || (!stays && node.inputs.iter().any(|input| follows[input.index()]));
+        }
+        follows
     }
 }
 
-/// Everything that the roots are computed from.
-fn below(network: &Network, roots: &[NodeId]) -> Vec<NodeId> {
+/// Whether derivatives take the value as constant.
+fn is_held(op: &Op) -> bool {
+    matches!(op, Op::Apply { intrinsic, .. } if intrinsic.is_held())
+}
+
+/// The parameters, the loss, the ends of blocks, and everything that these are computed from.
+fn below(network: &Network) -> Vec<NodeId> {
+    let is_param = |id: &NodeId| matches!(network.node(*id).op, Op::Leaf(Leaf::Param(_)));
+    let all = || (0..network.nodes.len()).map(|index| NodeId(index as u32));
     let mut seen = vec![false; network.nodes.len()];
-    let mut open = roots.to_vec();
+    let mut open: Vec<NodeId> = all().filter(is_param).chain([network.loss]).collect();
+    open.extend(network.blocks.iter().flat_map(|block| [block.input, block.output]));
     while let Some(id) = open.pop() {
         if !std::mem::replace(&mut seen[id.index()], true) {
             open.extend(&network.node(id).inputs);
         }
     }
-    (0..network.nodes.len()).filter(|&index| seen[index]).map(|index| NodeId(index as u32)).collect()
+    all().filter(|id| seen[id.index()]).collect()
 }
 
 fn leaves(
