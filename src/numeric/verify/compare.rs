@@ -170,8 +170,10 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let step = |by| [Move { argument: probed.argument, direction: &direction.entries, by }];
         let here = &self.losses;
         extrapolate(&FIRST, Scale::Shared(scale), self.accuracy(), |h| {
-            let below = self.reference.losses(self.block, &step(-h))?;
-            let above = self.reference.losses(self.block, &step(h))?;
+            let [below, above] = both(
+                || self.reference.losses(self.block, &step(-h)),
+                || self.reference.losses(self.block, &step(h)),
+            )?;
             let [mut slope, mut rounding, mut jump] = [0.0; 3];
             let share = 1.0 / here.len() as f64;
             for (i, noise) in probed.loss_noise.iter().enumerate() {
@@ -193,8 +195,10 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let step = |by| [Move { argument: probed.argument, direction: &direction.entries, by }];
         let here = &self.output;
         extrapolate(&FIRST, Scale::Shared(scale), self.accuracy(), |h| {
-            let below = self.reference.output(self.block, &step(-h))?;
-            let above = self.reference.output(self.block, &step(h))?;
+            let [below, above] = both(
+                || self.reference.output(self.block, &step(-h)),
+                || self.reference.output(self.block, &step(h)),
+            )?;
             let each = |f: &dyn Fn(usize) -> f64| (0..here.len()).map(f).collect::<Vec<f64>>();
             Ok(Quotient {
                 values: each(&|i| (above[i] - below[i]) / (2.0 * h)),
@@ -268,7 +272,7 @@ impl<'a, 'd> Comparison<'a, 'd> {
             self.reference.losses(self.block, &[step(u, a), step(v, b)])
         };
         let estimate = extrapolate(&SECOND, Scale::Shared(scale), self.accuracy(), |h| {
-            let four = [along(h, h)?, along(h, -h)?, along(-h, h)?, along(-h, -h)?];
+            let four = corners(along, h)?;
             let (value, rounding) = mixed(&four, &probed.loss_noise, |_| share, h);
             Ok::<_, String>(Quotient { values: vec![value], rounding: vec![rounding], jumps: vec![] })
         })?;
@@ -375,7 +379,7 @@ impl<'a, 'd> Comparison<'a, 'd> {
                 let first = Move { argument: left.argument, direction: u, by: a };
                 self.values(&[first, Move { argument: right.argument, direction: v, by: b }])
             };
-            let four = [along(h, h)?, along(h, -h)?, along(-h, h)?, along(-h, -h)?];
+            let four = corners(along, h)?;
             let [rest, exact] = self.quotients(&four, &noise, &loss_noise, h);
             Ok::<_, String>(Quotient {
                 values: vec![rest.0, exact.0],
@@ -534,6 +538,26 @@ fn push(
     let (mut numbers, found) = (numbers?, found?);
     numbers.push(number(derived, found, at));
     Some(numbers)
+}
+
+/// Two evaluations at the same time.
+fn both<T: Send>(
+    first: impl FnOnce() -> Result<T, String> + Send,
+    second: impl FnOnce() -> Result<T, String>,
+) -> Result<[T; 2], String> {
+    std::thread::scope(|scope| {
+        let first = scope.spawn(first);
+        let second = second();
+        let first = first.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok([first?, second?])
+    })
+}
+
+/// A function of two steps at (h, h), (h, −h), (−h, h) and (−h, −h).
+fn corners<T: Send>(at: impl Fn(f64, f64) -> Result<T, String> + Sync, h: f64) -> Result<[T; 4], String> {
+    let [above, below] = both(|| Ok([at(h, h)?, at(h, -h)?]), || Ok([at(-h, h)?, at(-h, -h)?]))?;
+    let ([a, b], [c, d]) = (above, below);
+    Ok([a, b, c, d])
 }
 
 /// Σ weight·(f₊₊ − f₊₋ − f₋₊ + f₋₋)/4h² with what rounding may have added. What does not move adds nothing.

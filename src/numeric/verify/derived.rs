@@ -19,7 +19,7 @@ use crate::sym::operator::Operator;
 use crate::sym::{Expr, Graph};
 
 /// Where the formulas under test come from. What is not said otherwise is the compiler's own derivation.
-pub trait Derivation {
+pub trait Derivation: Sync {
     /// The expressions of the training step.
     fn plan(&self) -> &Plan;
 
