@@ -220,28 +220,20 @@ impl<'d> Derived<'d> {
         }
         let jacobian = self.operator(expr)?;
         let by_rows = rows < size;
-        let operator = if by_rows { jacobian.transpose() } else { jacobian };
-        let curvature = self.is_last().then(|| self.curvature());
-        let curved_alone = curvature.as_ref().is_none_or(|curvature| {
-            curvature.as_ref().is_some_and(|operator| operator.is_identity_along(BATCH))
-        });
+        let (operator, spaces) =
+            if by_rows { (jacobian.transpose(), (output, expr)) } else { (jacobian, (expr, output)) };
+        let domain = self.point.graph.axes_of(spaces.0).to_vec();
         // Where no sample sees another, a direction moves all of them at once.
-        let together: &[Axis] =
-            if operator.is_identity_along(BATCH) && curved_alone { &[BATCH] } else { &[] };
-        let spaces = if by_rows { (output, expr) } else { (expr, output) };
-        let map = self.map(spaces, usize::MAX, |graph, tangent| operator.apply_each(graph, tangent));
-        let curved = curvature.is_some().then(|| self.loss_hessian_map(usize::MAX));
-        let graph = &self.point.graph;
-        let domain = graph.axes_of(spaces.0).to_vec();
-        let own = without(&domain, together);
-        let count = graph.axes.size(&own);
+        let own = if self.is_alone(&operator) { without(&domain, &[BATCH]) } else { domain.clone() };
+        let count = self.point.graph.axes.size(&own);
         let step = (BLOCK_ENTRIES / size.max(rows)).clamp(1, count);
+        let map = self.map(spaces, step, |graph, tangent| operator.apply_each(graph, tangent));
+        let curved = self.is_last().then(|| self.loss_hessian_map(step));
+        let (graph, values) = (&self.point.graph, &mut self.point.values);
+        let mut apply = |map: &LinearMap, to: &Array2<f64>| map.apply_all(graph, values, to);
         let mut trace = 0.0;
         for first in (0..count).step_by(step) {
-            let numbers = first..count.min(first + step);
-            let basis = basis(&self.point.graph.axes, &domain, &own, numbers);
-            let (graph, values) = (&self.point.graph, &mut self.point.values);
-            let mut apply = |map: &LinearMap, to: &Array2<f64>| map.apply_all(graph, values, to);
+            let basis = basis(&graph.axes, &domain, &own, first..count.min(first + step));
             let images = apply(&map, &basis);
             trace += match &curved {
                 None => images.iter().map(|entry| entry * entry).sum::<f64>(),
@@ -256,6 +248,12 @@ impl<'d> Derived<'d> {
         Some(trace)
     }
 
+    /// Whether no sample sees another, neither by the operator nor by Hess(l) of the last block.
+    fn is_alone(&mut self, operator: &Operator) -> bool {
+        let alone = |operator: &Operator| operator.is_identity_along(BATCH);
+        alone(operator) && (!self.is_last() || self.curvature().as_ref().is_some_and(alone))
+    }
+
     /// A linear map between the spaces of two expressions, for up to `rows` directions at a time.
     fn map(
         &mut self,
@@ -265,8 +263,8 @@ impl<'d> Derived<'d> {
     ) -> LinearMap {
         let graph = &mut self.point.graph;
         let (domain, codomain) = (graph.axes_of(from).to_vec(), graph.axes_of(to).to_vec());
-        let [width, height] = [&domain, &codomain].map(|axes| graph.axes.size(axes));
-        let rows = (BLOCK_ENTRIES / width.max(height)).clamp(1, rows.min(width).max(1));
+        let widest = graph.axes.size(&domain).max(graph.axes.size(&codomain));
+        let rows = (BLOCK_ENTRIES / widest).clamp(1, rows.max(1));
         LinearMap::new(graph, &domain, &codomain, rows, map)
     }
 
