@@ -9,8 +9,10 @@ use super::directions::{Direction, Directions};
 use super::reference::{Argument, Move, Reference};
 use super::report::{Check, Compared, Formula, NOTHING, Worst, judge};
 
-/// Extrapolations agree to this share of the tolerance.
+/// Extrapolations of second differences agree to this share of the tolerance.
 const ACCURACY: f64 = 0.1;
+/// Those of first differences: where the curvature jumps at the point, a slope is off by fourteen times what they differ by.
+const ACCURACY_OF_SLOPES: f64 = ACCURACY / 16.0;
 /// How often a direction that meets a kink is drawn again.
 const REDRAWS: usize = 6;
 
@@ -121,6 +123,10 @@ impl<'a, 'd> Comparison<'a, 'd> {
         ACCURACY * self.options.tolerance
     }
 
+    fn accuracy_of_slopes(&self) -> f64 {
+        ACCURACY_OF_SLOPES * self.options.tolerance
+    }
+
     /// dl along directions against the gradient of training.
     fn gradient(&mut self, place: usize) -> Result<Option<Check>, String> {
         let Some(gradient) = self.derived.gradient(self.arguments[place].argument) else { return Ok(None) };
@@ -169,7 +175,7 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let probed = &self.arguments[place];
         let step = |by| [Move { argument: probed.argument, direction: &direction.entries, by }];
         let here = &self.losses;
-        extrapolate(&FIRST, Scale::Shared(scale), self.accuracy(), |h| {
+        extrapolate(&FIRST, Scale::Shared(scale), self.accuracy_of_slopes(), |h| {
             let [below, above] = both(
                 || self.reference.losses(self.block, &step(-h)),
                 || self.reference.losses(self.block, &step(h)),
@@ -194,7 +200,7 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let probed = &self.arguments[place];
         let step = |by| [Move { argument: probed.argument, direction: &direction.entries, by }];
         let here = &self.output;
-        extrapolate(&FIRST, Scale::Shared(scale), self.accuracy(), |h| {
+        extrapolate(&FIRST, Scale::Shared(scale), self.accuracy_of_slopes(), |h| {
             let [below, above] = both(
                 || self.reference.output(self.block, &step(-h)),
                 || self.reference.output(self.block, &step(h)),
@@ -374,6 +380,8 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let noise = loudest(&left.noise, &right.noise);
         let loss_noise = loudest(&left.loss_noise, &right.loss_noise);
         let scales = [residual, product.max(residual)];
+        let (Some(by_left), Some(by_right)) = (&left.slopes[p], &right.slopes[q]) else { return Ok(None) };
+        let slopes = [by_left, by_right].map(|slope| self.along_cotangent(&slope.values));
         let estimate = extrapolate(&SECOND, Scale::Each(&scales), self.accuracy(), |h| {
             let along = |a: f64, b: f64| {
                 let first = Move { argument: left.argument, direction: u, by: a };
@@ -381,10 +389,11 @@ impl<'a, 'd> Comparison<'a, 'd> {
             };
             let four = corners(along, h)?;
             let [rest, exact] = self.quotients(&four, &noise, &loss_noise, h);
+            let [output, loss] = self.changes(&four);
             Ok::<_, String>(Quotient {
                 values: vec![rest.0, exact.0],
                 rounding: vec![rest.1, exact.1],
-                jumps: vec![],
+                jumps: vec![odd(output, slopes, h), odd(loss, slopes, h)],
             })
         })?;
         let one = |estimate: &Estimate, which: usize| (estimate.values[which], estimate.uncertainty[which]);
@@ -423,6 +432,24 @@ impl<'a, 'd> Comparison<'a, 'd> {
         };
         let noise: Vec<f64> = (0..noise.len()).map(of_term).collect();
         [residual, mixed(&terms, &noise, |_| 1.0, h)]
+    }
+
+    /// Σ gᵢ vᵢ over z_b.
+    fn along_cotangent(&self, values: &[f64]) -> f64 {
+        self.cotangent.iter().zip(values).map(|(g, value)| g * value).sum()
+    }
+
+    /// By how much Σ gᵢ Fᵢ and the local loss differ between the opposite corners (h, h) and (−h, −h), and between (h, −h) and
+    /// (−h, h).
+    fn changes(&self, four: &[[Vec<f64>; 2]; 4]) -> [[f64; 2]; 2] {
+        let share = if self.derived.is_last() { 1.0 / self.losses.len() as f64 } else { 1.0 };
+        let opposite = |which: usize, weight: &dyn Fn(usize) -> f64| {
+            [(0, 3), (1, 2)].map(|(one, other)| {
+                let pairs = four[one][which].iter().zip(&four[other][which]).enumerate();
+                pairs.map(|(i, (one, other))| weight(i) * (one - other)).sum()
+            })
+        };
+        [opposite(0, &|i| self.cotangent[i]), opposite(1, &|_| share)]
     }
 
     /// The factors of mode `trace` against the trace of the dense Hessian by differences; of a large argument by the
@@ -538,6 +565,14 @@ fn push(
     let (mut numbers, found) = (numbers?, found?);
     numbers.push(number(derived, found, at));
     Some(numbers)
+}
+
+/// What is odd in a function of two steps beside its slopes along them, over h²: of order h where the function is smooth, a
+/// constant where its curvature jumps at the point, and more where its slope does. `changes` are those between opposite corners.
+fn odd([along, across]: [f64; 2], [left, right]: [f64; 2], h: f64) -> f64 {
+    // Weighted unequally, lest two of opposite signs hide each other.
+    let [along, across] = [along / 2.0 - h * (left + right), across / 2.0 - h * (left - right)];
+    (along + 0.5 * across) / (h * h)
 }
 
 /// Two evaluations at the same time.

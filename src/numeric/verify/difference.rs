@@ -6,8 +6,8 @@ pub struct Quotient {
     pub values: Vec<f64>,
     /// What rounding of the function may have added.
     pub rounding: Vec<f64>,
-    /// Difference of the slopes to the right and to the left; empty for second derivatives, whose quotient
-    /// diverges at a kink.
+    /// What differs between the two sides of the point, of the slopes or of the curvatures: of the order of the step where the
+    /// function is smooth. Empty where it is not known; a quotient of second order then shows a kink by diverging.
     pub jumps: Vec<f64>,
 }
 
