@@ -70,18 +70,13 @@ impl Intrinsic for Contract {
     }
 
     fn reference(&self, axes: &AxisTable, args: &[&Tensor], _attrs: &Attrs, out: &Type) -> ArrayD<f64> {
-        let (left, right) = (&args[0], &args[1]);
+        let (left, right) = (args[0], args[1]);
         let shared: Vec<Axis> =
             left.axes.iter().copied().filter(|a| right.axes.contains(a) && !out.axes.contains(a)).collect();
-        let (l, r) = if shared.is_empty() {
-            (
-                left.axes[left.axes.len() - 1..].to_vec(),
-                right.axes[right.axes.len().saturating_sub(1)..].to_vec(),
-            )
-        } else {
-            (shared.clone(), shared)
-        };
-        let [left, right] = [left, right].map(|side| reference::Strided::of(side));
+        let last = |side: &Tensor| side.axes.last().copied().into_iter().collect();
+        let [l, r]: [Vec<Axis>; 2] =
+            if shared.is_empty() { [left, right].map(last) } else { [shared.clone(), shared] };
+        let [left, right] = [left, right].map(reference::Strided::of);
         let [of_left, of_right] = [left.along(axes, &l), right.along(axes, &r)];
         reference::tabulate(axes, &out.axes, |place| {
             let kept = |summed: &[Axis], axis| if summed.contains(&axis) { 0 } else { place(axis) };

@@ -41,13 +41,12 @@ impl Intrinsic for Flatten {
     fn reference(&self, axes: &AxisTable, args: &[&Tensor], _attrs: &Attrs, out: &Type) -> ArrayD<f64> {
         let inner: Vec<Axis> = args[0].axes.iter().copied().filter(|axis| *axis != BATCH).collect();
         let flat = out.axes.iter().copied().find(|axis| *axis != BATCH);
+        let arg = reference::Strided::of(args[0]);
         reference::tabulate(axes, &out.axes, |place| {
             let position = flat.map_or(0, place);
             let stride = |i: usize| axes.size(&inner[i + 1..]);
             let coordinate = |i: usize| position / stride(i) % axes.extent(inner[i]);
-            reference::entry(args[0], &|axis| {
-                inner.iter().position(|own| *own == axis).map_or(place(axis), coordinate)
-            })
+            arg.entry(&|axis| inner.iter().position(|own| *own == axis).map_or(place(axis), coordinate))
         })
     }
 

@@ -74,10 +74,10 @@ impl Intrinsic for Gather {
     }
 
     fn reference(&self, axes: &AxisTable, args: &[&Tensor], _attrs: &Attrs, out: &Type) -> ArrayD<f64> {
-        let (x, label) = (&args[0], &args[1]);
+        let [x, label] = [0, 1].map(|i| reference::Strided::of(args[i]));
         reference::tabulate(axes, &out.axes, |place| {
-            let at = reference::entry(label, place) as usize;
-            reference::entry(x, &|axis| if out.axes.contains(&axis) { place(axis) } else { at })
+            let at = label.entry(place) as usize;
+            x.entry(&|axis| if out.axes.contains(&axis) { place(axis) } else { at })
         })
     }
 

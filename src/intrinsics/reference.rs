@@ -53,16 +53,6 @@ fn by_index(table: &AxisTable, axes: &[Axis], mut f: impl FnMut(&[usize]) -> f64
     })
 }
 
-/// The entry of a tensor; axes that the tensor lacks do not matter.
-pub(super) fn entry(tensor: &Tensor, place: Place) -> f64 {
-    let along = tensor.axes.iter().zip(tensor.values.shape());
-    let flat = along.fold(0, |flat, (&axis, extent)| flat * extent + place(axis));
-    match tensor.values.as_slice() {
-        Some(entries) => entries[flat],
-        None => tensor.values[IxDyn(&tensor.axes.iter().map(|&axis| place(axis)).collect::<Vec<usize>>())],
-    }
-}
-
 /// Calls `f` with every place along `over`, the other axes as in `place`.
 pub(super) fn each(table: &AxisTable, over: &[Axis], place: Place, f: &mut dyn FnMut(Place)) {
     let Some((&axis, rest)) = over.split_first() else { return f(place) };
@@ -71,7 +61,7 @@ pub(super) fn each(table: &AxisTable, over: &[Axis], place: Place, f: &mut dyn F
     }
 }
 
-/// A tensor's entries where they lie, for references that visit many of them per result.
+/// A tensor's entries where they lie.
 pub(super) struct Strided<'a> {
     axes: &'a [Axis],
     strides: Vec<usize>,
@@ -103,7 +93,12 @@ impl<'a> Strided<'a> {
         distances
     }
 
-    /// Where the entry at `place` lies.
+    /// The entry at `place`; axes that the tensor lacks do not matter.
+    pub fn entry(&self, place: Place) -> f64 {
+        self.entries[self.at(place)]
+    }
+
+    /// Where that entry lies.
     pub fn at(&self, place: Place) -> usize {
         self.axes.iter().zip(&self.strides).map(|(&axis, stride)| place(axis) * stride).sum()
     }

@@ -54,10 +54,8 @@ impl Intrinsic for RenameAxes {
     }
 
     fn reference(&self, axes: &AxisTable, args: &[&Tensor], attrs: &Attrs, out: &Type) -> ArrayD<f64> {
-        let pairs = pairs(attrs);
-        reference::tabulate(axes, &out.axes, |place| {
-            reference::entry(args[0], &|axis| place(renamed(&pairs, axis)))
-        })
+        let (arg, pairs) = (reference::Strided::of(args[0]), pairs(attrs));
+        reference::tabulate(axes, &out.axes, |place| arg.entry(&|axis| place(renamed(&pairs, axis))))
     }
 
     fn problems(&self) -> Vec<Problem> {

@@ -126,9 +126,8 @@ impl Elaborator<'_> {
         let tensor =
             |&value: &f64| Tensor { axes: vec![], values: ndarray::ArrayD::from_elem(vec![], value) };
         let tensors: Vec<Tensor> = numbers.iter().map(tensor).collect();
-        let value = *intrinsic
-            .reference(&self.axes, &tensors.iter().collect::<Vec<_>>(), &Attrs::new(), &out)
-            .first()?;
+        let tensors: Vec<&Tensor> = tensors.iter().collect();
+        let value = *intrinsic.reference(&self.axes, &tensors, &Attrs::new(), &out).first()?;
         if !value.is_finite() {
             return Some(self.fail_at(
                 "T005",

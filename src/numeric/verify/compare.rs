@@ -176,10 +176,7 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let step = |by| [Move { argument: probed.argument, direction: &direction.entries, by }];
         let here = &self.losses;
         extrapolate(&FIRST, Scale::Shared(scale), self.accuracy_of_slopes(), |h| {
-            let [below, above] = both(
-                || self.reference.losses(self.block, &step(-h)),
-                || self.reference.losses(self.block, &step(h)),
-            )?;
+            let [below, above] = sides(|by| self.reference.losses(self.block, &step(by)), h)?;
             let [mut slope, mut rounding, mut jump] = [0.0; 3];
             let share = 1.0 / here.len() as f64;
             for (i, noise) in probed.loss_noise.iter().enumerate() {
@@ -201,10 +198,7 @@ impl<'a, 'd> Comparison<'a, 'd> {
         let step = |by| [Move { argument: probed.argument, direction: &direction.entries, by }];
         let here = &self.output;
         extrapolate(&FIRST, Scale::Shared(scale), self.accuracy_of_slopes(), |h| {
-            let [below, above] = both(
-                || self.reference.output(self.block, &step(-h)),
-                || self.reference.output(self.block, &step(h)),
-            )?;
+            let [below, above] = sides(|by| self.reference.output(self.block, &step(by)), h)?;
             let each = |f: &dyn Fn(usize) -> f64| (0..here.len()).map(f).collect::<Vec<f64>>();
             Ok(Quotient {
                 values: each(&|i| (above[i] - below[i]) / (2.0 * h)),
@@ -588,10 +582,14 @@ fn both<T: Send>(
     })
 }
 
+/// A function of a step at −h and h.
+fn sides<T: Send>(at: impl Fn(f64) -> Result<T, String> + Sync, h: f64) -> Result<[T; 2], String> {
+    both(|| at(-h), || at(h))
+}
+
 /// A function of two steps at (h, h), (h, −h), (−h, h) and (−h, −h).
 fn corners<T: Send>(at: impl Fn(f64, f64) -> Result<T, String> + Sync, h: f64) -> Result<[T; 4], String> {
-    let [above, below] = both(|| Ok([at(h, h)?, at(h, -h)?]), || Ok([at(-h, h)?, at(-h, -h)?]))?;
-    let ([a, b], [c, d]) = (above, below);
+    let [[a, b], [c, d]] = both(|| Ok([at(h, h)?, at(h, -h)?]), || Ok([at(-h, h)?, at(-h, -h)?]))?;
     Ok([a, b, c, d])
 }
 

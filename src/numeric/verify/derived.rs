@@ -1,12 +1,11 @@
 //! The derivation's side: formulas applied to directions.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use ndarray::Array2;
 
 use super::reference::Argument;
-use crate::axes::{Axis, AxisTable, BATCH};
+use crate::axes::{Axis, BATCH};
 use crate::hessian::exact::Cotangent;
 use crate::hessian::factors::{Factors, factors};
 use crate::hessian::jacobian::{TooManyTerms, gradient, hessian, jacobian};
@@ -220,28 +219,38 @@ impl<'d> Derived<'d> {
         }
         let jacobian = self.operator(expr)?;
         let by_rows = rows < size;
-        let (operator, spaces) =
-            if by_rows { (jacobian.transpose(), (output, expr)) } else { (jacobian, (expr, output)) };
-        let domain = self.point.graph.axes_of(spaces.0).to_vec();
+        let (operator, from, to) =
+            if by_rows { (jacobian.transpose(), output, expr) } else { (jacobian, expr, output) };
         // Where no sample sees another, a direction moves all of them at once.
-        let own = if self.is_alone(&operator) { without(&domain, &[BATCH]) } else { domain.clone() };
+        let together: &[Axis] = if self.is_alone(&operator) { &[BATCH] } else { &[] };
+        let own = without(self.point.graph.axes_of(from), together);
         let count = self.point.graph.axes.size(&own);
         let step = (BLOCK_ENTRIES / size.max(rows)).clamp(1, count);
-        let map = self.map(spaces, step, |graph, tangent| operator.apply_each(graph, tangent));
-        let curved = self.is_last().then(|| self.loss_hessian_map(step));
+        let map = self.map_over(&own, to, step, |graph, tangent| {
+            let tangent = graph.spread(tangent, together);
+            operator.apply_each(graph, tangent)
+        });
+        let curvature = self.block.loss.map(|loss| (loss, self.curvature()));
+        let curved = curvature.map(|(loss, curvature)| {
+            self.map_over(&own, to, step, |graph, tangent| {
+                let mut image = graph.spread(tangent, together);
+                if by_rows {
+                    image = curve(graph, (loss, output), &curvature, image);
+                }
+                image = operator.apply_each(graph, image);
+                if by_rows { image } else { curve(graph, (loss, output), &curvature, image) }
+            })
+        });
         let (graph, values) = (&self.point.graph, &mut self.point.values);
-        let mut apply = |map: &LinearMap, to: &Array2<f64>| map.apply_all(graph, values, to);
         let mut trace = 0.0;
         for first in (0..count).step_by(step) {
-            let basis = basis(&graph.axes, &domain, &own, first..count.min(first + step));
-            let images = apply(&map, &basis);
+            let basis = Array2::from_shape_fn((step.min(count - first), count), |(row, entry)| {
+                f64::from(u8::from(entry == first + row))
+            });
+            let images = map.apply_all(graph, values, &basis);
             trace += match &curved {
+                Some(curved) => (images * curved.apply_all(graph, values, &basis)).sum(),
                 None => images.iter().map(|entry| entry * entry).sum::<f64>(),
-                Some(curved) if by_rows => {
-                    let curved = apply(curved, &basis);
-                    (images * apply(&map, &curved)).sum()
-                }
-                Some(curved) => (apply(curved, &images) * images).sum(),
             };
         }
         self.point.values.forget();
@@ -261,11 +270,23 @@ impl<'d> Derived<'d> {
         rows: usize,
         map: impl FnOnce(&mut Graph, Expr) -> Expr,
     ) -> LinearMap {
+        let domain = self.point.graph.axes_of(from).to_vec();
+        self.map_over(&domain, to, rows, map)
+    }
+
+    /// The same from the space over `domain`.
+    fn map_over(
+        &mut self,
+        domain: &[Axis],
+        to: Expr,
+        rows: usize,
+        map: impl FnOnce(&mut Graph, Expr) -> Expr,
+    ) -> LinearMap {
         let graph = &mut self.point.graph;
-        let (domain, codomain) = (graph.axes_of(from).to_vec(), graph.axes_of(to).to_vec());
-        let widest = graph.axes.size(&domain).max(graph.axes.size(&codomain));
+        let codomain = graph.axes_of(to).to_vec();
+        let widest = graph.axes.size(domain).max(graph.axes.size(&codomain));
         let rows = (BLOCK_ENTRIES / widest).clamp(1, rows.max(1));
-        LinearMap::new(graph, &domain, &codomain, rows, map)
+        LinearMap::new(graph, domain, &codomain, rows, map)
     }
 
     fn applied(&mut self, map: &LinearMap, directions: &Array2<f64>) -> Array2<f64> {
@@ -274,32 +295,6 @@ impl<'d> Derived<'d> {
         self.point.values.forget();
         images
     }
-}
-
-/// Directions over `axes`, one row each: of `number`, the entry of that number over the axes `own`, at all positions of the
-/// others.
-fn basis(table: &AxisTable, axes: &[Axis], own: &[Axis], numbers: Range<usize>) -> Array2<f64> {
-    let (width, first) = (table.size(axes), numbers.start);
-    let number = |mut entry: usize| {
-        let (mut number, mut size) = (0, 1);
-        for &axis in axes.iter().rev() {
-            let position = entry % table.extent(axis);
-            entry /= table.extent(axis);
-            if own.contains(&axis) {
-                number += position * size;
-                size *= table.extent(axis);
-            }
-        }
-        number
-    };
-    let mut directions = Array2::zeros((numbers.len(), width));
-    for entry in 0..width {
-        let number = number(entry);
-        if numbers.contains(&number) {
-            directions[[number - first, entry]] = 1.0;
-        }
-    }
-    directions
 }
 
 /// Hess(l) applied to a tangent.

@@ -75,18 +75,15 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             if self.plan.a == Source::Packed {
                 self.pack_a(list, block);
             }
-            if self.plan.b == Source::InPlace {
-                return self.for_panels(&|panel, columns| {
-                    let b = (self.b_of_block(block, panel), columns);
-                    self.for_tiles(|tile| self.multiply(list, block, tile, b, tile_of(panel, tile)));
-                });
-            }
+            let packed = self.plan.b == Source::Packed;
             self.for_groups(&|group| {
-                self.pack_group(block, group);
+                if packed {
+                    self.pack_group(block, group);
+                }
                 self.for_tiles(|tile| {
                     self.each_of(group, |panel, slot, columns| {
-                        let b = (self.b_panel(slot), columns);
-                        self.multiply(list, block, tile, b, tile_of(panel, tile));
+                        let b = if packed { self.b_panel(slot) } else { self.b_of_block(block, panel) };
+                        self.multiply(list, block, tile, (b, columns), tile_of(panel, tile));
                     });
                 });
             });
