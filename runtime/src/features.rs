@@ -106,18 +106,22 @@ fn kernel_flag(name: &str) -> bool {
         .is_some_and(|line| line.split_whitespace().any(|flag| flag == name))
 }
 
-/// The operand of LDTILECFG that makes all eight tile registers (AMX) full ones, 16 rows of 64 bytes each: palette 1; from byte
-/// 16 on the bytes per row, from 48 on the rows of each register.
-pub const FULL_TILES: [u8; 64] = {
+/// Rows of a tile register (AMX), and bytes of a row: at most 16 of 64.
+pub type TileShape = (u8, u8);
+
+/// The operand of LDTILECFG that gives the eight tile registers these shapes: palette 1; from byte 16 on the bytes per row, from 48
+/// on the rows of each register.
+pub const fn tile_configuration(shapes: [TileShape; 8]) -> [u8; 64] {
     let mut bytes = [0; 64];
     bytes[0] = 1;
     let mut register = 0;
     while register < 8 {
-        (bytes[16 + 2 * register], bytes[48 + register]) = (64, 16);
+        let (rows, row) = shapes[register];
+        (bytes[16 + 2 * register], bytes[48 + register]) = (row, rows);
         register += 1;
     }
     bytes
-};
+}
 
 /// Whether this process may use tile registers. Linux grants their memory to those who ask for it; it is asked once, for
 /// all threads.

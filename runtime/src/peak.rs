@@ -146,7 +146,7 @@ const TILE_CHAINS: u64 = 6;
 /// The processor must have them, and the system have granted their use.
 #[cfg(target_arch = "x86_64")]
 unsafe fn tiles(iterations: u64) {
-    static CONFIGURATION: [u8; 64] = crate::features::FULL_TILES;
+    static CONFIGURATION: [u8; 64] = crate::features::tile_configuration([(16, 64); 8]);
     // SAFETY: by the caller's word; besides tiles, which nothing else holds meanwhile, only the counter is written.
     unsafe {
         std::arch::asm!(

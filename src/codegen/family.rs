@@ -22,7 +22,7 @@ pub enum Family {
 const SHORT: u64 = 8;
 
 /// Sides of a product, and length of its sum, from which tiles are filled well enough.
-const FULL_TILES: [u64; 3] = [16, 16, 32];
+const FULL_TILES: [u64; 3] = [8, 16, 16];
 
 /// Products of bf16 in the time of one of f32, both in vectors.
 const DOT: f64 = 2.0;

@@ -91,7 +91,7 @@ pub fn emit<'ctx>(
     scratch: PointerValue<'ctx>,
 ) {
     let plan = Plan::new(gemm, |range| chunk.length(range), site.buffers, &emitter.target);
-    let by_tiles = plan.family.by_tiles();
+    let tiles = plan.family.by_tiles().then(|| kernel::shapes(plan.steps()));
     let [m0, n0, k0] = [gemm.m, gemm.n, gemm.k].map(|range| chunk.start_of(emitter, range));
     let at = |entries: u64| emitter.offset(scratch, entries as usize * 4);
     let b_start = plan.a_entries().next_multiple_of(LINE);
@@ -111,11 +111,11 @@ pub fn emit<'ctx>(
         n0,
         k0,
     };
-    if by_tiles {
-        kernel::configure(emitter);
+    if let Some(shapes) = &tiles {
+        kernel::configure(emitter, shapes);
     }
     builder.run();
-    if by_tiles {
+    if tiles.is_some() {
         kernel::release(emitter);
     }
 }
@@ -448,7 +448,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
 
     /// How often the kernel turns for `k` entries.
     fn turns(&self, k: IntValue<'ctx>) -> IntValue<'ctx> {
-        let turn = self.plan.family.turn();
+        let turn = self.plan.turn;
         if turn == 1 {
             return k;
         }
@@ -474,11 +474,12 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         let plan = &self.plan;
         let (planes, row) = (plan.family.planes(), 4 * plan.columns);
         let [rows, columns] = [rows, columns].map(|extent| extent.div_ceil(TILE));
-        let (a_row, a_plane, a_block) = match plan.a {
+        let steps = plan.steps();
+        let (a_row, a_plane, a_turn) = match plan.a {
             Source::Packed => (4 * TILE, 4 * TILE * plan.a_step(), 4 * TILE * plan.a_step() * planes),
-            Source::InPlace => (self.a_strides().0, 0, 4 * TILE),
+            Source::InPlace => (self.a_strides().0, 0, 4 * steps),
         };
-        Tiles { rows, columns, row, planes, a_row, a_plane, a_block }
+        Tiles { rows, columns, row, steps, planes, a_row, a_plane, a_turn }
     }
 
     fn vectors(&self, rows: u64, columns: u64) -> Vectors {

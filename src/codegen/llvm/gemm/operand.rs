@@ -27,13 +27,26 @@ pub fn a_source(a: Operand, family: Family, panels: u64) -> Source {
 
 /// Rows of bf16 along k are what kernels of bf16 read, where no step reaches beyond a row, and no tile beyond the last.
 pub fn halves_source(a: Operand, family: Family, m: u64, blocks: &[Block]) -> Source {
-    let whole = a.strides.1 == 1 && blocks.iter().all(|block| block.k.is_multiple_of(family.turn()));
     let fits = match family {
-        Family::Dot => whole,
-        Family::Tile => whole && m.is_multiple_of(TILE),
+        Family::Dot => whole_turns(family, blocks).is_some(),
+        Family::Tile => whole_turns(family, blocks).is_some() && m.is_multiple_of(TILE),
         Family::Fma | Family::Rounded | Family::Split => false,
     };
-    if fits { Source::InPlace } else { Source::Packed }
+    if fits && a.strides.1 == 1 { Source::InPlace } else { Source::Packed }
+}
+
+/// Entries along k that the kernel counts as one and that all blocks are a multiple of, if there is such a number: tiles may be
+/// shorter than they can be.
+pub fn whole_turns(family: Family, blocks: &[Block]) -> Option<u64> {
+    let all = |turn: u64| blocks.iter().all(|block| block.k.is_multiple_of(turn));
+    let most = family.turn();
+    if all(most) {
+        return Some(most);
+    }
+    let k = blocks.iter().map(|block| block.k).max()?;
+    let turn = k / k.div_ceil(most);
+    let even = turn > 0 && turn.is_multiple_of(family.entries_per_step()) && k.is_multiple_of(turn);
+    (even && all(turn)).then_some(turn)
 }
 
 /// Rows of a register tile.

@@ -142,7 +142,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         };
         let int = emitter.context.i64_type().into();
         let [of_a, of_b] = offsets.map(|table| emitter.element(int, table, list.start));
-        let turns = self.plan.blocks[0].k.div_ceil(self.plan.family.turn());
+        let turns = self.plan.blocks[0].k.div_ceil(self.plan.turn);
         self.by_rows(tile, &|rows| {
             let kernel = self.listed_kernel(rows, columns, turns);
             let [a, b, c, of_a, of_b] = [a, self.packed_b, self.c, of_a, of_b].map(Into::into);

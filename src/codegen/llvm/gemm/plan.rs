@@ -5,7 +5,7 @@ use std::cell::LazyCell;
 use super::blocks::{Block, blocks};
 use super::gradient::Gradient;
 pub use super::operand::Source;
-use super::operand::{a_source, halves_source, tile_rows};
+use super::operand::{a_source, halves_source, tile_rows, whole_turns};
 use super::patch::Patch;
 use super::scatter::{self, Scatter};
 use super::stencil::Stencil;
@@ -80,6 +80,8 @@ pub struct Plan {
     pub panels_of_b: Vec<(i64, u64)>,
     /// Steps of k in the longest block, rounded up to whole vectors.
     pub depth: u64,
+    /// Entries along k that the kernel counts as one.
+    pub turn: u64,
     pub order: Order,
     /// Outer loops inside of B's packing, outermost first.
     pub inside: Vec<usize>,
@@ -142,6 +144,8 @@ impl Plan {
             Elem::Bf16 => halves_source(gemm.a, family, m, &blocks),
             _ => a_source(gemm.a, family, n.div_ceil(columns)),
         };
+        let in_place = if a == Source::InPlace { whole_turns(family, &blocks) } else { None };
+        let turn = in_place.unwrap_or(family.turn());
         let longest = blocks.iter().map(|block| block.k).max().unwrap_or(1);
         Plan {
             family,
@@ -156,6 +160,7 @@ impl Plan {
             starts,
             panels_of_b,
             depth: longest.div_ceil(family.entries_per_step()).next_multiple_of(lanes),
+            turn,
             order: Order::Panels,
             inside: vec![],
             positions: 1,
@@ -344,6 +349,11 @@ impl Plan {
     /// Whether some position sums nothing.
     pub fn some_empty(&self) -> bool {
         self.starts.windows(2).any(|list| list[0] == list[1])
+    }
+
+    /// Steps of k that the kernel counts as one.
+    pub fn steps(&self) -> u64 {
+        self.turn / self.family.entries_per_step()
     }
 
     pub fn panels(&self) -> u64 {

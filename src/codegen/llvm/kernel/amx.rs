@@ -1,10 +1,10 @@
-//! Tile registers (AMX): eight of 16 rows of 64 bytes each. On targets that emulate them they are memory, and the
+//! Tile registers (AMX): eight of up to 16 rows of 64 bytes. On targets that emulate them they are memory, and the
 //! product is written out as Intel documents it, so that kernels can be tested on every machine.
 
-use blk_runtime::features::FULL_TILES;
+use blk_runtime::features::{TileShape, tile_configuration};
 use inkwell::IntPredicate;
 use inkwell::module::Linkage;
-use inkwell::types::BasicType;
+use inkwell::types::{BasicType, BasicTypeEnum};
 use inkwell::values::{BasicValue, FunctionValue, InstructionOpcode, IntValue, PointerValue};
 
 use crate::codegen::llvm::bf16;
@@ -12,20 +12,22 @@ use crate::codegen::llvm::emit::{Emitter, Value, lanes_of};
 use crate::codegen::llvm::pack::TILE;
 use crate::loops::{Elem, Ty};
 
-const REGISTERS: usize = 8;
+/// Shapes of all registers.
+pub type Shapes = [TileShape; 8];
 /// Bytes of a row, and of a tile.
 pub const ROW: u64 = 64;
 const BYTES: u64 = TILE * ROW;
 
-/// Makes all tile registers full ones; before the first kernel of a task.
-pub fn configure(emitter: &Emitter) {
+/// Gives the tile registers their shapes; before the first kernel of a task.
+pub fn configure(emitter: &Emitter, shapes: &Shapes) {
     if emitter.target.emulates_tiles() {
         return;
     }
-    let name = "tile_configuration";
-    let global = emitter.module.get_global(name).unwrap_or_else(|| {
-        let bytes = emitter.context.const_string(&FULL_TILES, false);
-        let global = emitter.module.add_global(bytes.get_type(), None, name);
+    let bytes = tile_configuration(*shapes);
+    let name = format!("tile_configuration_{}", bytes.map(|byte| format!("{byte:02x}")).concat());
+    let global = emitter.module.get_global(&name).unwrap_or_else(|| {
+        let bytes = emitter.context.const_string(&bytes, false);
+        let global = emitter.module.add_global(bytes.get_type(), None, &name);
         global.set_initializer(&bytes.as_basic_value_enum());
         global.set_constant(true);
         global.set_linkage(Linkage::Private);
@@ -45,16 +47,16 @@ pub fn release(emitter: &Emitter) {
 /// The registers within one function.
 pub(super) struct Registers<'e, 'ctx> {
     emitter: &'e Emitter<'ctx>,
+    shapes: Shapes,
     /// In place of registers.
     memory: Option<Vec<PointerValue<'ctx>>>,
 }
 
 impl<'e, 'ctx> Registers<'e, 'ctx> {
-    pub fn new(emitter: &'e Emitter<'ctx>) -> Self {
+    pub fn new(emitter: &'e Emitter<'ctx>, shapes: Shapes) -> Self {
         let tile = emitter.context.i8_type().array_type(BYTES as u32).as_basic_type_enum();
-        let memory =
-            emitter.target.emulates_tiles().then(|| (0..REGISTERS).map(|_| emitter.local(tile)).collect());
-        Registers { emitter, memory }
+        let memory = emitter.target.emulates_tiles().then(|| shapes.map(|_| emitter.local(tile)).to_vec());
+        Registers { emitter, shapes, memory }
     }
 
     fn number(&self, register: usize) -> Value<'ctx> {
@@ -64,8 +66,8 @@ impl<'e, 'ctx> Registers<'e, 'ctx> {
     pub fn zero(&self, register: usize) {
         match &self.memory {
             None => self.emitter.effect("llvm.x86.tilezero", &[self.number(register)]),
-            Some(memory) => self.rows(&|row| {
-                let zero = row_type(self.emitter).const_zero();
+            Some(memory) => self.rows(register, &|row| {
+                let zero = self.row_type(register).const_zero();
                 self.emitter.store(zero, at(self.emitter, memory[register], row, ROW), 1, None);
             }),
         }
@@ -78,7 +80,7 @@ impl<'e, 'ctx> Registers<'e, 'ctx> {
                 "llvm.x86.tileloadd64",
                 &[self.number(register), from.into(), self.emitter.i64(stride as i64).into()],
             ),
-            Some(memory) => self.copy(from, stride, memory[register], ROW),
+            Some(memory) => self.copy(register, [(from, stride), (memory[register], ROW)]),
         }
     }
 
@@ -88,7 +90,7 @@ impl<'e, 'ctx> Registers<'e, 'ctx> {
                 "llvm.x86.tilestored64",
                 &[self.number(register), to.into(), self.emitter.i64(stride as i64).into()],
             ),
-            Some(memory) => self.copy(memory[register], ROW, to, stride),
+            Some(memory) => self.copy(register, [(memory[register], ROW), (to, stride)]),
         }
     }
 
@@ -100,25 +102,27 @@ impl<'e, 'ctx> Registers<'e, 'ctx> {
             }
             Some(memory) => {
                 let args = [c, a, b].map(|register| memory[register].into());
-                self.emitter.call(product(self.emitter), &args);
+                self.emitter.call(product(self.emitter, self.shapes[b].0), &args);
             }
         }
     }
 
-    fn rows(&self, body: &dyn Fn(IntValue<'ctx>)) {
-        self.emitter.repeat(self.emitter.i64(TILE as i64), body);
+    fn rows(&self, register: usize, body: &dyn Fn(IntValue<'ctx>)) {
+        self.emitter.repeat(self.emitter.i64(self.shapes[register].0.into()), body);
     }
 
-    fn copy(&self, from: PointerValue<'ctx>, by: u64, to: PointerValue<'ctx>, to_by: u64) {
-        self.rows(&|row| {
-            let loaded = self.emitter.load(row_type(self.emitter), at(self.emitter, from, row, by), 1, None);
-            self.emitter.store(loaded, at(self.emitter, to, row, to_by), 1, None);
+    fn row_type(&self, register: usize) -> BasicTypeEnum<'ctx> {
+        self.emitter.ty(Ty::I32, u32::from(self.shapes[register].1) / 4)
+    }
+
+    /// Copies the rows of a register from one place to another, each with its stride.
+    fn copy(&self, register: usize, [from, to]: [(PointerValue<'ctx>, u64); 2]) {
+        let emitter = self.emitter;
+        self.rows(register, &|row| {
+            let loaded = emitter.load(self.row_type(register), at(emitter, from.0, row, from.1), 1, None);
+            emitter.store(loaded, at(emitter, to.0, row, to.1), 1, None);
         });
     }
-}
-
-fn row_type<'ctx>(emitter: &Emitter<'ctx>) -> inkwell::types::BasicTypeEnum<'ctx> {
-    emitter.ty(Ty::I32, TILE as u32)
 }
 
 fn at<'ctx>(
@@ -131,13 +135,14 @@ fn at<'ctx>(
 }
 
 /// TDPBF16PS on memory, as Intel documents it: sums of the earlier and of the later products of a pair apart, added
-/// before they go to C; multiply-adds rounded to nearest, subnormal operands and results count as zero.
-fn product<'ctx>(emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
+/// before they go to C; multiply-adds rounded to nearest, subnormal operands and results count as zero. For so many pairs along k.
+fn product<'ctx>(emitter: &Emitter<'ctx>, pairs: u8) -> FunctionValue<'ctx> {
     let params = [emitter.pointer_type(); 3];
-    emitter.define("emulated_tdpbf16ps", &params, &[], |function| product_body(emitter, function))
+    let name = format!("emulated_tdpbf16ps_{pairs}");
+    emitter.define(&name, &params, &[], |function| product_body(emitter, function, pairs))
 }
 
-fn product_body<'ctx>(emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>) {
+fn product_body<'ctx>(emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>, pairs: u8) {
     let [c, a, b] =
         [0, 1, 2].map(|number| function.get_nth_param(number).expect("three").into_pointer_value());
     let float = emitter.ty(Ty::F32, TILE as u32);
@@ -145,8 +150,8 @@ fn product_body<'ctx>(emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>) {
     emitter.repeat(emitter.i64(TILE as i64), |row| {
         sums.iter().for_each(|&sum| emitter.store(float.const_zero(), sum, 64, None));
         let row_of_a = at(emitter, a, row, ROW);
-        emitter.repeat(emitter.i64(TILE as i64), |step| {
-            let pairs = emitter.load(row_type(emitter), at(emitter, b, step, ROW), 1, None);
+        emitter.repeat(emitter.i64(pairs.into()), |step| {
+            let pairs = emitter.load(emitter.ty(Ty::I32, TILE as u32), at(emitter, b, step, ROW), 1, None);
             let pair = emitter.load(emitter.ty(Ty::I32, 1), at(emitter, row_of_a, step, 4), 1, None);
             let pair = emitter.splat(pair, TILE as u32);
             for (half, &sum) in halves(emitter, pair).into_iter().zip(halves(emitter, pairs)).zip(&sums) {

@@ -10,7 +10,7 @@ use inkwell::values::{FunctionValue, PointerValue};
 
 use super::emit::Emitter;
 pub use amx::{configure, release};
-pub use tile::Tiles;
+pub use tile::{Tiles, shapes};
 pub use vector::{Product, Vectors};
 
 /// Those of a kernel's function `(a, b, c, steps, more)`.

@@ -1,8 +1,8 @@
-//! Kernels of tiles: up to 2×2 tiles of C stay in registers while blocks of 32 entries along k pass by.
+//! Kernels of tiles: up to 2×2 tiles of C stay in registers while tiles of up to 32 entries along k pass by.
 
 use inkwell::values::{FunctionValue, IntValue, PointerValue};
 
-use super::amx::{ROW, Registers};
+use super::amx::{ROW, Registers, Shapes};
 use super::{define, for_listed, listed_c, listed_parameters, parameters};
 use crate::codegen::llvm::emit::Emitter;
 use crate::codegen::llvm::pack::TILE;
@@ -15,12 +15,23 @@ pub struct Tiles {
     pub columns: u64,
     /// Bytes of a row of C in memory, and of one of B.
     pub row: u64,
+    /// Pairs of entries along k in a tile of A, and rows of one of B.
+    pub steps: u64,
     /// Parts of an entry: 1, or 3 of which the six products that count are added.
     pub planes: u64,
-    /// Bytes from row to row of A, from plane to plane, and from one block of k to the next.
+    /// Bytes from row to row of A, from plane to plane, and from one tile to the next along k.
     pub a_row: u64,
     pub a_plane: u64,
-    pub a_block: u64,
+    pub a_turn: u64,
+}
+
+/// Shapes of the registers for tiles of so many steps.
+pub fn shapes(steps: u64) -> Shapes {
+    let full = (TILE as u8, ROW as u8);
+    let mut shapes = [full; 8];
+    shapes[A..B].fill((full.0, 4 * steps as u8));
+    shapes[B..].fill((steps as u8, full.1));
+    shapes
 }
 
 /// Registers of A and of B; those of C come before.
@@ -28,59 +39,59 @@ const A: usize = 4;
 const B: usize = 6;
 
 impl Tiles {
-    /// The kernel's function `(a, b, c, blocks, more)`: C = A·B over that many (at least one) blocks of k, or
+    /// The kernel's function `(a, b, c, turns, more)`: C = A·B over that many (at least one) tiles along k, or
     /// C += A·B if `more`.
     pub fn function<'ctx>(&self, emitter: &Emitter<'ctx>) -> FunctionValue<'ctx> {
         define(emitter, &self.name(), &parameters(emitter), |function| self.body(emitter, function))
     }
 
     /// The kernel's function `(a, b, c, blocks, a_offsets, b_offsets)`: C = A·B over that many (at least one) blocks, each
-    /// of `turns` blocks of 32 entries along k, which lie at the tables' offsets in bytes.
+    /// of `turns` tiles along k, which lie at the tables' offsets in bytes.
     pub fn listed<'ctx>(&self, emitter: &Emitter<'ctx>, turns: u64) -> FunctionValue<'ctx> {
         let name = format!("{}_by_{turns}", self.name());
         define(emitter, &name, &listed_parameters(emitter), |function| {
-            let registers = Registers::new(emitter);
+            let registers = Registers::new(emitter, shapes(self.steps));
             let c = listed_c(function);
             self.each_of_c(emitter, c, |register, _| registers.zero(register));
             for_listed(emitter, function, |operands| {
-                self.blocks(emitter, &registers, operands, emitter.i64(turns as i64));
+                self.turns(emitter, &registers, operands, emitter.i64(turns as i64));
             });
             self.each_of_c(emitter, c, |register, at| registers.store(register, at, self.row));
         })
     }
 
     fn name(&self) -> String {
-        let Tiles { rows, columns, row, planes, a_row, a_plane, a_block } = self;
-        format!("gemm_tile{planes}_{rows}x{columns}_{row}_{a_row}_{a_plane}_{a_block}")
+        let Tiles { rows, columns, row, steps, planes, a_row, a_plane, a_turn } = self;
+        format!("gemm_tile{planes}_{rows}x{columns}x{steps}_{row}_{a_row}_{a_plane}_{a_turn}")
     }
 
     fn body<'ctx>(&self, emitter: &Emitter<'ctx>, function: FunctionValue<'ctx>) {
         let param = |number| function.get_nth_param(number).expect("five parameters");
         let [a, b, c] = [0, 1, 2].map(|number| param(number).into_pointer_value());
-        let (blocks, more) = (param(3).into_int_value(), param(4).into_int_value());
-        let registers = Registers::new(emitter);
+        let (turns, more) = (param(3).into_int_value(), param(4).into_int_value());
+        let registers = Registers::new(emitter, shapes(self.steps));
         self.each_of_c(emitter, c, |register, _| registers.zero(register));
         emitter.when(more, || {
             self.each_of_c(emitter, c, |register, at| registers.load(register, at, self.row));
         });
-        self.blocks(emitter, &registers, [a, b], blocks);
+        self.turns(emitter, &registers, [a, b], turns);
         self.each_of_c(emitter, c, |register, at| registers.store(register, at, self.row));
     }
 
-    /// The products of all blocks of 32 entries that follow each other in memory.
-    fn blocks<'ctx>(
+    /// The products of all tiles that follow each other in memory along k.
+    fn turns<'ctx>(
         &self,
         emitter: &Emitter<'ctx>,
         registers: &Registers<'_, 'ctx>,
         [a, b]: [PointerValue<'ctx>; 2],
-        blocks: IntValue<'ctx>,
+        turns: IntValue<'ctx>,
     ) {
-        emitter.repeat(blocks, |block| {
+        emitter.repeat(turns, |turn| {
             let start = |base, by: u64| {
-                emitter.element(emitter.context.i8_type().into(), base, emitter.scale(block, by as i64))
+                emitter.element(emitter.context.i8_type().into(), base, emitter.scale(turn, by as i64))
             };
-            let b = start(b, self.planes * TILE * self.row);
-            self.block(emitter, registers, start(a, self.a_block), b);
+            let b = start(b, self.planes * self.steps * self.row);
+            self.turn(emitter, registers, start(a, self.a_turn), b);
         });
     }
 
@@ -98,8 +109,8 @@ impl Tiles {
         }
     }
 
-    /// The products of one block of k, small ones first: a plane of B stays while those of A pass.
-    fn block<'ctx>(
+    /// The products of one tile along k, small ones first: a plane of B stays while those of A pass.
+    fn turn<'ctx>(
         &self,
         emitter: &Emitter<'ctx>,
         registers: &Registers<'_, 'ctx>,
@@ -108,7 +119,7 @@ impl Tiles {
     ) {
         for plane_b in (0..self.planes).rev() {
             for column in 0..self.columns {
-                let from = plane_b * TILE * self.row + column * ROW;
+                let from = plane_b * self.steps * self.row + column * ROW;
                 registers.load(B + column as usize, emitter.offset(b, from as usize), self.row);
             }
             // Products below the last bit of an f32 are left out.
