@@ -79,6 +79,9 @@ const SIZES: [[usize; 3]; 10] = [
     [37, 71, 131],
 ];
 
+/// Whole tiles of rows: with bf16 in rows along k, tiles of 32, 16, 20 and 6 entries are read in place.
+const WHOLE: [[usize; 3]; 4] = [[32, 32, 64], [16, 20, 16], [32, 16, 40], [48, 9, 6]];
+
 /// What the operands may be made of.
 const ELEMS: [[Elem; 2]; 4] =
     [[Elem::F32, Elem::F32], [Elem::Bf16, Elem::F32], [Elem::F32, Elem::Bf16], [Elem::Bf16, Elem::Bf16]];
@@ -93,12 +96,10 @@ fn sweep(target: &Target, arithmetic: Arithmetic) {
             check(&product, target);
             check(&Product { terms: 3, by_rows: true, chunk: m.div_ceil(2), ..product }, target);
         }
-        for elems in ELEMS {
-            let size = [32, 32, 64];
-            check(
-                &Product { orientation, size, terms: 2, by_rows: false, chunk: 32, elems, arithmetic },
-                target,
-            );
+        for (size @ [_, n, _], elems) in WHOLE.into_iter().flat_map(|size| ELEMS.map(|elems| (size, elems))) {
+            let product =
+                Product { orientation, size, terms: 2, by_rows: false, chunk: n, elems, arithmetic };
+            check(&product, target);
         }
     }
 }

@@ -28,10 +28,10 @@ fn compare(program: &Program, what: &str) {
     assert!(found == run_program(program, &emulated, |_| ()), "{what}");
 }
 
-/// Whole tiles and parts of them, in every orientation, of operands of both kinds.
-fn sweep(arithmetic: Arithmetic) {
+/// In every orientation, of operands of both kinds.
+fn sweep(arithmetic: Arithmetic, sizes: &[[usize; 3]]) {
     let elems = [[Elem::F32, Elem::F32], [Elem::Bf16, Elem::F32], [Elem::Bf16, Elem::Bf16]];
-    for size @ [m, n, _] in [[16usize, 16, 32], [17, 47, 63], [32, 32, 96], [37, 71, 131]] {
+    for &size @ [m, n, _] in sizes {
         let family = Family::of(arithmetic, &target("+amx-tile,+amx-bf16"), size.map(|side| side as u64));
         assert!(family.by_tiles());
         for (orientation, elems) in Orientation::ALL.iter().flat_map(|one| elems.map(|elems| (*one, elems))) {
@@ -43,20 +43,22 @@ fn sweep(arithmetic: Arithmetic) {
     }
 }
 
+/// Whole tiles and parts of them; short ones that are read in place.
 #[test]
 fn tiles_of_bf16() {
-    sweep(Arithmetic::Bf16);
+    let whole = [[16, 16, 32], [32, 32, 96], [48, 24, 16], [32, 9, 40], [32, 32, 10]];
+    sweep(Arithmetic::Bf16, &[&whole[..], &[[17, 47, 63], [37, 71, 131]]].concat());
 }
 
 #[test]
 fn tiles_of_split_f32() {
-    sweep(Arithmetic::F32);
+    sweep(Arithmetic::F32, &[[128, 96, 64], [97, 113, 95]]);
 }
 
 #[test]
 fn gradients_of_taps() {
     for arithmetic in [Arithmetic::Bf16, Arithmetic::F32] {
-        for (size, length) in [([32, 40, 33], 5), ([64, 34, 128], 20)] {
+        for (size, length) in [([224, 112, 61], 3), ([200, 130, 64], 4)] {
             for elems in [[Elem::F32, Elem::F32], [Elem::Bf16, Elem::Bf16]] {
                 let program = tap_gradients(size, length, elems, arithmetic);
                 compare(&program, &format!("{size:?} {length} {elems:?} {arithmetic:?}"));

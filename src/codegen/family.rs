@@ -21,24 +21,31 @@ pub enum Family {
 /// Sums of fewer entries along k are made by multiply-adds: what is packed for other kernels would be used too little.
 const SHORT: u64 = 8;
 
-/// Sides of a product, and length of its sum, from which tiles are filled well enough.
-const FULL_TILES: [u64; 3] = [8, 16, 16];
+/// Sides of a tile, and the length of its sum.
+const TILE: [u64; 3] = [16, 16, 32];
+
+/// Share of the tiles that must be filled for them to pay.
+const FILLED: f64 = 1.0 / 6.0;
+
+/// Cycles per multiply-add of f32 on one core: by vectors; and of three planes in full tiles, as measured on a Sapphire Rapids (the
+/// unit takes 6/512).
+const BY_VECTORS: f64 = 1.0 / 28.0;
+const BY_PLANES: f64 = 1.0 / 65.0;
+
+/// Cycles to split an entry into planes.
+const SPLITTING: f64 = 0.6;
 
 /// Products of bf16 in the time of one of f32, both in vectors.
 const DOT: f64 = 2.0;
 
-/// Products of f32 by tiles in the time of one by multiply-adds: 2.5 at the peaks of a Sapphire Rapids, less what packing takes.
-const SPLIT: f64 = 2.0;
-
 impl Family {
     /// For contractions of this size: rows, columns, length of a term's sum.
     pub fn of(arithmetic: Arithmetic, target: &Target, size: [u64; 3]) -> Family {
-        let full = size.iter().zip(FULL_TILES).all(|(&extent, least)| extent >= least);
-        let tiles = target.emulates_tiles() || (target.has_tiles() && full);
+        let tiles = |pays: bool| target.emulates_tiles() || (target.has_tiles() && pays);
         match arithmetic {
-            Arithmetic::F32 if tiles => Family::Split,
+            Arithmetic::F32 if tiles(advantage_of_planes(size) > 1.0) => Family::Split,
             Arithmetic::Fma | Arithmetic::F32 => Family::Fma,
-            Arithmetic::Bf16 if tiles => Family::Tile,
+            Arithmetic::Bf16 if tiles(size[2] >= SHORT && filled(size) >= FILLED) => Family::Tile,
             Arithmetic::Bf16 if size[2] < SHORT => Family::Fma,
             Arithmetic::Bf16 if target.has_bf16() => Family::Dot,
             Arithmetic::Bf16 => Family::Rounded,
@@ -46,14 +53,14 @@ impl Family {
     }
 
     /// The families whose kernels may multiply the transformed operands of windows, the best first, and how many times as fast
-    /// direct products of this one are as direct ones of theirs.
-    pub fn of_windows(self, arithmetic: Arithmetic) -> &'static [(Family, f64)] {
+    /// direct products of this one are as direct ones of theirs, for contractions of this size.
+    pub fn of_windows(self, arithmetic: Arithmetic, size: [u64; 3]) -> Vec<(Family, f64)> {
         match self {
-            Family::Fma if arithmetic == Arithmetic::Fma => &[],
-            Family::Fma | Family::Rounded => &[(Family::Fma, 1.0)],
-            Family::Dot => &[(Family::Dot, 1.0), (Family::Fma, DOT)],
-            Family::Split => &[(Family::Fma, SPLIT)],
-            Family::Tile => &[],
+            Family::Fma if arithmetic == Arithmetic::Fma => vec![],
+            Family::Fma | Family::Rounded => vec![(Family::Fma, 1.0)],
+            Family::Dot => vec![(Family::Dot, 1.0), (Family::Fma, DOT)],
+            Family::Split => vec![(Family::Fma, advantage_of_planes(size))],
+            Family::Tile => vec![],
         }
     }
 
@@ -80,10 +87,23 @@ impl Family {
     }
 }
 
+/// Which share of the tiles that cover a contraction is filled.
+fn filled(size: [u64; 3]) -> f64 {
+    let share = |(&extent, side): (&u64, u64)| extent as f64 / extent.next_multiple_of(side) as f64;
+    size.iter().zip(TILE).map(share).product()
+}
+
+/// How many times as fast three planes on tiles are as multiply-adds of f32, where both operands are split for one contraction.
+fn advantage_of_planes(size: [u64; 3]) -> f64 {
+    let [m, n, _] = size.map(|extent| extent as f64);
+    BY_VECTORS / (BY_PLANES / filled(size) + SPLITTING * (1.0 / m + 1.0 / n))
+}
+
 /// What `bench` calls the way that large contractions of this arithmetic take on the target.
 pub fn describe(arithmetic: Arithmetic, target: &Target) -> String {
     let tiles = if target.emulates_tiles() { "emulated AMX" } else { "AMX" };
-    let family = Family::of(arithmetic, target, [u64::MAX; 3]);
+    let large = [1 << 20; 3];
+    let family = Family::of(arithmetic, target, large);
     let fma = if target.has_fma() { "f32 by FMA" } else { "f32 by multiplication and addition" };
     let way = match family {
         Family::Fma => fma.into(),
@@ -92,11 +112,39 @@ pub fn describe(arithmetic: Arithmetic, target: &Target) -> String {
         Family::Tile => format!("bf16 by {tiles}"),
         Family::Split => format!("f32 by three bf16 planes on {tiles}"),
     };
-    let Some(&(by, _)) = family.of_windows(arithmetic).first() else { return way };
+    let Some(&(by, _)) = family.of_windows(arithmetic, large).first() else { return way };
     let patches = match by {
         Family::Fma if target.has_fma() => "F(4x4, 3x3)",
         _ => "F(2x2, 3x3)",
     };
     let with = if by == family { String::new() } else { format!(" and {fma}") };
     format!("{way}, windows of 3x3 by Winograd's {patches}{with}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn family(arithmetic: Arithmetic, size: [u64; 3]) -> Family {
+        let target = Target::choose(Some("sapphirerapids"), None).expect("a known processor");
+        Family::of(arithmetic, &target, size)
+    }
+
+    #[test]
+    fn planes_pay_where_both_operands_are_used_often() {
+        assert_eq!(family(Arithmetic::F32, [128, 128, 1024]), Family::Split);
+        assert_eq!(family(Arithmetic::F32, [64, 32, 128]), Family::Fma);
+        assert_eq!(family(Arithmetic::F32, [1, 1024, 1024]), Family::Fma);
+        assert_eq!(family(Arithmetic::Fma, [128, 128, 1024]), Family::Fma);
+    }
+
+    #[test]
+    fn tiles_of_bf16_pay_where_enough_of_them_is_filled() {
+        assert_eq!(family(Arithmetic::Bf16, [128, 16, 16]), Family::Tile);
+        assert_eq!(family(Arithmetic::Bf16, [8, 16, 128]), Family::Tile);
+        assert_eq!(family(Arithmetic::Bf16, [128, 10, 1024]), Family::Tile);
+        assert_eq!(family(Arithmetic::Bf16, [1, 1024, 1024]), Family::Dot);
+        // The first layer of an image network.
+        assert_eq!(family(Arithmetic::Bf16, [128, 64, 3]), Family::Fma);
+    }
 }

@@ -5,12 +5,14 @@ use super::plan::{LINE, even_share};
 use crate::codegen::family::Family;
 use crate::codegen::llvm::pack::TILE;
 use crate::codegen::target::Target;
-use crate::loops::Operand;
+use crate::loops::{Gemm, Operand};
 
 /// Lines that a set of the first-level cache holds; rows of a tile should leave some of them to B.
 const WAYS_FOR_ROWS: u64 = 8;
 /// Lines of a way.
 const SETS: u64 = 64;
+/// Entries between the first and the last row of an operand that lies near.
+const NEAR: u64 = 1 << 14;
 
 /// Where the kernel reads an operand.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,10 +21,16 @@ pub enum Source {
     Packed,
 }
 
-/// A is read in place where its rows run along k (one line then serves many steps), or when it is read just once.
-pub fn a_source(a: Operand, family: Family, panels: u64) -> Source {
-    let near = a.strides.1 == 1 || (a.strides.0 == 1 && panels <= 1);
-    if family == Family::Fma && near { Source::InPlace } else { Source::Packed }
+/// A is read in place where its rows run along k (one line then serves many steps), or when it is read just once, or is near.
+pub fn a_source(a: Operand, family: Family, panels: u64, near: bool) -> Source {
+    let in_place = a.strides.1 == 1 || (a.strides.0 == 1 && (panels <= 1 || near));
+    if family == Family::Fma && in_place { Source::InPlace } else { Source::Packed }
+}
+
+/// Whether an operand whose entries along k lie so far apart stays on few pages and in a second-level cache as it is, so that a
+/// copy would spare little.
+pub fn near(gemm: &Gemm, along_k: usize, blocks: &[Block]) -> bool {
+    gemm.outer.is_empty() && matches!(blocks, [all] if all.k * along_k as u64 <= NEAR)
 }
 
 /// Rows of bf16 along k are what kernels of bf16 read, where no step reaches beyond a row, and no tile beyond the last.

@@ -5,7 +5,7 @@ use std::cell::LazyCell;
 use super::blocks::{Block, blocks};
 use super::gradient::Gradient;
 pub use super::operand::Source;
-use super::operand::{a_source, halves_source, tile_rows, whole_turns};
+use super::operand::{a_source, halves_source, near, tile_rows, whole_turns};
 use super::patch::Patch;
 use super::scatter::{self, Scatter};
 use super::stencil::Stencil;
@@ -15,8 +15,9 @@ use crate::codegen::llvm::pack::{Form, TILE};
 use crate::codegen::target::Target;
 use crate::loops::{Buffer, Elem, Gemm, Operand, Outer, Range};
 
-/// Rows up to which copying a panel of B does not pay.
+/// Rows up to which copying a panel of B does not pay; and where all of B lies near.
 const FEW_ROWS: u64 = 4;
+const SOME_ROWS: u64 = 128;
 /// Entries of B up to which its panels are kept together, in one plane: a quarter of a second-level cache.
 const KEPT_B: u64 = 1 << 17;
 /// Entries of their tiles of C up to which they are.
@@ -108,22 +109,25 @@ impl Plan {
         let outer: Vec<u64> = gemm.outer.iter().map(|outer| length(outer.range)).collect();
         let stencil = LazyCell::new(|| Stencil::of(gemm, &outer));
         let gradient = LazyCell::new(|| Gradient::of(gemm));
-        let mut windows = family.of_windows(gemm.arithmetic).iter().filter_map(|&(other, advantage)| {
-            let own = (other != family).then(|| Plan::start(gemm, other, size, buffers, target));
-            let start = own.as_ref().unwrap_or(&plan);
-            let window = start.transforms(gemm, || stencil.as_ref(), &outer, target);
-            let gradient = || start.transforms_gradient(gemm, || gradient.as_ref(), target);
-            let (share, plan) = window.or_else(gradient)?;
-            (share * advantage <= 1.0).then_some(plan)
-        });
+        let mut windows =
+            family.of_windows(gemm.arithmetic, size).into_iter().filter_map(|(other, advantage)| {
+                let own = (other != family).then(|| Plan::start(gemm, other, size, buffers, target));
+                let start = own.as_ref().unwrap_or(&plan);
+                let window = start.transforms(gemm, || stencil.as_ref(), &outer, target);
+                let gradient = || start.transforms_gradient(gemm, || gradient.as_ref(), target);
+                let (share, plan) = window.or_else(gradient)?;
+                (share * advantage <= 1.0).then_some(plan)
+            });
         if let Some(plan) = windows.next() {
             return plan;
         }
         let elem = |operand: Operand| buffers[operand.buffer.index()].elem;
         let direct = |operand| family == Family::Fma && elem(operand) == Elem::F32;
         if !plan.scatters(gemm, direct(gemm.a), target) {
-            let whole = plan.m <= FEW_ROWS && plan.n.is_multiple_of(plan.columns);
-            let in_place = direct(gemm.b) && gemm.b.strides.1 == 1 && whole;
+            let read_once =
+                plan.m <= FEW_ROWS || (plan.m <= SOME_ROWS && near(gemm, gemm.b.strides.0, &plan.blocks));
+            let whole = plan.n.is_multiple_of(plan.columns);
+            let in_place = direct(gemm.b) && gemm.b.strides.1 == 1 && whole && read_once;
             plan.b = if in_place { Source::InPlace } else { Source::Packed };
             if !plan.shares(gemm) {
                 plan.order = plan.best_order(gemm);
@@ -142,7 +146,7 @@ impl Plan {
         let (blocks, starts, panels_of_b) = blocks(gemm, k, family);
         let a = match buffers[gemm.a.buffer.index()].elem {
             Elem::Bf16 => halves_source(gemm.a, family, m, &blocks),
-            _ => a_source(gemm.a, family, n.div_ceil(columns)),
+            _ => a_source(gemm.a, family, n.div_ceil(columns), near(gemm, gemm.a.strides.1, &blocks)),
         };
         let in_place = if a == Source::InPlace { whole_turns(family, &blocks) } else { None };
         let turn = in_place.unwrap_or(family.turn());

@@ -25,6 +25,10 @@ pub struct Tiles {
     pub a_turn: u64,
 }
 
+/// Planes of A and of B whose products count, the largest last; the others are below the last bit of an f32. Neighbours share a
+/// plane, which stays in its registers.
+const PLANES: [(u64, u64); 6] = [(2, 0), (1, 0), (1, 1), (0, 1), (0, 2), (0, 0)];
+
 /// Shapes of the registers for tiles of so many steps.
 pub fn shapes(steps: u64) -> Shapes {
     let full = (TILE as u8, ROW as u8);
@@ -109,7 +113,7 @@ impl Tiles {
         }
     }
 
-    /// The products of one tile along k, small ones first: a plane of B stays while those of A pass.
+    /// The products of one tile along k, plane by plane.
     fn turn<'ctx>(
         &self,
         emitter: &Emitter<'ctx>,
@@ -117,23 +121,27 @@ impl Tiles {
         a: PointerValue<'ctx>,
         b: PointerValue<'ctx>,
     ) {
-        for plane_b in (0..self.planes).rev() {
-            for column in 0..self.columns {
-                let from = plane_b * self.steps * self.row + column * ROW;
-                registers.load(B + column as usize, emitter.offset(b, from as usize), self.row);
+        let order = if self.planes == 1 { &PLANES[PLANES.len() - 1..] } else { &PLANES[..] };
+        let mut loaded = (None, None);
+        for &(plane_a, plane_b) in order {
+            if loaded.1 != Some(plane_b) {
+                for column in 0..self.columns {
+                    let from = plane_b * self.steps * self.row + column * ROW;
+                    registers.load(B + column as usize, emitter.offset(b, from as usize), self.row);
+                }
             }
-            // Products below the last bit of an f32 are left out.
-            for plane_a in (0..self.planes - plane_b).rev() {
+            if loaded.0 != Some(plane_a) {
                 for row in 0..self.rows {
                     let from = plane_a * self.a_plane + row * TILE * self.a_row;
                     registers.load(A + row as usize, emitter.offset(a, from as usize), self.a_row);
                 }
-                for (row, column) in
-                    (0..self.rows).flat_map(|row| (0..self.columns).map(move |column| (row, column)))
-                {
-                    let c = row * self.columns + column;
-                    registers.multiply(c as usize, A + row as usize, B + column as usize);
-                }
+            }
+            loaded = (Some(plane_a), Some(plane_b));
+            for (row, column) in
+                (0..self.rows).flat_map(|row| (0..self.columns).map(move |column| (row, column)))
+            {
+                let c = row * self.columns + column;
+                registers.multiply(c as usize, A + row as usize, B + column as usize);
             }
         }
     }
