@@ -79,8 +79,9 @@ const SIZES: [[usize; 3]; 10] = [
     [37, 71, 131],
 ];
 
-/// Whole tiles of rows: with bf16 in rows along k, tiles of 32, 16, 20 and 6 entries are read in place.
-const WHOLE: [[usize; 3]; 4] = [[32, 32, 64], [16, 20, 16], [32, 16, 40], [48, 9, 6]];
+/// With bf16 in rows along k, tiles of 32, 16, 20 and 6 entries are read in place, the last of which may overlap the one before.
+const WHOLE: [[usize; 3]; 7] =
+    [[32, 32, 64], [16, 20, 16], [32, 16, 40], [48, 9, 6], [17, 16, 32], [36, 48, 16], [77, 33, 64]];
 
 /// What the operands may be made of.
 const ELEMS: [[Elem; 2]; 4] =

@@ -46,7 +46,8 @@ fn sweep(arithmetic: Arithmetic, sizes: &[[usize; 3]]) {
 /// Whole tiles and parts of them; short ones that are read in place.
 #[test]
 fn tiles_of_bf16() {
-    let whole = [[16, 16, 32], [32, 32, 96], [48, 24, 16], [32, 9, 40], [32, 32, 10]];
+    let whole =
+        [[16, 16, 32], [32, 32, 96], [48, 24, 16], [32, 9, 40], [32, 32, 10], [36, 48, 16], [77, 33, 64]];
     sweep(Arithmetic::Bf16, &[&whole[..], &[[17, 47, 63], [37, 71, 131]]].concat());
 }
 

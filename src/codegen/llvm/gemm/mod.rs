@@ -95,7 +95,7 @@ pub fn emit<'ctx>(
     let [m0, n0, k0] = [gemm.m, gemm.n, gemm.k].map(|range| chunk.start_of(emitter, range));
     let at = |entries: u64| emitter.offset(scratch, entries as usize * 4);
     let b_start = plan.a_entries().next_multiple_of(LINE);
-    let c_start = b_start + plan.b_entries().next_multiple_of(LINE);
+    let c_start = b_start + plan.b_entries().next_multiple_of(LINE) + plan.c_room();
     let builder = GemmEmitter {
         emitter,
         gemm,
@@ -432,9 +432,29 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
     ) {
         let turns = self.turns(k);
         self.by_rows(tile, &|rows| {
+            let (rows, a, c) = self.whole_tile(rows, a, c);
             let kernel = self.kernel(rows, columns);
             self.emitter.call(kernel, &[a.into(), b.into(), c.into(), turns.into(), more.into()]);
         });
+    }
+
+    /// The tile that the kernel computes for one of so many rows, of which A and C begin here. Where tiles overlap, it begins
+    /// before a short last one, whose rows of C come to lie in their place; what comes to lie before them is nobody's.
+    fn whole_tile(
+        &self,
+        rows: u64,
+        a: PointerValue<'ctx>,
+        c: PointerValue<'ctx>,
+    ) -> (u64, PointerValue<'ctx>, PointerValue<'ctx>) {
+        let whole = rows.next_multiple_of(TILE);
+        if !self.plan.overlaps() || rows == whole {
+            return (rows, a, c);
+        }
+        let back = |from: PointerValue<'ctx>, row: u64| {
+            let by = self.emitter.i64(-(((whole - rows) * row) as i64));
+            self.emitter.element(self.emitter.context.i8_type().into(), from, by)
+        };
+        (whole, back(a, self.a_strides().0), back(c, 4 * self.plan.columns))
     }
 
     /// Of the plan's patches.

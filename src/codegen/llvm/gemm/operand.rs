@@ -33,11 +33,12 @@ pub fn near(gemm: &Gemm, along_k: usize, blocks: &[Block]) -> bool {
     gemm.outer.is_empty() && matches!(blocks, [all] if all.k * along_k as u64 <= NEAR)
 }
 
-/// Rows of bf16 along k are what kernels of bf16 read, where no step reaches beyond a row, and no tile beyond the last.
+/// Rows of bf16 along k are what kernels of bf16 read, where no step reaches beyond a row, and no tile beyond the last: there are
+/// rows for a whole one.
 pub fn halves_source(a: Operand, family: Family, m: u64, blocks: &[Block]) -> Source {
     let fits = match family {
         Family::Dot => whole_turns(family, blocks).is_some(),
-        Family::Tile => whole_turns(family, blocks).is_some() && m.is_multiple_of(TILE),
+        Family::Tile => whole_turns(family, blocks).is_some() && m >= TILE,
         Family::Fma | Family::Rounded | Family::Split => false,
     };
     if fits && a.strides.1 == 1 { Source::InPlace } else { Source::Packed }
@@ -66,7 +67,8 @@ pub fn tile_rows(
     target: &Target,
 ) -> u64 {
     if family.by_tiles() {
-        return if m > TILE { 2 * TILE } else { TILE };
+        let two = if source == Source::InPlace { m >= 2 * TILE } else { m > TILE };
+        return if two { 2 * TILE } else { TILE };
     }
     let mut most = match (target.vector_registers() >= 32, vectors) {
         (true, 1) => 24,

@@ -144,8 +144,9 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         let [of_a, of_b] = offsets.map(|table| emitter.element(int, table, list.start));
         let turns = self.plan.blocks[0].k.div_ceil(self.plan.turn);
         self.by_rows(tile, &|rows| {
+            let (rows, a, c) = self.whole_tile(rows, a, self.c);
             let kernel = self.listed_kernel(rows, columns, turns);
-            let [a, b, c, of_a, of_b] = [a, self.packed_b, self.c, of_a, of_b].map(Into::into);
+            let [a, b, c, of_a, of_b] = [a, self.packed_b, c, of_a, of_b].map(Into::into);
             let call = || emitter.call(kernel, &[a, b, c, list.count.into(), of_a, of_b]);
             if self.plan.some_empty() { emitter.when(emitter.some(list.count), call) } else { call() }
         });

@@ -121,7 +121,21 @@ impl Plan {
         if let Some(plan) = windows.next() {
             return plan;
         }
+        let packed = plan.overlaps().then(|| plan.packed(gemm, target));
+        plan.arrange(gemm, buffers, target);
+        match packed {
+            Some(mut packed) if plan.keeps_tiles() => {
+                packed.arrange(gemm, buffers, target);
+                packed
+            }
+            _ => plan,
+        }
+    }
+
+    /// Chooses the order.
+    fn arrange(&mut self, gemm: &Gemm, buffers: &[Buffer], target: &Target) {
         let elem = |operand: Operand| buffers[operand.buffer.index()].elem;
+        let (family, plan) = (self.family, self);
         let direct = |operand| family == Family::Fma && elem(operand) == Elem::F32;
         if !plan.scatters(gemm, direct(gemm.a), target) {
             let read_once =
@@ -134,7 +148,31 @@ impl Plan {
             }
         }
         plan.listed = plan.lists();
-        plan
+    }
+
+    /// With A packed.
+    fn packed(&self, gemm: &Gemm, target: &Target) -> Plan {
+        let rows = tile_rows(gemm.a, (self.family, Source::Packed), self.m, self.vectors, target);
+        Plan { a: Source::Packed, turn: self.family.turn(), rows, ..self.clone() }
+    }
+
+    /// Whether the last tile of rows begins within the one before, since tiles that are read in place are whole ones.
+    pub fn overlaps(&self) -> bool {
+        self.family.by_tiles() && self.a == Source::InPlace && !self.m.is_multiple_of(TILE)
+    }
+
+    /// Whether tiles of C of other rows wait while one is computed.
+    fn keeps_tiles(&self) -> bool {
+        match self.order {
+            Order::Blocks | Order::Scatter => true,
+            Order::Panels => self.keeps_panel(),
+            _ => false,
+        }
+    }
+
+    /// Entries before the first tile of C that are written to where tiles overlap.
+    pub fn c_room(&self) -> u64 {
+        if self.overlaps() { self.c_tile() } else { 0 }
     }
 
     /// Cut into blocks and tiles, its order still open.
@@ -463,7 +501,7 @@ impl Plan {
 
     /// Bytes of scratch memory: tiles of A, a panel of B, tiles of C.
     pub fn bytes(&self) -> usize {
-        [self.a_entries(), self.b_entries(), self.c_entries()]
+        [self.a_entries(), self.b_entries(), self.c_room(), self.c_entries()]
             .iter()
             .map(|entries| entries.next_multiple_of(LINE) as usize * 4)
             .sum()
