@@ -58,8 +58,11 @@ fn tiles_of_split_f32() {
 
 #[test]
 fn gradients_of_taps() {
-    for arithmetic in [Arithmetic::Bf16, Arithmetic::F32] {
-        for (size, length) in [([224, 112, 61], 3), ([200, 130, 64], 4)] {
+    let of_bf16 = [([32, 40, 33], 5), ([64, 34, 128], 20)];
+    // Planes want larger tasks.
+    let of_f32 = [([224, 112, 61], 3), ([200, 130, 64], 4)];
+    for (arithmetic, cases) in [(Arithmetic::Bf16, of_bf16), (Arithmetic::F32, of_f32)] {
+        for (size, length) in cases {
             for elems in [[Elem::F32, Elem::F32], [Elem::Bf16, Elem::Bf16]] {
                 let program = tap_gradients(size, length, elems, arithmetic);
                 compare(&program, &format!("{size:?} {length} {elems:?} {arithmetic:?}"));

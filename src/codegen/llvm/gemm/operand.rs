@@ -35,10 +35,11 @@ pub fn near(gemm: &Gemm, along_k: usize, blocks: &[Block]) -> bool {
 
 /// Rows of bf16 along k are what kernels of bf16 read, where no step reaches beyond a row, and no tile beyond the last: there are
 /// rows for a whole one.
-pub fn halves_source(a: Operand, family: Family, m: u64, blocks: &[Block]) -> Source {
+/// `whole` says whether all blocks are a multiple of some steps ([`whole_turns`]).
+pub fn halves_source(a: Operand, family: Family, m: u64, whole: bool) -> Source {
     let fits = match family {
-        Family::Dot => whole_turns(family, blocks).is_some(),
-        Family::Tile => whole_turns(family, blocks).is_some() && m >= TILE,
+        Family::Dot => whole,
+        Family::Tile => whole && m >= TILE,
         Family::Fma | Family::Rounded | Family::Split => false,
     };
     if fits && a.strides.1 == 1 { Source::InPlace } else { Source::Packed }

@@ -182,12 +182,12 @@ impl Plan {
         let vectors = n.div_ceil(lanes).min(2);
         let columns = vectors * lanes;
         let (blocks, starts, panels_of_b) = blocks(gemm, k, family);
+        let turns = whole_turns(family, &blocks);
         let a = match buffers[gemm.a.buffer.index()].elem {
-            Elem::Bf16 => halves_source(gemm.a, family, m, &blocks),
+            Elem::Bf16 => halves_source(gemm.a, family, m, turns.is_some()),
             _ => a_source(gemm.a, family, n.div_ceil(columns), near(gemm, gemm.a.strides.1, &blocks)),
         };
-        let in_place = if a == Source::InPlace { whole_turns(family, &blocks) } else { None };
-        let turn = in_place.unwrap_or(family.turn());
+        let turn = turns.filter(|_| a == Source::InPlace).unwrap_or(family.turn());
         let longest = blocks.iter().map(|block| block.k).max().unwrap_or(1);
         Plan {
             family,
@@ -278,9 +278,7 @@ impl Plan {
 
     /// This with both operands transformed on their way to the kernel, and so packed.
     fn transformed(&self, order: Order, gemm: &Gemm, patch: Patch, target: &Target) -> Plan {
-        let (a, b) = (Source::Packed, Source::Packed);
-        let rows = tile_rows(gemm.a, (self.family, a), self.m, self.vectors, target);
-        Plan { order, patch, a, b, rows, ..self.clone() }
+        Plan { order, patch, b: Source::Packed, ..self.packed(gemm, target) }
     }
 
     /// Whether all blocks of a list are at hand when a tile of C is computed.

@@ -106,8 +106,7 @@ impl Tiles {
         c: PointerValue<'ctx>,
         visit: impl Fn(usize, PointerValue<'ctx>),
     ) {
-        for (row, column) in (0..self.rows).flat_map(|row| (0..self.columns).map(move |column| (row, column)))
-        {
+        for (row, column) in self.places() {
             let at = emitter.offset(c, (row * TILE * self.row + column * ROW) as usize);
             visit((row * self.columns + column) as usize, at);
         }
@@ -125,24 +124,48 @@ impl Tiles {
         let mut loaded = (None, None);
         for &(plane_a, plane_b) in order {
             if loaded.1 != Some(plane_b) {
-                for column in 0..self.columns {
-                    let from = plane_b * self.steps * self.row + column * ROW;
-                    registers.load(B + column as usize, emitter.offset(b, from as usize), self.row);
-                }
+                self.load_b(emitter, registers, b, plane_b);
             }
             if loaded.0 != Some(plane_a) {
-                for row in 0..self.rows {
-                    let from = plane_a * self.a_plane + row * TILE * self.a_row;
-                    registers.load(A + row as usize, emitter.offset(a, from as usize), self.a_row);
-                }
+                self.load_a(emitter, registers, a, plane_a);
             }
             loaded = (Some(plane_a), Some(plane_b));
-            for (row, column) in
-                (0..self.rows).flat_map(|row| (0..self.columns).map(move |column| (row, column)))
-            {
+            for (row, column) in self.places() {
                 let c = row * self.columns + column;
                 registers.multiply(c as usize, A + row as usize, B + column as usize);
             }
         }
+    }
+
+    fn load_a<'ctx>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        registers: &Registers<'_, 'ctx>,
+        a: PointerValue<'ctx>,
+        plane: u64,
+    ) {
+        for row in 0..self.rows {
+            let from = plane * self.a_plane + row * TILE * self.a_row;
+            registers.load(A + row as usize, emitter.offset(a, from as usize), self.a_row);
+        }
+    }
+
+    fn load_b<'ctx>(
+        &self,
+        emitter: &Emitter<'ctx>,
+        registers: &Registers<'_, 'ctx>,
+        b: PointerValue<'ctx>,
+        plane: u64,
+    ) {
+        for column in 0..self.columns {
+            let from = plane * self.steps * self.row + column * ROW;
+            registers.load(B + column as usize, emitter.offset(b, from as usize), self.row);
+        }
+    }
+
+    /// Rows and columns of the tiles of C.
+    fn places(&self) -> impl Iterator<Item = (u64, u64)> + use<> {
+        let Tiles { rows, columns, .. } = *self;
+        (0..rows).flat_map(move |row| (0..columns).map(move |column| (row, column)))
     }
 }
