@@ -14,6 +14,7 @@ mod gradient;
 mod operand;
 mod orders;
 mod patch;
+mod patches;
 mod plan;
 mod scatter;
 mod stencil;

@@ -2,14 +2,13 @@
 //!
 //! y = Lᵀ [(G w Gᵀ) ⊙ (D x Dᵀ)] L and ∂w = Gᵀ [(D x Dᵀ) ⊙ (L ∂y Lᵀ)] G.
 
-use inkwell::IntPredicate;
-use inkwell::values::{InstructionOpcode, IntValue, PointerValue, VectorValue};
+use inkwell::values::PointerValue;
 
 use super::super::bf16;
 use super::super::emit::Emitter;
-use super::patch::{Mask, Patch};
+use super::patch::Patch;
 use super::winograd::{Map, Number};
-use crate::loops::{Elem, Ty};
+use crate::loops::Ty;
 
 /// M X Mᵀ for patches of that shape.
 #[derive(Clone, Copy, Debug)]
@@ -19,11 +18,11 @@ pub struct Transform {
 }
 
 /// A matrix whose rows are mapped already.
-type HalfDone<'ctx> = Vec<Vec<Number<'ctx>>>;
+pub type HalfDone<'ctx> = Vec<Vec<Number<'ctx>>>;
 
 impl Transform {
     /// Rows and columns that go in.
-    fn extents(&self) -> [usize; 2] {
+    pub fn extents(&self) -> [usize; 2] {
         self.patch.results.map(|results| self.map.arguments(self.patch.taps, results))
     }
 
@@ -33,7 +32,7 @@ impl Transform {
     }
 
     /// Maps the rows of the matrix with these numbers.
-    fn rows<'ctx>(
+    pub fn rows<'ctx>(
         &self,
         emitter: &Emitter<'ctx>,
         number: impl Fn(usize, usize) -> Number<'ctx>,
@@ -55,7 +54,7 @@ impl Transform {
     }
 
     /// For names of functions.
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         let Patch { taps, results: [height, width] } = self.patch;
         format!("winograd_{taps}_{height}x{width}_{:?}", self.map).to_lowercase()
     }
@@ -97,11 +96,14 @@ impl Panels {
         let vectors = |count: u64| emitter.i64((count / lanes) as i64);
         let [from, to] = operands.map(|base| move |at| emitter.element(emitter.ty(Ty::F32, 1), base, at));
         let rows = |at| self.rows(emitter, from(at), transform);
-        let stride = self.strides[1];
+        let numbers = |at| {
+            let first = to(at);
+            move |number: usize| emitter.offset(first, number * (self.strides[1] * 4) as usize)
+        };
         let Some(row) = self.paired else {
             return emitter.repeat(vectors(self.entries), |part| {
                 let at = emitter.scale(part, lanes as i64);
-                Form::Floats.write(emitter, to(at), stride, transform, &[rows(at)]);
+                Form::Floats.write(emitter, numbers(at), transform, &[rows(at)]);
             });
         };
         emitter.repeat(emitter.i64((self.entries / row / 2) as i64), |step| {
@@ -111,7 +113,7 @@ impl Panels {
                 };
                 let first = along(emitter.scale(step, 2));
                 let second = emitter.add(first, emitter.i64(row as i64));
-                Form::Pairs.write(emitter, to(along(step)), stride, transform, &[rows(first), rows(second)]);
+                Form::Pairs.write(emitter, numbers(along(step)), transform, &[rows(first), rows(second)]);
             });
         });
     }
@@ -142,13 +144,11 @@ pub enum Form {
 }
 
 impl Form {
-    /// Finishes a matrix, or those of two rows to be paired, and stores a vector of each number, `stride` entries of 32 bits from
-    /// number to number.
-    fn write<'ctx>(
+    /// Finishes a matrix, or those of two rows to be paired, and stores a vector of each number where `to` says.
+    pub fn write<'ctx>(
         self,
         emitter: &Emitter<'ctx>,
-        to: PointerValue<'ctx>,
-        stride: u64,
+        to: impl Fn(usize) -> PointerValue<'ctx>,
         transform: Transform,
         matrices: &[HalfDone<'ctx>],
     ) {
@@ -168,146 +168,13 @@ impl Form {
                     (Form::Pairs, Some(later)) => (bf16::round_pair(emitter, first, later), 4),
                     (Form::Pairs, None) => (bf16::pair(emitter, round(first), None), 4),
                 };
-                let number = (row * columns + column) as u64;
-                emitter.store(value, emitter.offset(to, (number * stride * 4) as usize), alignment, None);
+                emitter.store(value, to(row * columns + column), alignment, None);
             }
         }
     }
 
     /// Bytes of an entry.
-    fn bytes(self) -> u64 {
+    pub fn bytes(self) -> u64 {
         if self == Form::Halves { 2 } else { 4 }
-    }
-}
-
-/// Patches of an operand whose rows are transformed on their way into scratch memory.
-#[derive(Clone, Copy, Debug)]
-pub struct Patches {
-    /// Of the operand: f32 or bf16.
-    pub elem: Elem,
-    /// From the operand to the first position of the patch, and from position to position both ways, in its entries.
-    pub origin: i64,
-    pub strides: [i64; 2],
-    /// From row to row.
-    pub row: u64,
-    /// Of a row.
-    pub width: u64,
-    /// Of the result. From row to row (or pair of rows) of it, room for whole vectors, and from number to number, in entries of
-    /// 32 bits.
-    pub form: Form,
-    pub step: u64,
-    pub number: u64,
-}
-
-impl Patches {
-    /// Calls the function that transforms `rows` rows of the patch at `from`, of whose positions those exist that have a bit in
-    /// both masks.
-    pub fn call<'ctx>(
-        &self,
-        emitter: &Emitter<'ctx>,
-        [from, to]: [PointerValue<'ctx>; 2],
-        rows: IntValue<'ctx>,
-        exist: [Mask; 2],
-        transform: Transform,
-    ) {
-        let Patches { elem, origin, strides: [y, x], row, width, form, step, number } = self;
-        let [below, beside] = exist;
-        let odd = rows.get_zero_extended_constant().is_none_or(|rows| rows % 2 == 1);
-        let name = format!(
-            "{}_patch_{elem:?}_{form:?}_{odd}_{below}_{beside}_{origin}_{y}_{x}_{row}_{width}_{step}_{number}",
-            transform.name()
-        );
-        let pointer = emitter.pointer_type();
-        let params = [pointer, pointer, emitter.context.i64_type().into()];
-        let function = emitter.define(&name.to_lowercase(), &params, &[1], |function| {
-            let param = |number| function.get_nth_param(number).expect("three parameters");
-            let operands = [0, 1].map(|number| param(number).into_pointer_value());
-            let rows = param(2).into_int_value();
-            let row = |to, from: &[IntValue<'ctx>]| self.row(emitter, operands, (to, from), exist, transform);
-            if self.form != Form::Pairs {
-                return emitter.repeat(rows, |number| row(number, &[number]));
-            }
-            let divide = |op| emitter.binop(op, rows.into(), emitter.i64(2).into()).into_int_value();
-            let pairs = divide(InstructionOpcode::UDiv);
-            emitter.repeat_any(pairs, |pair| {
-                let first = emitter.scale(pair, 2);
-                row(pair, &[first, emitter.add(first, emitter.i64(1))]);
-            });
-            if odd {
-                let rest = emitter.some(divide(InstructionOpcode::URem));
-                emitter.when(rest, || row(pairs, &[emitter.scale(pairs, 2)]));
-            }
-        });
-        emitter.call(function, &[from.into(), to.into(), rows.into()]);
-    }
-
-    /// One row of the result, from one or two of the operand.
-    fn row<'ctx>(
-        &self,
-        emitter: &Emitter<'ctx>,
-        [from, to]: [PointerValue<'ctx>; 2],
-        (result, rows): (IntValue<'ctx>, &[IntValue<'ctx>]),
-        exist: [Mask; 2],
-        transform: Transform,
-    ) {
-        let lanes = u64::from(emitter.target.lanes());
-        let to = emitter.element(emitter.ty(Ty::F32, 1), to, emitter.scale(result, self.step as i64));
-        let vector = |part: IntValue<'ctx>, mask: Option<VectorValue<'ctx>>| {
-            let along = emitter.scale(part, lanes as i64);
-            let half_done = |row: &IntValue<'ctx>| {
-                let at = emitter.add(emitter.scale(*row, self.row as i64), along);
-                transform.rows(emitter, self.patch(emitter, from, at, mask, exist))
-            };
-            let byte = emitter.context.i8_type().into();
-            let to = emitter.element(byte, to, emitter.scale(along, self.form.bytes() as i64));
-            let matrices: Vec<_> = rows.iter().map(half_done).collect();
-            self.form.write(emitter, to, self.number, transform, &matrices);
-        };
-        let (full, rest) = (self.width / lanes, self.width % lanes);
-        if full > 0 {
-            emitter.repeat(emitter.i64(full as i64), |part| vector(part, None));
-        }
-        if rest > 0 {
-            vector(emitter.i64(full as i64), Some(emitter.first_lanes(rest as u32, lanes as u32)));
-        }
-    }
-
-    /// Loads a vector of the operand at a position of the patch.
-    fn patch<'e, 'ctx>(
-        &'e self,
-        emitter: &'e Emitter<'ctx>,
-        from: PointerValue<'ctx>,
-        at: IntValue<'ctx>,
-        mask: Option<VectorValue<'ctx>>,
-        exist: [Mask; 2],
-    ) -> impl Fn(usize, usize) -> Number<'ctx> + 'e {
-        move |i, j| {
-            let exists = exist[0] >> i & exist[1] >> j & 1 == 1;
-            exists.then(|| {
-                let offset = self.origin + i as i64 * self.strides[0] + j as i64 * self.strides[1];
-                let at = emitter.add(at, emitter.i64(offset));
-                let from = emitter.element(emitter.elem(self.elem, 1), from, at);
-                bf16::load(emitter, self.elem, from, emitter.target.lanes(), mask)
-            })
-        }
-    }
-}
-
-/// Emits `body` for each pair of kinds, to run for that one which the two numbers say.
-pub fn by_kind<'ctx>(
-    emitter: &Emitter<'ctx>,
-    kinds: [(Vec<Mask>, IntValue<'ctx>); 2],
-    body: impl Fn([Mask; 2]),
-) {
-    let is = |found: IntValue<'ctx>, kind: Mask| {
-        let kind = emitter.i64(i64::from(kind)).into();
-        emitter.compare_ints(IntPredicate::EQ, found.into(), kind).into_int_value()
-    };
-    for &below in &kinds[0].0 {
-        emitter.when(is(kinds[0].1, below), || {
-            for &beside in &kinds[1].0 {
-                emitter.when(is(kinds[1].1, beside), || body([below, beside]));
-            }
-        });
     }
 }

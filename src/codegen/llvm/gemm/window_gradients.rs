@@ -8,9 +8,10 @@ use inkwell::values::{IntValue, PointerValue};
 use super::GemmEmitter;
 use super::gradient::Gradient;
 use super::patch::{Mask, distinct};
+use super::patches::{Kinds, Patches, Places};
 use super::plan::{KEPT, LINE, Plan, even_share};
 use super::tables::Table;
-use super::transforms::{self, Form, Panels, Patches};
+use super::transforms::{Form, Panels};
 use super::winograd::Map;
 use crate::codegen::family::Family;
 use crate::codegen::target::Target;
@@ -158,13 +159,10 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
                 let kind = |side: usize, at| (kinds[side].clone(), tables[side].get(emitter, at));
                 let sum = |first: IntValue<'ctx>, rows: u64| {
                     let stretch = Stretch { patch: [y, x], first, rows: self.i64(rows) };
-                    transforms::by_kind(emitter, [kind(0, y), kind(1, x)], |patch| {
-                        self.gradient_a(gradient, stretch, patch);
-                    });
+                    let kinds = [kind(0, y), kind(1, x)];
+                    self.gradient_a(gradient, stretch, &kinds);
                     each(&|slot, panel, columns| {
-                        transforms::by_kind(emitter, [kind(0, y), kind(1, x)], |patch| {
-                            self.gradient_b(gradient, stretch, patch, (panel, columns));
-                        });
+                        self.gradient_b(gradient, stretch, &kinds, (panel, columns));
                         self.gradient_products(slot, columns, stretch.rows);
                     });
                 };
@@ -178,7 +176,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     }
 
     /// Transforms a patch of A.
-    fn gradient_a(&self, gradient: &Gradient, stretch: Stretch<'ctx>, kinds: [Mask; 2]) {
+    fn gradient_a(&self, gradient: &Gradient, stretch: Stretch<'ctx>, kinds: &Kinds<'ctx>) {
         let offset = self.gradient_offset(gradient, !gradient.b_slides, stretch);
         let from = self.a_at(offset, self.i64(0));
         let (row, width, step) = (self.gemm.a.strides.1, self.plan.m, a_step(&self.plan));
@@ -191,7 +189,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         &self,
         gradient: &Gradient,
         stretch: Stretch<'ctx>,
-        kinds: [Mask; 2],
+        kinds: &Kinds<'ctx>,
         (panel, width): (IntValue<'ctx>, u64),
     ) {
         let from = self.b(self.gradient_offset(gradient, gradient.b_slides, stretch), panel);
@@ -217,26 +215,31 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         side: Side,
         [from, to]: [PointerValue<'ctx>; 2],
         stretch: Stretch<'ctx>,
-        kinds: [Mask; 2],
+        kinds: &Kinds<'ctx>,
     ) {
         let (emitter, Side { slides, elem, row, width, step }) = (self.emitter, side);
         let from = emitter.element(emitter.elem(elem, 1), from, emitter.scale(stretch.first, row as i64));
         let patches = Patches {
             elem,
+            transform: self.transform(if slides { Map::Input } else { Map::Spread }),
+            form: if self.plan.family == Family::Dot { Form::Pairs } else { Form::Floats },
+        };
+        let places = Places {
             origin: back(gradient, slides),
             strides: gradient.strides[usize::from(slides)],
             row: row as u64,
             width,
-            form: if self.plan.family == Family::Dot { Form::Pairs } else { Form::Floats },
             step,
             number: number_step(&self.plan, step),
         };
-        let exist = [0, 1].map(|side| {
-            let [sliding, fixed] = Gradient::masks(kinds[side], self.plan.patch.extents()[side]);
-            if slides { sliding } else { fixed }
-        });
-        let transform = self.transform(if slides { Map::Input } else { Map::Spread });
-        patches.call(emitter, [from, to], stretch.rows, exist, transform);
+        let extents = self.plan.patch.extents();
+        let exist = |kinds: [Mask; 2]| {
+            [0, 1].map(|side| {
+                let [sliding, fixed] = Gradient::masks(kinds[side], extents[side]);
+                if slides { sliding } else { fixed }
+            })
+        };
+        patches.emit(emitter, [from, to], stretch.rows, places, (kinds, exist));
     }
 
     /// Adds the products of the transformed patches to the sums of a panel.

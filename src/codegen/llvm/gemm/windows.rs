@@ -6,10 +6,11 @@ use inkwell::values::{IntValue, PointerValue};
 use super::super::pack;
 use super::GemmEmitter;
 use super::operand::crowded;
+use super::patches::{Patches, Places};
 use super::plan::{KEPT, LINE, Plan, even_share};
 use super::stencil::Stencil;
 use super::tables::Table;
-use super::transforms::{self, Form, Panels, Patches};
+use super::transforms::{Form, Panels};
 use super::winograd::Map;
 use crate::codegen::family::Family;
 use crate::codegen::target::Target;
@@ -196,18 +197,19 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         });
         let patches = Patches {
             elem: self.elem(self.gemm.a),
+            transform: self.transform(Map::Input),
+            form: if self.plan.family == Family::Dot { Form::Halves } else { Form::Floats },
+        };
+        let places = Places {
             origin: stencil.origin,
             strides: stencil.strides,
             row: self.gemm.a.strides.0 as u64,
             width: self.plan.term(),
-            form: if self.plan.family == Family::Dot { Form::Halves } else { Form::Floats },
             step: a_step(&self.plan),
             number: self.plan.rows * a_step(&self.plan),
         };
-        let (rows, to) = (self.rows_of(tile), self.window_tile(slot));
-        transforms::by_kind(emitter, kinds, |exist| {
-            patches.call(emitter, [a, to], rows, exist, self.transform(Map::Input));
-        });
+        let operands = [a, self.window_tile(slot)];
+        patches.emit(emitter, operands, self.rows_of(tile), places, (&kinds, |exist| exist));
     }
 
     /// Where a transformed tile of A lies.
