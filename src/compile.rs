@@ -76,7 +76,7 @@ pub struct Loaded {
     pub program: Program,
     /// From loops to callable code.
     pub compile_time: Duration,
-    // Dropped after `program`, whose level functions it holds.
+    // Dropped after `program`, whose functions it holds.
     _code: Jit,
 }
 
@@ -87,7 +87,7 @@ pub fn load(compiled: &Compiled) -> Result<Loaded, String> {
     let code = Jit::new(&compiled.program, &compiled.target)?;
     let compile_time = start.elapsed();
     // SAFETY: the code was compiled with this manifest and is kept beside the program.
-    let program = unsafe { Program::new(compiled.manifest.clone(), |symbol| Some(code.level(symbol))) }
+    let program = unsafe { Program::new(compiled.manifest.clone(), |symbol| Some(code.routine(symbol))) }
         .map_err(|error| error.to_string())?;
     Ok(Loaded { program, compile_time, _code: code })
 }

@@ -200,15 +200,14 @@ impl Describe<'_> {
     fn routine(&self, routine: &loops::Routine) -> rt::Routine {
         let probes =
             [TRAIN, UPDATE].contains(&routine.name.as_str()).then(|| Probes::new(self.plan, self.lowered));
-        let level = |(index, level): (usize, &loops::Level)| rt::Level {
-            symbol: llvm::symbol(&routine.name, index),
+        let level = |level: &loops::Level| rt::Level {
             serial: level.serial,
             groups: level.groups.iter().map(|of| group(of, &self.lowered.program.buffers)).collect(),
             exchanges: level.exchanges.iter().map(|exchange| self.exchange(exchange)).collect(),
             probes: probes.as_ref().map_or(vec![], |probes| probes.of(level)),
         };
-        let levels = routine.levels.iter().enumerate().map(level).collect();
-        rt::Routine { name: routine.name.clone(), levels }
+        let (name, symbol) = (routine.name.clone(), llvm::symbol(&routine.name));
+        rt::Routine { name, symbol, levels: routine.levels.iter().map(level).collect() }
     }
 }
 

@@ -144,11 +144,13 @@ fn by_threads(program: &Program, target: &Target) -> Vec<u8> {
     let mut arena = Memory::new(program.arena_bytes);
     fill(program, arena.bytes());
     let base = arena.bytes().as_mut_ptr() as usize;
-    for (number, level) in program.routines[0].levels.iter().enumerate() {
-        let function = jit.level(&llvm::symbol("run", number));
-        let tasks: usize = level.groups.iter().map(|group| group.tasks()).sum();
+    let function = jit.routine(&llvm::symbol("run"));
+    let mut first = 0;
+    for level in &program.routines[0].levels {
+        let tasks = first..first + level.tasks();
+        first = tasks.end;
         std::thread::scope(|scope| {
-            for task in (0..tasks).rev() {
+            for task in tasks.rev() {
                 scope.spawn(move || {
                     let mut scratch = Memory::new(llvm::scratch_bytes(program, target));
                     // SAFETY: the arena outlives the scope, and tasks of a level do not overlap.
@@ -292,12 +294,12 @@ fn threads_of_the_compiler_do_not_change_a_bit() {
         let (mut arena, mut scratch) =
             (Memory::new(program.arena_bytes), Memory::new(llvm::scratch_bytes(&program, &target)));
         fill(&program, arena.bytes());
-        for number in 0..program.routines[0].levels.len() {
-            let address = engine.address(&llvm::symbol("run", number)).expect("a level");
-            // SAFETY: a level of one task, on memory that is as large as the program asks for.
+        let address = engine.address(&llvm::symbol("run")).expect("a routine");
+        for task in 0..program.routines[0].tasks() {
+            // SAFETY: the tasks in order, on memory that is as large as the program asks for.
             unsafe {
-                let function: blk_runtime::manifest::LevelFn = std::mem::transmute(address);
-                function(arena.bytes().as_mut_ptr(), 0, scratch.bytes().as_mut_ptr());
+                let function: blk_runtime::manifest::RoutineFn = std::mem::transmute(address);
+                function(arena.bytes().as_mut_ptr(), task as u32, scratch.bytes().as_mut_ptr());
             }
         }
         arena.bytes().to_vec()

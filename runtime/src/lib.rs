@@ -1,7 +1,7 @@
 //! What generated code needs at run time: thread pool, data, training loop, checkpoints, metrics. A library for the
 //! just-in-time compiler, a static library for native trainers. Imports nothing of the compiler.
 //!
-//! [`program::Program`] joins compiled level functions with their manifest and memory; [`train::train`] runs it on data
+//! [`program::Program`] joins compiled routines with their manifest and memory; [`train::train`] runs it on data
 //! and tells a [`report::Reporter`].
 
 mod bandwidth;

@@ -267,8 +267,8 @@ pub(crate) fn manifest_bytes() -> &'static [u8] {
 
 /// The program that this library was linked with.
 pub(crate) fn linked(manifest: Manifest) -> Result<Program, Error> {
-    let count = manifest.routines.iter().map(|routine| routine.levels.len()).sum();
-    // SAFETY: one entry for every level of the manifest, compiled with it.
+    let count = manifest.routines.len();
+    // SAFETY: one entry for every routine of the manifest, compiled with it.
     unsafe { Program::from_entries(manifest, std::slice::from_raw_parts(path().entries, count)) }
 }
 

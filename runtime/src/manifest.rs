@@ -1,7 +1,7 @@
 //! The contract between generated code and the runtime.
 //!
-//! Generated code is a set of *level functions* over one arena of memory. The manifest, JSON beside the code, says
-//! where everything lies in the arena, which level functions make up each routine, and what the run's defaults are.
+//! Generated code is a function for each routine over one arena of memory. The manifest, JSON beside the code, says where
+//! everything lies in the arena, how the tasks of each routine are ordered, and what the run's defaults are.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,11 +12,11 @@ use crate::data::augment::Augmentation;
 pub const FACTOR_RANGE: (f64, f64) = (1e-18, 1e18);
 
 /// Raised when the meaning of the manifest changes; a runtime refuses another one.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
-/// A level function: runs task `task` of its level on the arena at `base`. `scratch` is private to the thread, 64-byte
-/// aligned, of [`Manifest::scratch_bytes`] bytes.
-pub type LevelFn = unsafe extern "C" fn(base: *mut u8, task: u32, scratch: *mut u8);
+/// A routine's function: runs task `task` of it on the arena at `base`; tasks are numbered level after level, and within a level
+/// group after group. `scratch` is private to the thread, 64-byte aligned, of [`Manifest::scratch_bytes`] bytes.
+pub type RoutineFn = unsafe extern "C" fn(base: *mut u8, task: u32, scratch: *mut u8);
 
 /// Symbols of a native trainer's code: `[*const Path; n]`, the widest vectors first, and n as u64.
 pub const PATHS_SYMBOL: &str = "blk_paths";
@@ -31,8 +31,8 @@ pub struct Path {
     /// Its [`Manifest`] as JSON.
     pub manifest: *const u8,
     pub manifest_len: u64,
-    /// Level functions, routine by routine in the manifest's order.
-    pub entries: *const LevelFn,
+    /// The functions of routines in the manifest's order.
+    pub entries: *const RoutineFn,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,15 +109,21 @@ pub enum Task {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Routine {
     pub name: String,
+    /// Name of its function's symbol.
+    pub symbol: String,
     pub levels: Vec<Level>,
 }
 
+impl Routine {
+    pub fn tasks(&self) -> usize {
+        self.levels.iter().map(Level::tasks).sum()
+    }
+}
+
+/// Tasks that do not wait for each other; those of the next level wait for all of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Level {
-    /// Name of the level function's symbol.
-    pub symbol: String,
     pub serial: bool,
-    /// Tasks of the level are numbered group after group.
     pub groups: Vec<Group>,
     /// What the ranks exchange when the tasks are done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

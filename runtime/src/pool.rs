@@ -1,6 +1,6 @@
 //! The threads that run levels of tasks.
 //!
-//! A job is a level function and a range of task numbers. All threads, the caller among them, claim chunks of the range
+//! A job is a routine's function and a range of task numbers. All threads, the caller among them, claim chunks of the range
 //! from one atomic *ticket* (generation of the job, next task), so that a thread that the system has taken away costs
 //! only the chunk that it holds, and nobody waits for a thread that never came. What a task computes does not depend
 //! on who claims it: results are the same for any number of threads.
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize
 use std::thread::{self, JoinHandle, Thread};
 
 use crate::Error;
-use crate::manifest::LevelFn;
+use crate::manifest::RoutineFn;
 use crate::memory::{AlignedMemory, CACHE_LINE};
 use crate::subnormal::Flushed;
 
@@ -22,10 +22,10 @@ const YIELDS: u32 = 200;
 /// The next task of a job that no thread may join any more.
 const CLOSED: u32 = u32::MAX;
 
-/// A range of tasks of one level function over one arena.
+/// A range of tasks of one function over one arena.
 #[derive(Clone, Copy)]
 pub struct Job {
-    pub function: LevelFn,
+    pub function: RoutineFn,
     pub base: *mut u8,
     pub first: u32,
     pub tasks: u32,
@@ -214,8 +214,8 @@ impl Shared {
             match self.ticket.0.compare_exchange_weak(ticket, claimed, Ordering::AcqRel, Ordering::Acquire) {
                 Err(newer) => ticket = newer,
                 Ok(_) => {
-                    // SAFETY: the pointer was made from a `LevelFn` in `publish`.
-                    let function = unsafe { std::mem::transmute::<*mut (), LevelFn>(function) };
+                    // SAFETY: the pointer was made from a `RoutineFn` in `publish`.
+                    let function = unsafe { std::mem::transmute::<*mut (), RoutineFn>(function) };
                     for task in first + next..first + next + chunk {
                         // SAFETY: promised by the caller of `Pool::run`.
                         unsafe { function(base, task, scratch) };

@@ -1,4 +1,4 @@
-//! A compiled network, ready to run: its manifest, its level functions and its arena.
+//! A compiled network, ready to run: its manifest, the functions of its routines and its arena.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::Error;
 use crate::features;
-use crate::manifest::{FORMAT, Level, LevelFn, Manifest, Probe, Scalars, Task, Tensor};
+use crate::manifest::{FORMAT, Level, Manifest, Probe, Routine, RoutineFn, Scalars, Task, Tensor};
 use crate::memory::{AlignedMemory, PAGE};
 use crate::pace::Pace;
 use crate::pool::{Job, Pool};
@@ -26,8 +26,8 @@ pub struct RoutineId(usize);
 
 pub struct Program {
     manifest: Manifest,
-    /// Per routine the level functions, in the manifest's order.
-    levels: Vec<Vec<LevelFn>>,
+    /// Of the routines, in the manifest's order.
+    functions: Vec<RoutineFn>,
     arena: AlignedMemory,
     /// Per routine.
     paces: Vec<Pace>,
@@ -67,27 +67,23 @@ impl Task {
 }
 
 impl Program {
-    /// Allocates the arena, zeroed, and looks up every level function by its symbol.
+    /// Allocates the arena, zeroed, and looks up every routine's function by its symbol.
     ///
     /// # Safety
     /// The functions must be those that were compiled with this manifest, and stay loaded as long as the program lives.
     pub unsafe fn new(
         manifest: Manifest,
-        mut lookup: impl FnMut(&str) -> Option<LevelFn>,
+        mut lookup: impl FnMut(&str) -> Option<RoutineFn>,
     ) -> Result<Self, Error> {
         check_format(manifest.format)?;
         features::check(&manifest.target)?;
         check_layout(&manifest)?;
         check_steps(&manifest)?;
-        let mut find = |level: &Level| {
-            let absent = || Error::new(format!("the compiled code has no function `{}`", level.symbol));
-            lookup(&level.symbol).ok_or_else(absent)
+        let find = |routine: &Routine| {
+            let absent = || Error::new(format!("the compiled code has no function `{}`", routine.symbol));
+            lookup(&routine.symbol).ok_or_else(absent)
         };
-        let levels = manifest
-            .routines
-            .iter()
-            .map(|routine| routine.levels.iter().map(&mut find).collect())
-            .collect::<Result<Vec<Vec<LevelFn>>, _>>()?;
+        let functions = manifest.routines.iter().map(find).collect::<Result<Vec<RoutineFn>, _>>()?;
         let arena = AlignedMemory::zeroed(manifest.arena_bytes, PAGE)?;
         let pace = |levels: &Vec<Level>| {
             let fixed = levels.iter().all(|level| level.serial)
@@ -95,14 +91,14 @@ impl Program {
             if fixed { Pace::unwatched() } else { Pace::default() }
         };
         let paces = manifest.routines.iter().map(|routine| pace(&routine.levels)).collect();
-        Ok(Program { manifest, levels, arena, paces })
+        Ok(Program { manifest, functions, arena, paces })
     }
 
-    /// As [`Program::new`], with the level functions in the manifest's order, as in [`crate::manifest::ENTRIES_SYMBOL`].
+    /// As [`Program::new`], with the functions in the manifest's order, as in [`crate::manifest::Path::entries`].
     ///
     /// # Safety
     /// As [`Program::new`].
-    pub unsafe fn from_entries(manifest: Manifest, entries: &[LevelFn]) -> Result<Self, Error> {
+    pub unsafe fn from_entries(manifest: Manifest, entries: &[RoutineFn]) -> Result<Self, Error> {
         let mut entries = entries.iter().copied();
         // SAFETY: promised by the caller.
         unsafe { Program::new(manifest, |_| entries.next()) }
@@ -141,43 +137,34 @@ impl Program {
 
     /// With all tasks on this thread if `alone`.
     fn run_levels(&mut self, routine: RoutineId, pool: &mut Pool, alone: bool) {
-        let base = self.arena.as_ptr();
-        for (level, function) in self.manifest.routines[routine.0].levels.iter().zip(&self.levels[routine.0])
-        {
-            let job = Job { function: *function, base, first: 0, tasks: level.tasks() as u32 };
-            run_job(job, level.serial || alone, pool);
+        let mut tasks = Tasks::of(self, routine);
+        for level in &self.manifest.routines[routine.0].levels {
+            run_job(tasks.next(level.tasks()), level.serial || alone, pool);
             ranks::exchange(&level.exchanges, &mut self.arena);
         }
     }
 
     /// Runs a routine, its groups one by one, and adds to `seconds` what each took; they are numbered level by level.
     pub fn run_timed(&mut self, routine: RoutineId, pool: &mut Pool, seconds: &mut Vec<f64>) {
-        let base = self.arena.as_ptr();
         let alone = !self.paces[routine.0].shares();
-        let mut number = 0;
-        for (level, function) in self.manifest.routines[routine.0].levels.iter().zip(&self.levels[routine.0])
-        {
-            let mut first = 0;
-            for group in &level.groups {
-                let job = Job { function: *function, base, first, tasks: group.tasks as u32 };
-                let start = Instant::now();
-                run_job(job, level.serial || alone, pool);
-                seconds.resize(seconds.len().max(number + 1), 0.0);
-                seconds[number] += start.elapsed().as_secs_f64();
-                number += 1;
-                first += job.tasks;
-            }
+        let mut tasks = Tasks::of(self, routine);
+        let levels = &self.manifest.routines[routine.0].levels;
+        let groups = levels.iter().flat_map(|level| level.groups.iter().map(move |group| (level, group)));
+        for (number, (level, group)) in groups.enumerate() {
+            let job = tasks.next(group.tasks);
+            let start = Instant::now();
+            run_job(job, level.serial || alone, pool);
+            seconds.resize(seconds.len().max(number + 1), 0.0);
+            seconds[number] += start.elapsed().as_secs_f64();
         }
     }
 
     /// Runs a routine up to the first level that leaves a number that is not finite in a value that the manifest lists;
     /// returns the first such value and number, of the first rank that has one.
     pub fn run_probed(&mut self, routine: RoutineId, pool: &mut Pool) -> Option<(Probe, f32)> {
-        let base = self.arena.as_ptr();
-        for (level, function) in self.manifest.routines[routine.0].levels.iter().zip(&self.levels[routine.0])
-        {
-            let job = Job { function: *function, base, first: 0, tasks: level.tasks() as u32 };
-            run_job(job, level.serial, pool);
+        let mut tasks = Tasks::of(self, routine);
+        for level in &self.manifest.routines[routine.0].levels {
+            run_job(tasks.next(level.tasks()), level.serial, pool);
             if let Some(found) = self.first_bad(&level.probes) {
                 return Some(found);
             }
@@ -299,6 +286,26 @@ impl Program {
     }
 }
 
+/// A routine's tasks, in the order of their numbers.
+struct Tasks {
+    function: RoutineFn,
+    base: *mut u8,
+    next: u32,
+}
+
+impl Tasks {
+    fn of(program: &Program, routine: RoutineId) -> Tasks {
+        Tasks { function: program.functions[routine.0], base: program.arena.as_ptr(), next: 0 }
+    }
+
+    /// So many more of them.
+    fn next(&mut self, count: usize) -> Job {
+        let job = Job { function: self.function, base: self.base, first: self.next, tasks: count as u32 };
+        self.next += job.tasks;
+        job
+    }
+}
+
 fn run_job(job: Job, serial: bool, pool: &mut Pool) {
     // SAFETY: `Program::new` was promised that the functions belong to this manifest; offsets were checked there.
     unsafe { if serial { pool.run_serial(job) } else { pool.run(job) } }
@@ -386,9 +393,9 @@ fn check_layout(manifest: &Manifest) -> Result<(), Error> {
             "the program's manifest is damaged: the axes of {name} have no order"
         )));
     }
-    let too_many = |level: &&Level| level.tasks() > u32::MAX as usize / 2;
-    match manifest.routines.iter().flat_map(|routine| &routine.levels).find(too_many) {
-        Some(level) => Err(Error::new(format!("`{}` has more tasks than can be numbered", level.symbol))),
+    let too_many = |routine: &&Routine| routine.tasks() > u32::MAX as usize / 2;
+    match manifest.routines.iter().find(too_many) {
+        Some(routine) => Err(Error::new(format!("`{}` has more tasks than can be numbered", routine.name))),
         None => Ok(()),
     }
 }

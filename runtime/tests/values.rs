@@ -40,13 +40,8 @@ fn routine(name: &str, tasks: usize) -> Routine {
     };
     Routine {
         name: name.into(),
-        levels: vec![Level {
-            symbol: name.into(),
-            serial: false,
-            groups: vec![group],
-            exchanges: vec![],
-            probes: vec![],
-        }],
+        symbol: name.into(),
+        levels: vec![Level { serial: false, groups: vec![group], exchanges: vec![], probes: vec![] }],
     }
 }
 
@@ -83,8 +78,10 @@ fn program() -> Program {
         ..manifest()
     };
     // SAFETY: the functions keep to the layout above.
-    unsafe { Program::new(manifest, |symbol| Some(if symbol == "eval" { eval as LevelFn } else { nothing })) }
-        .unwrap()
+    unsafe {
+        Program::new(manifest, |symbol| Some(if symbol == "eval" { eval as RoutineFn } else { nothing }))
+    }
+    .unwrap()
 }
 
 #[test]

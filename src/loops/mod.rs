@@ -71,6 +71,12 @@ pub struct Routine {
     pub levels: Vec<Level>,
 }
 
+impl Routine {
+    pub fn tasks(&self) -> usize {
+        self.levels.iter().map(Level::tasks).sum()
+    }
+}
+
 /// Groups that may run at the same time; everything before it is finished.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Level {
@@ -79,6 +85,12 @@ pub struct Level {
     pub serial: bool,
     /// What all ranks that run the program together do when their tasks are done, before the next level.
     pub exchanges: Vec<Exchange>,
+}
+
+impl Level {
+    pub fn tasks(&self) -> usize {
+        self.groups.iter().map(Group::tasks).sum()
+    }
 }
 
 /// A buffer becomes, entry by entry, the sum or maximum of this buffer on all ranks; alone it stays as it is.

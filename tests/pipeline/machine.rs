@@ -269,7 +269,7 @@ mod native {
     use std::ffi::{CStr, CString, c_char, c_int, c_void};
     use std::os::unix::ffi::OsStrExt;
 
-    use blk_runtime::manifest::{LevelFn, PATHS_SYMBOL, Path};
+    use blk_runtime::manifest::{PATHS_SYMBOL, Path, RoutineFn};
 
     use super::*;
 
@@ -279,8 +279,8 @@ mod native {
         fn dlerror() -> *const c_char;
     }
 
-    /// The level functions in the order of routines and levels. The library stays loaded until the process ends.
-    pub struct Library(Vec<LevelFn>);
+    /// The functions of the routines, in their order. The library stays loaded until the process ends.
+    pub struct Library(Vec<RoutineFn>);
 
     impl Library {
         pub fn new(program: &Program) -> Library {
@@ -291,35 +291,26 @@ mod native {
             let path = folder.path().join("libcase.so");
             let tools = link::Tools::of(&target);
             link::link(&object, b"", link::Output::Shared(&[]), &tools, &path).expect("linked");
-            let count = program.routines.iter().map(|routine| routine.levels.len()).sum();
-            Library(entries(&path, count))
+            Library(entries(&path, program.routines.len()))
         }
 
         /// # Safety
         /// As [`Jit::run`].
         pub unsafe fn run(&self, program: &Program, routine: &str, base: *mut u8, scratch: *mut u8) {
-            let levels = program
-                .routines
-                .iter()
-                .flat_map(|known| known.levels.iter().map(move |level| (known, level)));
-            for ((known, level), function) in levels.zip(&self.0) {
-                if known.name != routine {
-                    continue;
-                }
-                let tasks: usize = level.groups.iter().map(|group| group.tasks()).sum();
-                for task in 0..tasks {
-                    // SAFETY: as the caller promises.
-                    unsafe { function(base, task as u32, scratch) };
-                }
+            let known = program.routines.iter().zip(&self.0).find(|(known, _)| known.name == routine);
+            let (known, function) = known.expect("a routine");
+            for task in 0..known.tasks() {
+                // SAFETY: as the caller promises.
+                unsafe { function(base, task as u32, scratch) };
             }
         }
     }
 
-    fn entries(path: &std::path::Path, count: usize) -> Vec<LevelFn> {
+    fn entries(path: &std::path::Path, count: usize) -> Vec<RoutineFn> {
         const NOW: c_int = 2;
         let path = CString::new(path.as_os_str().as_bytes()).expect("no zero");
         let name = CString::new(PATHS_SYMBOL).expect("no zero");
-        // SAFETY: the names are C strings, and the table has one function for every level.
+        // SAFETY: the names are C strings, and the table has one function for every routine.
         unsafe {
             let library = dlopen(path.as_ptr(), NOW);
             assert!(!library.is_null(), "{:?}", CStr::from_ptr(dlerror()));

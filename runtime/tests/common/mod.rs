@@ -115,34 +115,39 @@ unsafe extern "C" fn schedule(base: *mut u8, _: u32, _: *mut u8) {
     unsafe { *double(base, MULTIPLIER) = 1.0 - 0.5 * *double(base, TIME) / *double(base, TOTAL_TIME) }
 }
 
-fn lookup(symbol: &str) -> Option<LevelFn> {
+/// Its levels: samples, classes, and one task.
+unsafe extern "C" fn train(base: *mut u8, task: u32, scratch: *mut u8) {
+    const UPDATE: u32 = BATCH as u32;
+    const SUMMARY: u32 = UPDATE + CLASSES as u32;
+    unsafe {
+        match task {
+            ..UPDATE => train_forward(base, task, scratch),
+            UPDATE..SUMMARY => update(base, task - UPDATE, scratch),
+            _ => summary(base, task - SUMMARY, scratch),
+        }
+    }
+}
+
+fn lookup(symbol: &str) -> Option<RoutineFn> {
     match symbol {
         "init" => Some(init),
-        "train_forward" => Some(train_forward),
-        "eval_forward" => Some(eval_forward),
-        "update" => Some(update),
-        "summary" => Some(summary),
+        "train" => Some(train),
+        "eval" => Some(eval_forward),
         "schedule" => Some(schedule),
         _ => None,
     }
 }
 
-fn level(symbol: &str, tasks: usize, pass: &str) -> Level {
+fn level(label: &str, tasks: usize, pass: &str) -> Level {
     let group = Group {
-        label: symbol.into(),
+        label: label.into(),
         tasks,
         block: Some(0),
         pass: pass.into(),
         bytes_read: 40,
         bytes_written: 8,
     };
-    Level {
-        symbol: symbol.into(),
-        serial: tasks == 1,
-        groups: vec![group],
-        exchanges: vec![],
-        probes: vec![],
-    }
+    Level { serial: tasks == 1, groups: vec![group], exchanges: vec![], probes: vec![] }
 }
 
 fn tensor(name: &str, kind: TensorKind, role: &str, shape: &[usize], offset: usize) -> Tensor {
@@ -150,7 +155,7 @@ fn tensor(name: &str, kind: TensorKind, role: &str, shape: &[usize], offset: usi
 }
 
 fn routines() -> Vec<Routine> {
-    let routine = |name: &str, levels: Vec<Level>| Routine { name: name.into(), levels };
+    let routine = |name: &str, levels: Vec<Level>| Routine { name: name.into(), symbol: name.into(), levels };
     let train = vec![
         level("train_forward", BATCH, "forward"),
         level("update", CLASSES, "update"),

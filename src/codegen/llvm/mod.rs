@@ -1,4 +1,4 @@
-//! LLVM: the only user of inkwell. One function per level of each routine, explicit vector instructions, no
+//! LLVM: the only user of inkwell. One function per routine and per piece of it, explicit vector instructions, no
 //! fast-math, so that the same bits come out however the code is run and on however many threads.
 
 mod bf16;
@@ -6,7 +6,6 @@ mod emit;
 mod gemm;
 mod jam;
 mod kernel;
-mod level;
 mod machine;
 mod module;
 mod nest;
@@ -14,10 +13,11 @@ mod operations;
 mod orthonormalize;
 mod pack;
 mod piece;
+mod routine;
 mod scalars;
 mod share;
 
 pub use gemm::scratch_bytes;
-pub use level::symbol;
 pub use machine::{host_features, host_triple};
 pub use module::{Engine, Module, compile, load};
+pub use routine::symbol;

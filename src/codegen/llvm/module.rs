@@ -12,7 +12,7 @@ use inkwell::types::BasicType;
 use inkwell::values::{BasicValue, GlobalValue};
 
 use super::emit::Emitter;
-use super::{level, machine, piece, share};
+use super::{machine, piece, routine, share};
 use crate::codegen::pieces::Pieces;
 use crate::codegen::target::Target;
 use crate::loops::Program;
@@ -36,12 +36,12 @@ impl Drop for Owned {
 pub struct Module {
     module: inkwell::module::Module<'static>,
     machine: TargetMachine,
-    /// Of the level functions, routine by routine.
+    /// Of the routines.
     symbols: Vec<String>,
     context: Owned,
 }
 
-/// Compiles a program that `loops::verify` accepts into one module. Each level gets a function named by `symbol`. An
+/// Compiles a program that `loops::verify` accepts into one module. Each routine gets a function named by `symbol`. An
 /// error says why LLVM cannot produce code for the target.
 pub fn compile(program: &Program, target: &Target) -> Result<Module, String> {
     let pieces = Pieces::of(program);
@@ -49,25 +49,20 @@ pub fn compile(program: &Program, target: &Target) -> Result<Module, String> {
         for number in 0..pieces.list.len() {
             piece::emit(emitter, &pieces, number).set_linkage(Linkage::Internal);
         }
-        levels(emitter, program, &pieces)
+        routines(emitter, program, &pieces)
     })
 }
 
-/// Emits all level functions and returns their names.
-fn levels(emitter: &Emitter, program: &Program, pieces: &Pieces) -> Vec<String> {
-    let mut symbols = Vec::new();
-    for (routine, calls) in program.routines.iter().zip(&pieces.levels) {
-        for (number, (level, calls)) in routine.levels.iter().zip(calls).enumerate() {
-            let symbol = level::symbol(&routine.name, number);
-            level::emit(emitter, level, calls, &symbol);
-            symbols.push(symbol);
-        }
+/// Emits the functions of all routines and returns their names.
+fn routines(emitter: &Emitter, program: &Program, pieces: &Pieces) -> Vec<String> {
+    for (of, calls) in program.routines.iter().zip(&pieces.levels) {
+        routine::emit(emitter, of, calls);
     }
-    symbols
+    program.routines.iter().map(|of| routine::symbol(&of.name)).collect()
 }
 
 impl Module {
-    /// What `emit` writes, which returns the names of the level functions, optimized.
+    /// What `emit` writes, which returns the names of the routines, optimized.
     fn new(target: &Target, emit: impl FnOnce(&Emitter) -> Vec<String>) -> Result<Module, String> {
         let machine = machine::machine(target)?;
         let owned = Owned(NonNull::from(Box::leak(Box::new(Context::create()))));
@@ -130,7 +125,7 @@ impl Module {
         self.constant(name, &self.pointer().const_array(&addresses));
     }
 
-    /// Adds a `blk_runtime::manifest::Path` under an external name; the level functions are seen through it alone.
+    /// Adds a `blk_runtime::manifest::Path` under an external name; the routines are seen through it alone.
     pub fn add_path(&self, name: &str, features: &str, manifest: &[u8]) {
         let functions = self.symbols.iter().filter_map(|symbol| self.module.get_function(symbol));
         let entries: Vec<_> = functions
@@ -238,15 +233,15 @@ impl Part {
 
 /// Code in this process.
 pub struct Engine {
-    levels: Part,
-    /// The functions that `levels` calls.
+    routines: Part,
+    /// The functions that `routines` call.
     _pieces: Vec<Part>,
 }
 
 impl Engine {
     /// Address of a function, valid as long as the engine lives.
     pub fn address(&self, symbol: &str) -> Option<usize> {
-        self.levels.address(symbol)
+        self.routines.address(symbol)
     }
 }
 
@@ -256,13 +251,13 @@ pub fn load(program: &Program, target: &Target, threads: usize) -> Result<Engine
     let pieces = Pieces::of(program);
     let shares = share::shares(&pieces, threads);
     if shares.len() <= 1 {
-        return Ok(Engine { levels: compile(program, target)?.engine(&[])?, _pieces: Vec::new() });
+        return Ok(Engine { routines: compile(program, target)?.engine(&[])?, _pieces: Vec::new() });
     }
     let compiled = share::on_threads(threads, shares, |share| compile_pieces(&pieces, &share, target));
     let compiled = compiled.into_iter().collect::<Result<Vec<_>, String>>()?;
     let (parts, addresses): (Vec<Part>, Vec<_>) = compiled.into_iter().unzip();
-    let levels = Module::new(target, |emitter| levels(emitter, program, &pieces))?;
-    Ok(Engine { levels: levels.engine(&addresses.concat())?, _pieces: parts })
+    let routines = Module::new(target, |emitter| routines(emitter, program, &pieces))?;
+    Ok(Engine { routines: routines.engine(&addresses.concat())?, _pieces: parts })
 }
 
 /// Code of some pieces, and where they are.

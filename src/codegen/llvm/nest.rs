@@ -7,8 +7,8 @@ use inkwell::values::{IntValue, PointerValue};
 
 use super::emit::{Emitter, Value};
 use super::jam;
-use super::level::Chunk;
 use super::operations;
+use super::piece::Chunk;
 use super::scalars::{Frame, Instance, Site, Walk};
 use crate::loops::{Binary, BufferId, Combine, LoopVar, Nest, Ty};
 

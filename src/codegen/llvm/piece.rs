@@ -4,14 +4,39 @@ use std::collections::HashMap;
 
 use inkwell::attributes::AttributeLoc;
 use inkwell::module::Linkage;
-use inkwell::values::{FunctionValue, PointerValue};
+use inkwell::values::{FunctionValue, IntValue, PointerValue};
 
 use super::emit::Emitter;
-use super::level::Chunk;
 use super::scalars::Site;
 use super::{gemm, nest, orthonormalize};
 use crate::codegen::pieces::{Piece, Pieces};
-use crate::loops::{BufferId, Stmt};
+use crate::loops::{BufferId, Range, Stmt};
+
+/// The positions of a task.
+#[derive(Clone, Copy)]
+pub struct Chunk<'ctx> {
+    /// First position, i64.
+    pub start: IntValue<'ctx>,
+    pub length: u64,
+}
+
+impl<'ctx> Chunk<'ctx> {
+    /// First position of a loop.
+    pub fn start_of(&self, emitter: &Emitter<'ctx>, range: Range) -> IntValue<'ctx> {
+        match range {
+            Range::Full(_) => emitter.i64(0),
+            Range::Chunk => self.start,
+        }
+    }
+
+    /// Trip count of a loop.
+    pub fn length(&self, range: Range) -> u64 {
+        match range {
+            Range::Full(extent) => extent as u64,
+            Range::Chunk => self.length,
+        }
+    }
+}
 
 /// The function of a piece, which need not have a body yet.
 pub fn declare<'ctx>(emitter: &Emitter<'ctx>, piece: usize) -> FunctionValue<'ctx> {
