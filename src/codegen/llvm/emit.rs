@@ -5,10 +5,10 @@ use inkwell::builder::{Builder, BuilderError};
 use inkwell::context::Context;
 use inkwell::intrinsics::Intrinsic;
 use inkwell::module::{Linkage, Module};
-use inkwell::types::{BasicTypeEnum, VectorType};
+use inkwell::types::{BasicTypeEnum, FunctionType, VectorType};
 use inkwell::values::{
-    BasicMetadataValueEnum, BasicValue, BasicValueEnum, FunctionValue, InstructionOpcode, IntValue,
-    PointerValue, VectorValue,
+    ArrayValue, BasicMetadataValueEnum, BasicValue, BasicValueEnum, FunctionValue, InstructionOpcode,
+    IntValue, PointerValue, VectorValue,
 };
 use inkwell::{AddressSpace, FloatPredicate, IntPredicate};
 
@@ -94,8 +94,17 @@ impl<'ctx> Emitter<'ctx> {
         params: &[BasicTypeEnum<'ctx>],
         linkage: Linkage,
     ) -> FunctionValue<'ctx> {
+        self.function_of(name, self.function_type(params), linkage)
+    }
+
+    /// The type of functions that give nothing back.
+    pub fn function_type(&self, params: &[BasicTypeEnum<'ctx>]) -> FunctionType<'ctx> {
         let params: Vec<_> = params.iter().map(|&ty| ty.into()).collect();
-        let ty = self.context.void_type().fn_type(&params, false);
+        self.context.void_type().fn_type(&params, false)
+    }
+
+    /// As [`Emitter::function`], of that type.
+    pub fn function_of(&self, name: &str, ty: FunctionType<'ctx>, linkage: Linkage) -> FunctionValue<'ctx> {
         let function = self.module.add_function(name, ty, Some(linkage));
         let bits = self.target.vector_bits().to_string();
         for (key, value) in [
@@ -144,6 +153,12 @@ impl<'ctx> Emitter<'ctx> {
     pub fn call(&self, function: FunctionValue<'ctx>, args: &[Value<'ctx>]) {
         let args: Vec<BasicMetadataValueEnum> = args.iter().map(|&arg| arg.into()).collect();
         must(self.builder.build_call(function, &args, ""));
+    }
+
+    /// Calls the function of that type at an address.
+    pub fn call_at(&self, ty: FunctionType<'ctx>, function: PointerValue<'ctx>, args: &[Value<'ctx>]) {
+        let args: Vec<BasicMetadataValueEnum> = args.iter().map(|&arg| arg.into()).collect();
+        must(self.builder.build_indirect_call(ty, function, &args, ""));
     }
 
     pub fn binop(&self, op: InstructionOpcode, a: Value<'ctx>, b: Value<'ctx>) -> Value<'ctx> {
@@ -425,7 +440,17 @@ impl<'ctx> Emitter<'ctx> {
     /// A constant table of the module.
     pub fn table(&self, name: &str, numbers: impl IntoIterator<Item = i64>) -> PointerValue<'ctx> {
         let numbers: Vec<IntValue> = numbers.into_iter().map(|number| self.i64(number)).collect();
-        let table = self.context.i64_type().const_array(&numbers);
+        self.constant(name, self.context.i64_type().const_array(&numbers))
+    }
+
+    /// A constant table of functions.
+    pub fn functions(&self, name: &str, functions: &[FunctionValue<'ctx>]) -> PointerValue<'ctx> {
+        let addresses: Vec<PointerValue> =
+            functions.iter().map(|function| function.as_global_value().as_pointer_value()).collect();
+        self.constant(name, self.context.ptr_type(AddressSpace::default()).const_array(&addresses))
+    }
+
+    fn constant(&self, name: &str, table: ArrayValue<'ctx>) -> PointerValue<'ctx> {
         let global = self.module.add_global(table.get_type(), None, name);
         global.set_initializer(&table);
         global.set_constant(true);

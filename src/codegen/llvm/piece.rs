@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use inkwell::attributes::AttributeLoc;
 use inkwell::module::Linkage;
+use inkwell::types::FunctionType;
 use inkwell::values::{FunctionValue, IntValue, PointerValue};
 
 use super::emit::Emitter;
@@ -44,12 +45,17 @@ pub fn declare<'ctx>(emitter: &Emitter<'ctx>, piece: usize) -> FunctionValue<'ct
     if let Some(known) = emitter.module.get_function(&name) {
         return known;
     }
-    let (pointer, int) = (emitter.pointer_type(), emitter.context.i64_type().into());
-    let function = emitter.function(&name, &[pointer, int, pointer, pointer], Linkage::External);
+    let function = emitter.function_of(&name, ty(emitter), Linkage::External);
     for number in [0, 2, 3] {
         function.add_attribute(AttributeLoc::Param(number), emitter.enum_attribute("noalias"));
     }
     function
+}
+
+/// Of a piece's function.
+pub fn ty<'ctx>(emitter: &Emitter<'ctx>) -> FunctionType<'ctx> {
+    let (pointer, int) = (emitter.pointer_type(), emitter.context.i64_type().into());
+    emitter.function_type(&[pointer, int, pointer, pointer])
 }
 
 /// Name of a piece's function.

@@ -1,11 +1,11 @@
 //! Functions of routines: a task's number picks its group, and the group's calls of pieces are made with it.
 //!
-//! The last chunk of a group, if it is shorter, has calls of its own, so that all trip counts are constants. A routine is one
-//! function however many levels it has: code generators have passes by the hundred that begin anew with every function.
+//! Which they are stands in constant tables, so that the time to compile a deep network does not grow with its calls. The last
+//! chunk of a group, if it is shorter, has calls of its own: all trip counts of pieces are constants.
 
 use inkwell::IntPredicate;
 use inkwell::module::Linkage;
-use inkwell::values::{InstructionOpcode, IntValue, PointerValue};
+use inkwell::values::{FunctionValue, InstructionOpcode, IntValue, PointerValue};
 
 use super::emit::{Emitter, must};
 use super::piece;
@@ -19,26 +19,25 @@ pub fn symbol(routine: &str) -> String {
 
 /// Emits a routine, whose groups make `calls` level by level.
 pub fn emit(emitter: &Emitter, routine: &Routine, calls: &[Vec<GroupCalls>]) {
-    let pointer = emitter.pointer_type();
+    let (pointer, long) = (emitter.pointer_type(), emitter.context.i64_type().into());
     let int = emitter.context.i32_type().into();
     let function = emitter.function(&symbol(&routine.name), &[pointer, int, pointer], Linkage::External);
     emitter.begin(function);
-    let param = |number| function.get_nth_param(number).expect("three parameters");
-    let task = emitter.cast(InstructionOpcode::ZExt, param(1), emitter.context.i64_type().into());
-    Task {
-        emitter,
-        base: param(0).into_pointer_value(),
-        number: task.into_int_value(),
-        scratch: param(2).into_pointer_value(),
+    let spans = spans(routine, calls);
+    if !spans.is_empty() {
+        let param = |number| function.get_nth_param(number).expect("three parameters");
+        let task = emitter.cast(InstructionOpcode::ZExt, param(1), long).into_int_value();
+        let [base, scratch] = [0, 2].map(|number| param(number).into_pointer_value());
+        Tables::new(emitter, &spans).call(emitter, base, task, scratch);
     }
-    .one_of(&spans(routine, calls));
+    emitter.finish();
 }
 
 /// Tasks that make the same calls, up to the next such.
 struct Span<'a> {
     /// The number of the first one in the routine.
     first: i64,
-    /// That of the group's first one.
+    /// That of the first one of its group.
     group: i64,
     calls: &'a [Call],
 }
@@ -57,51 +56,86 @@ fn spans<'a>(routine: &Routine, calls: &'a [Vec<GroupCalls>]) -> Vec<Span<'a>> {
     spans
 }
 
-/// A task that has come to a routine.
-struct Task<'e, 'ctx> {
-    emitter: &'e Emitter<'ctx>,
-    base: PointerValue<'ctx>,
-    /// In the routine.
-    number: IntValue<'ctx>,
-    scratch: PointerValue<'ctx>,
+/// What a routine's function looks up.
+struct Tables<'ctx> {
+    /// By span. Behind the last one there are more, up to a power of two, that no task lies in.
+    firsts: PointerValue<'ctx>,
+    groups: PointerValue<'ctx>,
+    calls: PointerValue<'ctx>,
+    spans: usize,
+    /// By call: the piece's function, and its first argument.
+    pieces: PointerValue<'ctx>,
+    arguments: PointerValue<'ctx>,
+    /// Of all calls.
+    entries: PointerValue<'ctx>,
 }
 
-impl<'ctx> Task<'_, 'ctx> {
-    /// Makes the calls of the span that the task lies in and returns.
-    fn one_of(&self, spans: &[Span]) {
-        let emitter = self.emitter;
-        let (before, after) = spans.split_at(spans.len() / 2);
-        let [middle, ..] = after else { return emitter.finish() };
-        if before.is_empty() {
-            middle.calls.iter().for_each(|call| self.call(call, middle.group));
-            return emitter.finish();
-        }
-        let function = emitter.current_function();
-        let blocks = ["before", "after"].map(|name| emitter.context.append_basic_block(function, name));
-        let first = emitter.i64(middle.first).into();
-        let earlier = emitter.compare_ints(IntPredicate::ULT, self.number.into(), first).into_int_value();
-        must(emitter.builder.build_conditional_branch(earlier, blocks[0], blocks[1]));
-        for (block, spans) in blocks.into_iter().zip([before, after]) {
-            emitter.builder.position_at_end(block);
-            self.one_of(spans);
+impl<'ctx> Tables<'ctx> {
+    fn new(emitter: &Emitter<'ctx>, spans: &[Span]) -> Self {
+        let calls = || spans.iter().flat_map(|span| span.calls);
+        let length = (spans.len() + 1).next_power_of_two();
+        let by_span = |name, of: &mut dyn Iterator<Item = i64>, behind: i64| {
+            emitter.table(name, of.chain(std::iter::repeat(behind)).take(length))
+        };
+        let mut before = 0;
+        let starts = spans.iter().map(|span| {
+            before += span.calls.len() as i64;
+            before - span.calls.len() as i64
+        });
+        let mut used = 0;
+        let arguments = calls().map(|call| {
+            used += call.arguments.len() as i64;
+            used - call.arguments.len() as i64
+        });
+        let pieces: Vec<FunctionValue> = calls().map(|call| piece::declare(emitter, call.piece)).collect();
+        Tables {
+            firsts: by_span("firsts", &mut spans.iter().map(|span| span.first), i64::MAX),
+            groups: by_span("groups", &mut spans.iter().map(|span| span.group), 0),
+            calls: by_span("calls", &mut starts.into_iter(), calls().count() as i64),
+            spans: length,
+            pieces: emitter.functions("pieces", &pieces),
+            arguments: emitter.table("arguments", arguments),
+            entries: emitter
+                .table("entries", calls().flat_map(|call| &call.arguments).map(|&entry| entry as i64)),
         }
     }
 
-    /// `group` is the number of its group's first task.
-    fn call(&self, call: &Call, group: i64) {
-        let emitter = self.emitter;
-        let function = piece::declare(emitter, call.piece);
-        let own = must(emitter.builder.build_int_sub(self.number, emitter.i64(group), ""));
-        let arguments = self.arguments(&call.arguments);
-        emitter.call(function, &[self.base.into(), own.into(), self.scratch.into(), arguments.into()]);
+    /// Makes the calls of the span that a task lies in.
+    fn call(
+        &self,
+        emitter: &Emitter<'ctx>,
+        base: PointerValue<'ctx>,
+        task: IntValue<'ctx>,
+        scratch: PointerValue<'ctx>,
+    ) {
+        let (pointer, int) = (emitter.pointer_type(), emitter.context.i64_type().into());
+        let get =
+            |table, index| emitter.load(int, emitter.element(int, table, index), 8, None).into_int_value();
+        let span = self.span(emitter, |span| get(self.firsts, span), task);
+        let (first, end) = (get(self.calls, span), get(self.calls, emitter.add(span, emitter.i64(1))));
+        let difference = |a, b| must(emitter.builder.build_int_sub(a, b, ""));
+        let own = difference(task, get(self.groups, span));
+        emitter.repeat_any(difference(end, first), |number| {
+            let call = emitter.add(first, number);
+            let function = emitter.load(pointer, emitter.element(pointer, self.pieces, call), 8, None);
+            let arguments = emitter.element(int, self.entries, get(self.arguments, call));
+            let operands = [base.into(), own.into(), scratch.into(), arguments.into()];
+            emitter.call_at(piece::ty(emitter), function.into_pointer_value(), &operands);
+        });
     }
 
-    /// A constant table.
-    fn arguments(&self, entries: &[u64]) -> PointerValue<'ctx> {
-        let emitter = self.emitter;
-        if entries.is_empty() {
-            return emitter.context.ptr_type(inkwell::AddressSpace::default()).const_null();
-        }
-        emitter.table("arguments", entries.iter().map(|&entry| entry as i64))
+    /// The last span that begins at the task or before it, found by halves.
+    fn span(
+        &self,
+        emitter: &Emitter<'ctx>,
+        first: impl Fn(IntValue<'ctx>) -> IntValue<'ctx>,
+        task: IntValue<'ctx>,
+    ) -> IntValue<'ctx> {
+        let halves = (0..self.spans.ilog2()).rev().map(|power| emitter.i64(1 << power));
+        halves.fold(emitter.i64(0), |span, half| {
+            let later = emitter.add(span, half);
+            let begun = emitter.compare_ints(IntPredicate::ULE, first(later).into(), task.into());
+            emitter.select(begun, later.into(), span.into()).into_int_value()
+        })
     }
 }
