@@ -1,5 +1,10 @@
 //! A thin layer over inkwell: values that are scalars or vectors alike, loops, memory.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
 use inkwell::attributes::{Attribute, AttributeLoc};
 use inkwell::builder::{Builder, BuilderError};
 use inkwell::context::Context;
@@ -12,6 +17,7 @@ use inkwell::values::{
 };
 use inkwell::{AddressSpace, FloatPredicate, IntPredicate};
 
+use super::common::Common;
 use crate::codegen::target::Target;
 use crate::loops::{Elem, Ty};
 
@@ -24,6 +30,12 @@ pub struct Emitter<'ctx> {
     pub module: Module<'ctx>,
     pub builder: Builder<'ctx>,
     pub target: Target,
+    /// What other modules of the program have code for too.
+    common: Option<Arc<Common>>,
+    /// Functions whose code another module has, with the places of their addresses.
+    elsewhere: RefCell<HashMap<FunctionValue<'ctx>, *const AtomicUsize>>,
+    /// The names of those which others may call.
+    offered: RefCell<Vec<String>>,
 }
 
 /// The builder refuses only instructions whose types do not fit, and the loops program has been verified.
@@ -37,9 +49,21 @@ pub fn lanes_of(value: Value) -> u32 {
 }
 
 impl<'ctx> Emitter<'ctx> {
-    pub fn new(context: &'ctx Context, name: &str, target: &Target) -> Self {
-        let (module, builder) = (context.create_module(name), context.create_builder());
-        Emitter { context, module, builder, target: target.clone() }
+    pub fn new(context: &'ctx Context, name: &str, target: &Target, common: Option<Arc<Common>>) -> Self {
+        Emitter {
+            context,
+            module: context.create_module(name),
+            builder: context.create_builder(),
+            target: target.clone(),
+            common,
+            elsewhere: RefCell::default(),
+            offered: RefCell::default(),
+        }
+    }
+
+    /// The names of the functions that other modules of the program may call.
+    pub fn offered(&self) -> Vec<String> {
+        self.offered.take()
     }
 
     /// `lanes` is 1 for scalars.
@@ -151,6 +175,12 @@ impl<'ctx> Emitter<'ctx> {
     }
 
     pub fn call(&self, function: FunctionValue<'ctx>, args: &[Value<'ctx>]) {
+        if let Some(&place) = self.elsewhere.borrow().get(&function) {
+            let pointer = self.context.ptr_type(AddressSpace::default());
+            let place = self.i64(place as i64).const_to_pointer(pointer);
+            let address = self.load(pointer.into(), place, 8, None).into_pointer_value();
+            return self.call_at(function.get_type(), address, args);
+        }
         let args: Vec<BasicMetadataValueEnum> = args.iter().map(|&arg| arg.into()).collect();
         must(self.builder.build_call(function, &args, ""));
     }
@@ -412,7 +442,7 @@ impl<'ctx> Emitter<'ctx> {
         self.builder.position_at_end(after);
     }
 
-    /// The function of the module of that name, which is not inlined and whose parameters `noalias` are the only way to
+    /// The function of that name, of this module or of another one of the program, which is not inlined and whose parameters `noalias` are the only way to
     /// what they point to; `body` emits it unless it is known already. Emission goes on where it was.
     pub fn define(
         &self,
@@ -424,8 +454,15 @@ impl<'ctx> Emitter<'ctx> {
         if let Some(known) = self.module.get_function(name) {
             return known;
         }
+        if let Some(place) = self.common.as_ref().and_then(|common| common.place(name)) {
+            let function = self.function(name, params, Linkage::External);
+            self.elsewhere.borrow_mut().insert(function, place);
+            return function;
+        }
+        let linkage = if self.common.is_some() { Linkage::External } else { Linkage::Internal };
+        self.offered.borrow_mut().push(name.to_string());
         let here = self.builder.get_insert_block().expect("emission has begun");
-        let function = self.function(name, params, Linkage::Internal);
+        let function = self.function(name, params, linkage);
         function.add_attribute(AttributeLoc::Function, self.enum_attribute("noinline"));
         for &number in noalias {
             function.add_attribute(AttributeLoc::Param(number), self.enum_attribute("noalias"));

@@ -2,6 +2,7 @@
 //! fast-math, so that the same bits come out however the code is run and on however many threads.
 
 mod bf16;
+mod common;
 mod emit;
 mod gemm;
 mod jam;

@@ -1,6 +1,7 @@
 //! A compiled module, and its two uses: an engine in this process, or bytes of an object file.
 
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use inkwell::OptimizationLevel;
 use inkwell::context::Context;
@@ -11,6 +12,7 @@ use inkwell::targets::{FileType, TargetMachine};
 use inkwell::types::BasicType;
 use inkwell::values::{BasicValue, GlobalValue};
 
+use super::common::Common;
 use super::emit::Emitter;
 use super::{machine, piece, routine, share};
 use crate::codegen::pieces::Pieces;
@@ -36,7 +38,7 @@ impl Drop for Owned {
 pub struct Module {
     module: inkwell::module::Module<'static>,
     machine: TargetMachine,
-    /// Of the routines.
+    /// Of functions that are called from outside.
     symbols: Vec<String>,
     context: Owned,
 }
@@ -45,7 +47,7 @@ pub struct Module {
 /// error says why LLVM cannot produce code for the target.
 pub fn compile(program: &Program, target: &Target) -> Result<Module, String> {
     let pieces = Pieces::of(program);
-    Module::new(target, |emitter| {
+    Module::new(target, None, |emitter| {
         for number in 0..pieces.list.len() {
             piece::emit(emitter, &pieces, number).set_linkage(Linkage::Internal);
         }
@@ -62,13 +64,17 @@ fn routines(emitter: &Emitter, program: &Program, pieces: &Pieces) -> Vec<String
 }
 
 impl Module {
-    /// What `emit` writes, which returns the names of the routines, optimized.
-    fn new(target: &Target, emit: impl FnOnce(&Emitter) -> Vec<String>) -> Result<Module, String> {
+    /// What `emit` writes, optimized; it returns names of functions, as `symbols`.
+    fn new(
+        target: &Target,
+        common: Option<Arc<Common>>,
+        emit: impl FnOnce(&Emitter) -> Vec<String>,
+    ) -> Result<Module, String> {
         let machine = machine::machine(target)?;
         let owned = Owned(NonNull::from(Box::leak(Box::new(Context::create()))));
         // SAFETY: the context lives in a box of its own until `owned`, the last field of the result, is dropped.
         let context: &'static Context = unsafe { owned.0.as_ref() };
-        let emitter = Emitter::new(context, "blk", target);
+        let emitter = Emitter::new(context, "blk", target, common);
         emitter.module.set_triple(&machine.get_triple());
         emitter.module.set_data_layout(&machine.get_target_data().get_data_layout());
         let symbols = emit(&emitter);
@@ -234,8 +240,9 @@ impl Part {
 /// Code in this process.
 pub struct Engine {
     routines: Part,
-    /// The functions that `routines` call.
+    /// The functions that `routines` call, and where these find each other.
     _pieces: Vec<Part>,
+    _common: Arc<Common>,
 }
 
 impl Engine {
@@ -251,33 +258,41 @@ pub fn load(program: &Program, target: &Target, threads: usize) -> Result<Engine
     let pieces = Pieces::of(program);
     let shares = share::shares(&pieces, threads);
     if shares.len() <= 1 {
-        return Ok(Engine { routines: compile(program, target)?.engine(&[])?, _pieces: Vec::new() });
+        let routines = compile(program, target)?.engine(&[])?;
+        return Ok(Engine { routines, _pieces: Vec::new(), _common: Arc::default() });
     }
-    let compiled = share::on_threads(threads, shares, |share| compile_pieces(&pieces, &share, target));
+    let common = Arc::default();
+    let compiled =
+        share::on_threads(threads, shares, |share| compile_pieces(&pieces, &share, target, &common));
     let compiled = compiled.into_iter().collect::<Result<Vec<_>, String>>()?;
     let (parts, addresses): (Vec<Part>, Vec<_>) = compiled.into_iter().unzip();
-    let routines = Module::new(target, |emitter| routines(emitter, program, &pieces))?;
-    Ok(Engine { routines: routines.engine(&addresses.concat())?, _pieces: parts })
+    let addresses = addresses.concat();
+    addresses.iter().for_each(|(name, address)| common.fill(name, *address));
+    let routines = Module::new(target, None, |emitter| routines(emitter, program, &pieces))?;
+    Ok(Engine { routines: routines.engine(&addresses)?, _pieces: parts, _common: common })
 }
 
-/// Code of some pieces, and where they are.
+/// Code of some pieces, and where its functions are.
 fn compile_pieces(
     pieces: &Pieces,
     share: &[usize],
     target: &Target,
+    common: &Arc<Common>,
 ) -> Result<(Part, Vec<(String, usize)>), String> {
-    let module = Module::new(target, |emitter| {
-        for &number in share {
+    let module = Module::new(target, Some(Arc::clone(common)), |emitter| {
+        let emit = |&number: &usize| {
             piece::emit(emitter, pieces, number);
-        }
-        Vec::new()
+            piece::symbol(number)
+        };
+        let pieces: Vec<String> = share.iter().map(emit).collect();
+        [pieces, emitter.offered()].concat()
     })?;
+    let symbols = module.symbols.clone();
     let part = module.engine(&[])?;
-    let address = |&number: &usize| {
-        let symbol = piece::symbol(number);
+    let address = |symbol: String| {
         let address = part.address(&symbol).ok_or_else(|| format!("no code for `{symbol}`"))?;
         Ok((symbol, address))
     };
-    let addresses = share.iter().map(address).collect::<Result<_, String>>()?;
+    let addresses = symbols.into_iter().map(address).collect::<Result<_, String>>()?;
     Ok((part, addresses))
 }
