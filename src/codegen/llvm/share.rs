@@ -6,11 +6,11 @@ use crate::codegen::pieces::{Piece, Pieces};
 use crate::loops::Stmt;
 
 /// Work below which a module of its own does not pay.
-const LEAST: usize = 2500;
-/// Modules per thread: few, as each has kernels of its own, but enough to even out what the estimate gets wrong.
-const PER_THREAD: usize = 2;
-/// A matrix product with its packing and its kernel, in instructions of a nest.
-const PRODUCT: usize = 500;
+const LEAST: usize = 1250;
+/// Modules per thread at most: enough to even out what the estimate gets wrong. They share kernels, so that many cost little.
+const PER_THREAD: usize = 4;
+/// A matrix product, in instructions of a nest. Its packing and its kernel are shared with others.
+const PRODUCT: usize = 250;
 /// What a piece costs besides its instructions.
 const OVERHEAD: usize = 20;
 
