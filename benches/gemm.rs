@@ -51,7 +51,7 @@ fn measure(target: &Target, product: &Product) {
     let program = product.program();
     let begin = Instant::now();
     let jit = Jit::new(&program, target).expect("code");
-    let level = jit.level(&llvm::symbol("run", 0));
+    let run = jit.routine(&llvm::symbol("run"));
     let compile = begin.elapsed().as_secs_f64() * 1e3;
     let mut arena = Memory::new(program.arena_bytes);
     let mut scratch = Memory::new(llvm::scratch_bytes(&program, target));
@@ -64,7 +64,7 @@ fn measure(target: &Target, product: &Product) {
         let begin = Instant::now();
         for task in 0..tasks {
             // SAFETY: memory is as large as the program asks for, and aligned.
-            unsafe { level(base, task as u32, scratch) };
+            unsafe { run(base, task as u32, scratch) };
         }
         best = best.min(begin.elapsed().as_secs_f64());
     }
