@@ -241,18 +241,16 @@ mod native {
         }
     }
 
-    /// The arena after one run of the path's levels.
+    /// The arena after one run of the path's routine.
     fn by_entries(path: &Path, program: &Program, target: &Target) -> Vec<u8> {
         let mut arena = Memory::new(program.arena_bytes);
         let mut scratch = Memory::new(llvm::scratch_bytes(program, target));
         fill(program, arena.bytes());
-        for (number, level) in program.routines[0].levels.iter().enumerate() {
-            for task in 0..level.groups[0].tasks() {
-                // SAFETY: the table has a function for every level; memory is as large as the program asks for.
-                unsafe {
-                    let function = *path.entries.add(number);
-                    function(arena.bytes().as_mut_ptr(), task as u32, scratch.bytes().as_mut_ptr());
-                }
+        for task in 0..program.routines[0].tasks() {
+            // SAFETY: the table has a function for the routine; memory is as large as the program asks for.
+            unsafe {
+                let function = *path.entries;
+                function(arena.bytes().as_mut_ptr(), task as u32, scratch.bytes().as_mut_ptr());
             }
         }
         arena.bytes().to_vec()
@@ -288,9 +286,11 @@ fn statements_that_differ_in_places_and_numbers_share_code() {
 
 #[test]
 fn threads_of_the_compiler_do_not_change_a_bit() {
-    let (program, target) = (repeated(12), Target::native());
+    let products = (10..42).map(|cols| gemm(Orientation::Forward, [9, cols, 17], 1, false, cols));
+    let (program, target) = (joined(products.collect()), Target::native());
     let bits = |threads| {
         let engine = llvm::load(&program, &target, threads).expect("code");
+        assert_eq!(engine.modules() > 2, threads > 1, "{} modules", engine.modules());
         let (mut arena, mut scratch) =
             (Memory::new(program.arena_bytes), Memory::new(llvm::scratch_bytes(&program, &target)));
         fill(&program, arena.bytes());

@@ -1,5 +1,7 @@
 //! Every family of micro-kernels against products in f64, over a sweep of shapes, each within its stated bound.
 
+use std::collections::BTreeSet;
+
 use blkc::codegen::aot;
 use blkc::codegen::family::Family;
 use blkc::codegen::target::{EMULATE_TILES, Target};
@@ -194,6 +196,25 @@ fn window_error(
 fn transformed(program: &Program, target: &Target) -> bool {
     let path = aot::Path { program, target, manifest: b"" };
     aot::assembly(&[path]).expect("assembly").contains("winograd_")
+}
+
+/// The functions that transform patches of an operand.
+fn transforms(program: &Program) -> BTreeSet<String> {
+    let path = aot::Path { program, target: &target("-amx-tile"), manifest: b"" };
+    let assembly = aot::assembly(&[path]).expect("assembly");
+    let labels = assembly.lines().filter_map(|line| line.split_once(':')).map(|(label, _)| label);
+    labels
+        .filter(|label| label.starts_with("winograd_") && label.contains("_patch_"))
+        .map(Into::into)
+        .collect()
+}
+
+#[test]
+fn images_of_all_sizes_share_the_transforms_of_their_patches() {
+    let forward = |size, image| windows(size, image, square(3, 1, 4), ELEMS[0], Arithmetic::F32);
+    let small = transforms(&forward([16, 32, 32], [12, 12]));
+    assert!(small.len() > 1, "{small:?}");
+    assert_eq!(small, transforms(&forward([16, 64, 96], [20, 16])));
 }
 
 /// Windows of 3×3 whose sums are longer than a block of k.

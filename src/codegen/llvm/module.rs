@@ -241,11 +241,16 @@ impl Part {
 pub struct Engine {
     routines: Part,
     /// The functions that `routines` call, and where these find each other.
-    _pieces: Vec<Part>,
+    pieces: Vec<Part>,
     _common: Arc<Common>,
 }
 
 impl Engine {
+    /// How many were compiled, each by one thread.
+    pub fn modules(&self) -> usize {
+        self.pieces.len() + 1
+    }
+
     /// Address of a function, valid as long as the engine lives.
     pub fn address(&self, symbol: &str) -> Option<usize> {
         self.routines.address(symbol)
@@ -259,7 +264,7 @@ pub fn load(program: &Program, target: &Target, threads: usize) -> Result<Engine
     let shares = share::shares(&pieces, threads);
     if shares.len() <= 1 {
         let routines = compile(program, target)?.engine(&[])?;
-        return Ok(Engine { routines, _pieces: Vec::new(), _common: Arc::default() });
+        return Ok(Engine { routines, pieces: Vec::new(), _common: Arc::default() });
     }
     let common = Arc::default();
     let compiled =
@@ -269,7 +274,7 @@ pub fn load(program: &Program, target: &Target, threads: usize) -> Result<Engine
     let addresses = addresses.concat();
     addresses.iter().for_each(|(name, address)| common.fill(name, *address));
     let routines = Module::new(target, None, |emitter| routines(emitter, program, &pieces))?;
-    Ok(Engine { routines: routines.engine(&addresses)?, _pieces: parts, _common: common })
+    Ok(Engine { routines: routines.engine(&addresses)?, pieces: parts, _common: common })
 }
 
 /// Code of some pieces, and where its functions are.
