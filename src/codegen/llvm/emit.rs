@@ -442,8 +442,8 @@ impl<'ctx> Emitter<'ctx> {
         self.builder.position_at_end(after);
     }
 
-    /// The function of that name, of this module or of another one of the program, which is not inlined and whose parameters `noalias` are the only way to
-    /// what they point to; `body` emits it unless it is known already. Emission goes on where it was.
+    /// The function of that name, which is not inlined and whose parameters `noalias` are the only way to what they point to; `body`
+    /// emits it unless this module knows it already, or another one of the program has it. Emission goes on where it was.
     pub fn define(
         &self,
         name: &str,
