@@ -18,8 +18,7 @@ pub enum Family {
     Split,
 }
 
-/// Sums of fewer entries along k are made by multiply-adds, of fewer rows those shorter than a tile, as in the gradient of a first layer
-/// for few images: what is packed for other kernels would be used too little.
+/// Sums of fewer entries along k are made by multiply-adds: what is packed for other kernels would be used too little.
 const SHORT: u64 = 8;
 
 /// Sides of a tile, and the length of its sum.
@@ -47,7 +46,7 @@ impl Family {
             Arithmetic::F32 if tiles(advantage_of_planes(size) > 1.0) => Family::Split,
             Arithmetic::Fma | Arithmetic::F32 => Family::Fma,
             Arithmetic::Bf16 if tiles(size[2] >= SHORT && filled(size) >= FILLED) => Family::Tile,
-            Arithmetic::Bf16 if little(size) => Family::Fma,
+            Arithmetic::Bf16 if size[2] < SHORT => Family::Fma,
             Arithmetic::Bf16 if target.has_bf16() => Family::Dot,
             Arithmetic::Bf16 => Family::Rounded,
         }
@@ -86,11 +85,6 @@ impl Family {
     pub fn by_tiles(self) -> bool {
         matches!(self, Family::Tile | Family::Split)
     }
-}
-
-/// Whether a contraction is too small for vectors of bf16.
-fn little([rows, _, k]: [u64; 3]) -> bool {
-    k < SHORT || (rows < SHORT && k < TILE[2])
 }
 
 /// Which share of the tiles that cover a contraction is filled.
@@ -150,8 +144,7 @@ mod tests {
         assert_eq!(family(Arithmetic::Bf16, [8, 16, 128]), Family::Tile);
         assert_eq!(family(Arithmetic::Bf16, [128, 10, 1024]), Family::Tile);
         assert_eq!(family(Arithmetic::Bf16, [1, 1024, 1024]), Family::Dot);
-        // The first layer of an image network, and its gradient for eight images.
+        // The first layer of an image network.
         assert_eq!(family(Arithmetic::Bf16, [128, 64, 3]), Family::Fma);
-        assert_eq!(family(Arithmetic::Bf16, [3, 64, 8]), Family::Fma);
     }
 }
