@@ -43,6 +43,15 @@ pub fn must<T>(built: Result<T, BuilderError>) -> T {
     built.expect("the types of a verified program fit")
 }
 
+/// Where parts of these lengths begin that lie one behind the other.
+pub fn starts(lengths: impl Iterator<Item = usize>) -> impl Iterator<Item = i64> {
+    lengths.scan(0, |end, length| {
+        let start = *end;
+        *end += length as i64;
+        Some(start)
+    })
+}
+
 /// 1 for a scalar.
 pub fn lanes_of(value: Value) -> u32 {
     if value.is_vector_value() { value.get_type().into_vector_type().get_size() } else { 1 }
@@ -304,7 +313,12 @@ impl<'ctx> Emitter<'ctx> {
 
     /// Pointer `bytes` behind `base`.
     pub fn offset(&self, base: PointerValue<'ctx>, bytes: usize) -> PointerValue<'ctx> {
-        self.element(self.context.i8_type().into(), base, self.i64(bytes as i64))
+        self.behind(base, self.i64(bytes as i64))
+    }
+
+    /// The like for a number of bytes that is known when the code runs.
+    pub fn behind(&self, base: PointerValue<'ctx>, bytes: IntValue<'ctx>) -> PointerValue<'ctx> {
+        self.element(self.context.i8_type().into(), base, bytes)
     }
 
     /// Loads a scalar, or a vector from consecutive entries; lanes where `mask` is false are zero and not touched.
@@ -478,6 +492,12 @@ impl<'ctx> Emitter<'ctx> {
     pub fn table(&self, name: &str, numbers: impl IntoIterator<Item = i64>) -> PointerValue<'ctx> {
         let numbers: Vec<IntValue> = numbers.into_iter().map(|number| self.i64(number)).collect();
         self.constant(name, self.context.i64_type().const_array(&numbers))
+    }
+
+    /// An entry of a table of i64.
+    pub fn look_up(&self, table: PointerValue<'ctx>, index: IntValue<'ctx>) -> IntValue<'ctx> {
+        let int = self.context.i64_type().into();
+        self.load(int, self.element(int, table, index), 8, None).into_int_value()
     }
 
     /// A constant table of functions.

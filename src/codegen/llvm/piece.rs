@@ -103,10 +103,8 @@ fn moved<'ctx>(
     base: PointerValue<'ctx>,
     arguments: PointerValue<'ctx>,
 ) -> HashMap<BufferId, PointerValue<'ctx>> {
-    let (int, byte) = (emitter.context.i64_type().into(), emitter.context.i8_type().into());
     let moving = piece.moving.iter().map(|&(buffer, slot)| {
-        let offset = emitter.load(int, emitter.offset(arguments, slot * 8), 8, None).into_int_value();
-        (buffer, emitter.element(byte, base, offset))
+        (buffer, emitter.behind(base, emitter.look_up(arguments, emitter.i64(slot as i64))))
     });
     moving.chain(pieces.tables().map(|table| (table, arguments))).collect()
 }

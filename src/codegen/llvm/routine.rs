@@ -7,7 +7,7 @@ use inkwell::IntPredicate;
 use inkwell::module::Linkage;
 use inkwell::values::{FunctionValue, InstructionOpcode, IntValue, PointerValue};
 
-use super::emit::{Emitter, must};
+use super::emit::{Emitter, must, starts};
 use super::piece;
 use crate::codegen::pieces::{Call, GroupCalls};
 use crate::loops::Routine;
@@ -77,24 +77,16 @@ impl<'ctx> Tables<'ctx> {
         let by_span = |name, of: &mut dyn Iterator<Item = i64>, behind: i64| {
             emitter.table(name, of.chain(std::iter::repeat(behind)).take(length))
         };
-        let mut before = 0;
-        let starts = spans.iter().map(|span| {
-            before += span.calls.len() as i64;
-            before - span.calls.len() as i64
-        });
-        let mut used = 0;
-        let arguments = calls().map(|call| {
-            used += call.arguments.len() as i64;
-            used - call.arguments.len() as i64
-        });
+        let mut of_calls = starts(spans.iter().map(|span| span.calls.len()));
+        let of_arguments = starts(calls().map(|call| call.arguments.len()));
         let pieces: Vec<FunctionValue> = calls().map(|call| piece::declare(emitter, call.piece)).collect();
         Tables {
             firsts: by_span("firsts", &mut spans.iter().map(|span| span.first), i64::MAX),
             groups: by_span("groups", &mut spans.iter().map(|span| span.group), 0),
-            calls: by_span("calls", &mut starts.into_iter(), calls().count() as i64),
+            calls: by_span("calls", &mut of_calls, calls().count() as i64),
             spans: length,
             pieces: emitter.functions("pieces", &pieces),
-            arguments: emitter.table("arguments", arguments),
+            arguments: emitter.table("arguments", of_arguments),
             entries: emitter
                 .table("entries", calls().flat_map(|call| &call.arguments).map(|&entry| entry as i64)),
         }
@@ -108,9 +100,8 @@ impl<'ctx> Tables<'ctx> {
         task: IntValue<'ctx>,
         scratch: PointerValue<'ctx>,
     ) {
-        let (pointer, int) = (emitter.pointer_type(), emitter.context.i64_type().into());
-        let get =
-            |table, index| emitter.load(int, emitter.element(int, table, index), 8, None).into_int_value();
+        let pointer = emitter.pointer_type();
+        let get = |table, index| emitter.look_up(table, index);
         let span = self.span(emitter, |span| get(self.firsts, span), task);
         let (first, end) = (get(self.calls, span), get(self.calls, emitter.add(span, emitter.i64(1))));
         let difference = |a, b| must(emitter.builder.build_int_sub(a, b, ""));
@@ -118,7 +109,8 @@ impl<'ctx> Tables<'ctx> {
         emitter.repeat_any(difference(end, first), |number| {
             let call = emitter.add(first, number);
             let function = emitter.load(pointer, emitter.element(pointer, self.pieces, call), 8, None);
-            let arguments = emitter.element(int, self.entries, get(self.arguments, call));
+            let arguments =
+                emitter.element(emitter.context.i64_type().into(), self.entries, get(self.arguments, call));
             let operands = [base.into(), own.into(), scratch.into(), arguments.into()];
             emitter.call_at(piece::ty(emitter), function.into_pointer_value(), &operands);
         });

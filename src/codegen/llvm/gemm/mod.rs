@@ -453,7 +453,7 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         }
         let back = |from: PointerValue<'ctx>, row: u64| {
             let by = self.emitter.i64(-(((whole - rows) * row) as i64));
-            self.emitter.element(self.emitter.context.i8_type().into(), from, by)
+            self.emitter.behind(from, by)
         };
         (whole, back(a, self.a_strides().0), back(c, 4 * self.plan.columns))
     }

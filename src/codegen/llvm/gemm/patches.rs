@@ -152,9 +152,9 @@ impl<'ctx> Body<'_, 'ctx> {
     /// One row of the result, from one or two of the operand.
     fn row(&self, result: IntValue<'ctx>, rows: &[IntValue<'ctx>]) {
         let (emitter, lanes) = (self.emitter, self.emitter.target.lanes());
-        let to = self.behind(self.to, self.times(result, Place::Step));
+        let to = self.emitter.behind(self.to, self.times(result, Place::Step));
         let rows: Vec<_> =
-            rows.iter().map(|&row| self.behind(self.from, self.times(row, Place::Row))).collect();
+            rows.iter().map(|&row| self.emitter.behind(self.from, self.times(row, Place::Row))).collect();
         let whole = self.place(Place::Whole);
         if self.kind.whole {
             emitter.repeat(whole, |part| self.vector(to, &rows, part, None));
@@ -174,8 +174,9 @@ impl<'ctx> Body<'_, 'ctx> {
     ) {
         let (emitter, Patches { elem, transform, form }) = (self.emitter, self.kind.patches);
         let lanes = emitter.target.lanes();
-        let along =
-            |base, bytes: u64| self.behind(base, emitter.scale(part, (u64::from(lanes) * bytes) as i64));
+        let along = |base, bytes: u64| {
+            self.emitter.behind(base, emitter.scale(part, (u64::from(lanes) * bytes) as i64))
+        };
         let half_done = |&row: &PointerValue<'ctx>| {
             let row = along(row, elem.bytes() as u64);
             transform.rows(emitter, |i, j| self.position(row, [i, j], mask))
@@ -201,15 +202,11 @@ impl<'ctx> Body<'_, 'ctx> {
     }
 
     fn at(&self, base: PointerValue<'ctx>, place: Place) -> PointerValue<'ctx> {
-        self.behind(base, self.place(place))
+        self.emitter.behind(base, self.place(place))
     }
 
     fn times(&self, number: IntValue<'ctx>, place: Place) -> IntValue<'ctx> {
         self.emitter.binop(InstructionOpcode::Mul, number.into(), self.place(place).into()).into_int_value()
-    }
-
-    fn behind(&self, base: PointerValue<'ctx>, bytes: IntValue<'ctx>) -> PointerValue<'ctx> {
-        self.emitter.element(self.emitter.context.i8_type().into(), base, bytes)
     }
 
     /// Loads a number of the table.
@@ -222,8 +219,7 @@ impl<'ctx> Body<'_, 'ctx> {
             Place::Position(i, j) => 3 + i * columns + j,
             Place::Number(number) => 3 + rows * columns + number,
         };
-        let int = self.emitter.context.i64_type().into();
-        self.emitter.load(int, self.emitter.offset(self.table, index * 8), 8, None).into_int_value()
+        self.emitter.look_up(self.table, self.emitter.i64(index as i64))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use inkwell::values::{IntValue, PointerValue};
 
-use super::super::emit::Emitter;
+use super::super::emit::{Emitter, starts};
 use super::plan::{Order, Plan, Source};
 use crate::loops::Gemm;
 
@@ -27,10 +27,7 @@ impl<'ctx> Table<'ctx> {
     pub fn get(&self, emitter: &Emitter<'ctx>, index: IntValue<'ctx>) -> IntValue<'ctx> {
         match self {
             Table::Same(value) => *value,
-            Table::Different(table) => {
-                let int = emitter.context.i64_type().into();
-                emitter.load(int, emitter.element(int, *table, index), 8, None).into_int_value()
-            }
+            Table::Different(table) => emitter.look_up(*table, index),
         }
     }
 }
@@ -70,11 +67,6 @@ impl<'ctx> Tables<'ctx> {
         let blocks = || plan.blocks.iter().filter(|_| !own);
         let choice = || gemm.terms.choice.iter().filter(|_| !own).map(|&list| list as usize);
         let uses = || plan.scatter.uses.iter().flatten();
-        let mut use_start = plan.scatter.uses.iter().scan(0, |end, uses| {
-            let start = *end;
-            *end += uses.len() as i64;
-            Some(start)
-        });
         let table = |numbers: &mut dyn Iterator<Item = i64>| Table::new(emitter, numbers);
         Tables {
             a: table(&mut blocks().map(|block| block.a)),
@@ -86,7 +78,7 @@ impl<'ctx> Tables<'ctx> {
             listed: plan.listed.then(|| Self::listed(emitter, plan, a_bytes)),
             panel_b: table(&mut plan.panels_of_b.iter().map(|panel| panel.0)),
             panel_k: table(&mut plan.panels_of_b.iter().map(|panel| panel.1 as i64)),
-            use_start: table(&mut use_start),
+            use_start: table(&mut starts(plan.scatter.uses.iter().map(Vec::len))),
             use_count: table(&mut plan.scatter.uses.iter().map(|uses| uses.len() as i64)),
             use_position: table(&mut uses().map(|one| one.position as i64)),
             use_a: table(&mut uses().map(|one| one.a)),

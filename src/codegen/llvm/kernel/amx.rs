@@ -73,6 +73,14 @@ impl<'e, 'ctx> Registers<'e, 'ctx> {
         }
     }
 
+    /// So many registers from `first` on, from tiles that lie `apart` bytes from each other.
+    pub fn load_all(&self, first: usize, count: u64, (from, apart): (PointerValue<'ctx>, u64), stride: u64) {
+        for number in 0..count {
+            let from = self.emitter.offset(from, (number * apart) as usize);
+            self.load(first + number as usize, from, stride);
+        }
+    }
+
     /// Rows lie `stride` bytes apart in memory.
     pub fn load(&self, register: usize, from: PointerValue<'ctx>, stride: u64) {
         match &self.memory {
@@ -131,7 +139,7 @@ fn at<'ctx>(
     row: IntValue<'ctx>,
     stride: u64,
 ) -> PointerValue<'ctx> {
-    emitter.element(emitter.context.i8_type().into(), base, emitter.scale(row, stride as i64))
+    emitter.behind(base, emitter.scale(row, stride as i64))
 }
 
 /// TDPBF16PS on memory, as Intel documents it: sums of the earlier and of the later products of a pair apart, added

@@ -38,12 +38,11 @@ fn for_listed<'ctx>(
 ) {
     let pointer = |number| function.get_nth_param(number).expect("six parameters").into_pointer_value();
     let blocks = function.get_nth_param(3).expect("six parameters").into_int_value();
-    let (int, byte) = (emitter.context.i64_type().into(), emitter.context.i8_type().into());
     emitter.repeat(blocks, |block| {
-        visit([(0, 4), (1, 5)].map(|(base, table)| {
-            let offset = emitter.load(int, emitter.element(int, pointer(table), block), 8, None);
-            emitter.element(byte, pointer(base), offset.into_int_value())
-        }));
+        visit(
+            [(0, 4), (1, 5)]
+                .map(|(base, table)| emitter.behind(pointer(base), emitter.look_up(pointer(table), block))),
+        );
     });
 }
 

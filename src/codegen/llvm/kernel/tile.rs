@@ -91,9 +91,7 @@ impl Tiles {
         turns: IntValue<'ctx>,
     ) {
         emitter.repeat(turns, |turn| {
-            let start = |base, by: u64| {
-                emitter.element(emitter.context.i8_type().into(), base, emitter.scale(turn, by as i64))
-            };
+            let start = |base, by: u64| emitter.behind(base, emitter.scale(turn, by as i64));
             let b = start(b, self.planes * self.steps * self.row);
             self.turn(emitter, registers, start(a, self.a_turn), b);
         });
@@ -124,42 +122,18 @@ impl Tiles {
         let mut loaded = (None, None);
         for &(plane_a, plane_b) in order {
             if loaded.1 != Some(plane_b) {
-                self.load_b(emitter, registers, b, plane_b);
+                let from = emitter.offset(b, (plane_b * self.steps * self.row) as usize);
+                registers.load_all(B, self.columns, (from, ROW), self.row);
             }
             if loaded.0 != Some(plane_a) {
-                self.load_a(emitter, registers, a, plane_a);
+                let from = emitter.offset(a, (plane_a * self.a_plane) as usize);
+                registers.load_all(A, self.rows, (from, TILE * self.a_row), self.a_row);
             }
             loaded = (Some(plane_a), Some(plane_b));
             for (row, column) in self.places() {
                 let c = row * self.columns + column;
                 registers.multiply(c as usize, A + row as usize, B + column as usize);
             }
-        }
-    }
-
-    fn load_a<'ctx>(
-        &self,
-        emitter: &Emitter<'ctx>,
-        registers: &Registers<'_, 'ctx>,
-        a: PointerValue<'ctx>,
-        plane: u64,
-    ) {
-        for row in 0..self.rows {
-            let from = plane * self.a_plane + row * TILE * self.a_row;
-            registers.load(A + row as usize, emitter.offset(a, from as usize), self.a_row);
-        }
-    }
-
-    fn load_b<'ctx>(
-        &self,
-        emitter: &Emitter<'ctx>,
-        registers: &Registers<'_, 'ctx>,
-        b: PointerValue<'ctx>,
-        plane: u64,
-    ) {
-        for column in 0..self.columns {
-            let from = plane * self.steps * self.row + column * ROW;
-            registers.load(B + column as usize, emitter.offset(b, from as usize), self.row);
         }
     }
 

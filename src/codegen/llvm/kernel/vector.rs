@@ -154,8 +154,7 @@ impl Vectors {
         [a, b]: [PointerValue<'ctx>; 2],
         first: IntValue<'ctx>,
     ) -> [PointerValue<'ctx>; 2] {
-        let byte = emitter.context.i8_type().into();
-        let along = |base, stride: u64| emitter.element(byte, base, emitter.scale(first, stride as i64));
+        let along = |base, stride: u64| emitter.behind(base, emitter.scale(first, stride as i64));
         [along(a, self.a_k), along(b, self.b_k)]
     }
 
