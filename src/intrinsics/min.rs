@@ -8,7 +8,7 @@ use crate::loops::build::ScalarBuilder;
 use crate::loops::{Binary, Reg};
 use crate::sym::{Expr, Function, Graph};
 
-pub(super) struct Min;
+pub(crate) struct Min;
 
 impl Elementwise for Min {
     const NAME: &'static str = "min";

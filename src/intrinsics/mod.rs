@@ -74,7 +74,7 @@ use crate::loops::Reg;
 use crate::loops::build::ScalarBuilder;
 use crate::sym;
 
-pub(crate) use self::{and::And, eq::Eq, ge::Ge, gt::Gt, lt::Lt, max::Max, select::Where};
+pub(crate) use self::{and::And, eq::Eq, ge::Ge, gt::Gt, lt::Lt, max::Max, min::Min, select::Where};
 
 /// Everything about one intrinsic.
 pub trait Intrinsic: Sync {

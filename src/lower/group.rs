@@ -6,7 +6,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::cost::FAR;
 use super::depend::Edge;
 use super::exchange;
 use super::stage::{Kind, StageId, Stages};
@@ -258,8 +257,8 @@ fn efficiency(tasks: usize) -> f64 {
     0.75 * on(2) + 0.25 * on(FEWEST_TASKS)
 }
 
-/// Whether each of so many tasks walks a strip of something that lies in memory rather than in a cache: a few neighbours of
-/// every row, so that neither what is fetched ahead nor a page that is open serves it.
+/// Whether each of so many tasks walks a strip of something that does not lie in its second-level cache: a few neighbours of
+/// every row, so that what is fetched ahead does not serve it.
 fn strips(stages: &Stages, stage: StageId, axis: Option<Axis>, tasks: usize) -> bool {
     let Some(axis) = axis.filter(|_| tasks > 1) else { return false };
     if matches!(stages.list[stage].kind, Kind::Gemm(_)) {
@@ -270,7 +269,7 @@ fn strips(stages: &Stages, stage: StageId, axis: Option<Axis>, tasks: usize) -> 
         let value = &stages.list[value];
         let bytes = table.size(&value.axes).saturating_mul(value.elem.bytes());
         let strip = table.nearest(&value.axes) == Some(cut) && table.size(&value.axes) > table.extent(cut);
-        strip && bytes > FAR && bytes / tasks > 2 * NEAR
+        strip && bytes > 2 * NEAR
     };
     let read = stages.dependences.before[stage].iter().filter(|edge| edge.value);
     let mut cuts = read.flat_map(|edge| edge.pairs.iter().map(move |&(cut, own)| (edge.from, cut, own)));

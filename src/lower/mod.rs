@@ -3,13 +3,14 @@
 //! names a layer.
 //!
 //! What lasts is arranged first ([`symbols`]). Each routine passes through: [`algebra`] and [`prepare`] (regroup) →
-//! [`materialize`] (what becomes a buffer) → [`stage`] (one loop computation each, with its dependences) → [`group`]
+//! [`materialize`] (what becomes a buffer; with [`bounds`] once more, where one buffer serves for two) → [`stage`] (one loop computation each, with its dependences) → [`group`]
 //! (parallel groups on levels) →
 //! [`exchange`] (between which levels ranks meet) → [`fuse`] (statements) → [`nest`] and [`gemm`] (loops) → [`memory`]
 //! (one arena).
 
 mod algebra;
 mod border;
+mod bounds;
 mod cost;
 mod depend;
 mod emit;

@@ -8,7 +8,7 @@ use super::group::{self, Group, SMALL_WORK};
 use super::nest::Nests;
 use super::prepare::prepare;
 use super::stage::{Kind, Stage, StageId, Stages};
-use super::{Options, Origin, materialize};
+use super::{Options, Origin, bounds, materialize};
 use crate::hessian;
 use crate::loops::{self, Buffer, BufferId, Level};
 use crate::sym::graph::{Pass, Tag};
@@ -36,9 +36,15 @@ pub(super) fn lower(
     let mut graph = graph.clone();
     let values: Vec<Expr> = routine.writes.iter().map(|write| write.value).collect();
     let values = prepare(&mut graph, &values);
-    let assigned = routine.writes.iter().map(|write| write.symbol);
-    let writes: Vec<(Symbol, Expr)> = assigned.zip(values).collect();
-    let choice = materialize::choose(&graph, &writes);
+    let symbols_of = |values: &[Expr]| -> Vec<(Symbol, Expr)> {
+        routine.writes.iter().map(|write| write.symbol).zip(values.iter().copied()).collect()
+    };
+    let mut writes = symbols_of(&values);
+    let mut choice = materialize::choose(&graph, &writes);
+    if let Some(values) = bounds::compared_as_bounded(&mut graph, &values, &choice.layouts) {
+        writes = symbols_of(&values);
+        choice = materialize::choose(&graph, &writes);
+    }
     let mut stages = Stages::build(&graph, symbols, &writes, choice, buffers, options.arithmetic);
     let groups = group::groups(&stages);
     let statements: Vec<Vec<Fused>> = groups.iter().map(|group| fuse::fuse(&stages, group)).collect();
