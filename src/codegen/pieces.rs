@@ -118,7 +118,21 @@ impl Sorter<'_> {
         (full, (tasks > 1 && rest > 0).then(|| all(rest)))
     }
 
+    /// Names what lies in one place alike: to generated code, a result that takes the place of its operand is that.
+    fn with_places(&self, mut stmt: Stmt) -> Stmt {
+        let mut seen: Vec<BufferId> = Vec::new();
+        stmt.for_buffers(&mut |buffer| {
+            let place = |buffer: BufferId| self.buffers[buffer.index()].offset;
+            match seen.iter().find(|&&other| place(other) == place(*buffer)) {
+                Some(&first) => *buffer = first,
+                None => seen.push(*buffer),
+            }
+        });
+        stmt
+    }
+
     fn sort(&mut self, stmt: &Stmt, frame: Frame) -> Use {
+        let stmt = &self.with_places(stmt.clone());
         let (skeleton, variables) = Variables::take(stmt.clone());
         let elems = variables.buffers.iter().map(|buffer| self.buffers[buffer.index()].elem).collect();
         let next = self.classes.len();

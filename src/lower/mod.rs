@@ -5,8 +5,8 @@
 //! What lasts is arranged first ([`symbols`]). Each routine passes through: [`algebra`] and [`prepare`] (regroup) →
 //! [`materialize`] (what becomes a buffer; with [`bounds`] once more, where one buffer serves for two) → [`stage`] (one loop computation each, with its dependences) → [`group`]
 //! (parallel groups on levels) →
-//! [`exchange`] (between which levels ranks meet) → [`fuse`] (statements) → [`nest`] and [`gemm`] (loops) → [`memory`]
-//! (one arena).
+//! [`exchange`] (between which levels ranks meet) → [`fuse`] (statements) → [`nest`] and [`gemm`] (loops) → [`succession`]
+//! and [`memory`] (one arena).
 
 mod algebra;
 mod border;
@@ -29,6 +29,7 @@ mod random;
 mod routine;
 mod split;
 mod stage;
+mod succession;
 mod symbols;
 mod terms;
 mod view;
@@ -95,6 +96,7 @@ pub fn lower(plan: &Plan, options: &Options) -> Result<Lowered, String> {
     let symbols = symbol_buffers(&graph, &mut buffers);
     let mut routines = Vec::new();
     let mut lives = Vec::new();
+    let mut successions = Vec::new();
     let (mut flops, mut origins) = (HashMap::new(), HashMap::new());
     for routine in &plan.routines {
         let lowered = routine::lower(&graph, routine, &symbols, &mut buffers, options)?;
@@ -104,10 +106,12 @@ pub fn lower(plan: &Plan, options: &Options) -> Result<Lowered, String> {
         if [STEP_ROUTINE, UPDATE_ROUTINE].contains(&routine.name) {
             origins.extend(lowered.origins);
         }
-        lives.push(memory::lives(&lowered.routine, buffers.len()));
+        let own = memory::lives(&lowered.routine, buffers.len());
+        successions.extend(succession::successions(&lowered.routine, &own, &buffers));
+        lives.push(own);
         routines.push(lowered.routine);
     }
-    let arena_bytes = memory::place(&mut buffers, &lives);
+    let arena_bytes = memory::place(&mut buffers, &lives, &successions);
     let symbol_offsets = symbols.iter().map(|(&symbol, &id)| (symbol, buffers[id.index()].offset)).collect();
     let symbol_axes = graph.symbols().map(|(symbol, info)| (symbol, info.axes.clone())).collect();
     let program = Program { buffers, arena_bytes, routines };
