@@ -7,14 +7,15 @@
 //! - what is stored as bf16 has been rounded to it;
 //! - loops, accumulators and buffers that are named exist; `vector` names a loop; accumulators are floats;
 //! - a body with accumulators, and only that, has a `finish`; the body of a reduction stores nothing;
+//! - buffers of one statement overlap only where results take the place of an operand, entry by entry;
 //! - every access stays inside its buffer, by the interval of its affine index over all tasks and loops;
 //! - ranks exchange buffers of f32;
 //! - tasks of a group do not store to the same entries, where the index decides it: a store that depends neither on
 //!   the chunk nor on the task is refused in a group of several tasks.
 
 use super::{
-    Accumulate, Affine, BufferId, Elem, Gemm, Group, Inst, Nest, Operand, Outer, Program, Range, Scalars,
-    Stmt, Ty, Unary, bf16,
+    Accumulate, Affine, Buffer, BufferId, Elem, Gemm, Group, Inst, Nest, Operand, Outer, Program, Range,
+    Scalars, Stmt, Ty, Unary, bf16,
 };
 
 /// All that is wrong with a program, each with the place.
@@ -69,6 +70,7 @@ impl Checker<'_> {
             return self.report("no work".into());
         }
         for stmt in &self.group.body {
+            self.overlaps(stmt);
             match stmt {
                 Stmt::Nest(nest) => self.nest(nest),
                 Stmt::Gemm(gemm) => self.gemm(gemm),
@@ -78,6 +80,30 @@ impl Checker<'_> {
                     let last = (rows * cols) as i64 - 1;
                     self.interval(*buffer, (0, last), &"orthonormalize");
                 }
+            }
+        }
+    }
+
+    fn overlaps(&mut self, stmt: &Stmt) {
+        let mut touched: Vec<BufferId> = Vec::new();
+        stmt.buffers(&mut |buffer| {
+            if !touched.contains(&buffer) && buffer.index() < self.program.buffers.len() {
+                touched.push(buffer);
+            }
+        });
+        for (place, &one) in touched.iter().enumerate() {
+            for &other in &touched[place + 1..] {
+                let apart = || {
+                    let [a, b] = [one, other].map(|buffer| &self.program.buffers[buffer.index()]);
+                    let end = |buffer: &Buffer| buffer.offset + buffer.len * buffer.elem.bytes();
+                    a.offset >= end(b) || b.offset >= end(a)
+                };
+                let replaced = |old: BufferId, new: BufferId| {
+                    let [from, to] = [old, new].map(|buffer| &self.program.buffers[buffer.index()]);
+                    from.offset == to.offset && from.elem == to.elem && replaces(stmt, old, new)
+                };
+                let fine = apart() || replaced(one, other) || replaced(other, one);
+                self.require(fine, || format!("{one} and {other} overlap"));
             }
         }
     }
@@ -234,6 +260,29 @@ impl Checker<'_> {
     }
 }
 
+/// Whether every entry of `new` that the statement stores is computed from the one of `old` in its place, and no other.
+fn replaces(stmt: &Stmt, old: BufferId, new: BufferId) -> bool {
+    let (scalars, operands) = match stmt {
+        Stmt::Nest(nest) if nest.accumulate.is_empty() => (&nest.body, vec![]),
+        Stmt::Gemm(gemm) => (&gemm.epilogue, vec![gemm.a.buffer, gemm.b.buffer]),
+        _ => return false,
+    };
+    let stored = |wanted: BufferId| {
+        scalars.stores.iter().filter(move |store| store.buffer == wanted).map(|store| &store.index)
+    };
+    let loaded = |wanted: BufferId| {
+        scalars.insts.iter().filter_map(move |inst| match inst {
+            Inst::Load(buffer, index) if *buffer == wanted => Some(index),
+            _ => None,
+        })
+    };
+    let alike = stored(new).all(|place| loaded(old).all(|index| index == place));
+    alike
+        && stored(old).next().is_none()
+        && loaded(new).next().is_none()
+        && ![old, new].iter().any(|buffer| operands.contains(buffer))
+}
+
 /// Whether the result is certainly a bf16.
 fn is_bf16(inst: &Inst) -> bool {
     match *inst {
@@ -246,7 +295,7 @@ fn is_bf16(inst: &Inst) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::build::ScalarBuilder;
-    use super::super::{Buffer, Level, LoopVar, Pass, Routine};
+    use super::super::{Level, LoopVar, Pass, Routine};
     use super::*;
 
     /// `b[coefficient·i + base] = 0` for i in the chunk, 10 in all, 4 per task.
@@ -313,6 +362,25 @@ mod tests {
         let mut program = store(0, 1, Ty::F32);
         program.arena_bytes = 64;
         assert!(complaint(&program).contains("buffer b"));
+    }
+
+    #[test]
+    fn buffers_of_a_statement_overlap_entry_by_entry() {
+        let copied = |offset: usize, from: i64| {
+            let mut program = store(0, 1, Ty::F32);
+            program.buffers.push(Buffer { name: "c".into(), offset, ..program.buffers[0].clone() });
+            let Stmt::Nest(nest) = &mut program.routines[0].levels[0].groups[0].body[0] else {
+                panic!("a nest")
+            };
+            let index = Affine { base: from, terms: vec![(LoopVar(0), 1)], task: 0 };
+            nest.body.insts[0] = Inst::Load(BufferId(1), index);
+            program.arena_bytes = 256;
+            program
+        };
+        assert_eq!(verify(&copied(0, 0)), Ok(()));
+        assert_eq!(verify(&copied(128, 1)), Ok(()));
+        assert!(complaint(&copied(0, 1)).contains("@1 and @0 overlap"));
+        assert!(complaint(&copied(64, 0)).contains("@1 and @0 overlap"));
     }
 
     #[test]

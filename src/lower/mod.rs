@@ -2,7 +2,7 @@
 //! compute them, what is fused, which tasks run side by side and where every buffer lies. General: no pattern here
 //! names a layer.
 //!
-//! What lasts is arranged first ([`symbols`]). Each routine passes through: [`algebra`] and [`prepare`] (regroup) →
+//! What lasts is arranged first ([`symbols`]). Each routine passes through: [`algebra`], [`renames`] and [`prepare`] (regroup) →
 //! [`materialize`] (what becomes a buffer; with [`bounds`] once more, where one buffer serves for two) → [`stage`] (one loop computation each, with its dependences) → [`group`]
 //! (parallel groups on levels) →
 //! [`exchange`] (between which levels ranks meet) → [`fuse`] (statements) → [`nest`] and [`gemm`] (loops) → [`succession`]
@@ -26,6 +26,7 @@ mod power;
 mod precision;
 mod prepare;
 mod random;
+mod renames;
 mod routine;
 mod split;
 mod stage;

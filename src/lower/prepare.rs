@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::materialize::pointwise;
 use super::view::Shift;
 use super::window::Windows;
-use super::{algebra, split};
+use super::{algebra, renames, split};
 use crate::axes::Axis;
 use crate::sym::window::Windowed;
 use crate::sym::{Expr, Graph, Node};
@@ -14,6 +14,7 @@ use crate::sym::{Expr, Graph, Node};
 /// Rewrites `roots` and everything below them.
 pub(super) fn prepare(graph: &mut Graph, roots: &[Expr]) -> Vec<Expr> {
     let roots = algebra::rewritten(graph, roots);
+    let roots = renames::floated(graph, &roots);
     let windows = Windows::of(graph, &roots);
     renewed(graph, &roots, |graph, expr, done| {
         let beside = graph.node(expr).args().into_iter().any(|arg| windows.slides(arg));

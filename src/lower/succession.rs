@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::memory::Lives;
-use crate::loops::{Affine, Buffer, BufferId, Group, Inst, Level, Nest, Range, Routine, Scalars, Stmt};
+use crate::loops::{Affine, Buffer, BufferId, Group, Inst, Level, Range, Routine, Scalars, Stmt, Store};
 
 /// A buffer, and the one that takes its place on the level on which it is read last.
 pub(super) type Succession = (BufferId, BufferId);
@@ -15,13 +15,40 @@ pub(super) fn successions(routine: &Routine, lives: &Lives, buffers: &[Buffer]) 
     for (number, level) in routine.levels.iter().enumerate() {
         for (group, of) in level.groups.iter().enumerate() {
             for (statement, stmt) in of.body.iter().enumerate() {
-                if let Stmt::Nest(nest) = stmt {
-                    found.nest(&Place { level, number, group, statement }, nest);
+                if let Some(results) = Results::of(stmt) {
+                    found.add(&Place { level, number, group, statement }, &results);
                 }
             }
         }
     }
     found.list
+}
+
+/// What a statement computes entry by entry.
+struct Results<'a> {
+    scalars: &'a Scalars,
+    loops: Vec<Range>,
+    /// Buffers of which it reads other entries too.
+    operands: Vec<BufferId>,
+}
+
+impl<'a> Results<'a> {
+    fn of(stmt: &'a Stmt) -> Option<Results<'a>> {
+        match stmt {
+            Stmt::Nest(nest) => {
+                let reduces = nest.kept < nest.loops.len() || !nest.accumulate.is_empty();
+                let results = || Results { scalars: &nest.body, loops: nest.loops.clone(), operands: vec![] };
+                (!reduces).then(results)
+            }
+            Stmt::Gemm(gemm) => {
+                let outer = gemm.outer.iter().map(|outer| outer.range);
+                let loops = [gemm.m, gemm.n].into_iter().chain(outer).collect();
+                let operands = vec![gemm.a.buffer, gemm.b.buffer];
+                Some(Results { scalars: &gemm.epilogue, loops, operands })
+            }
+            Stmt::Orthonormalize { .. } => None,
+        }
+    }
 }
 
 /// Where a statement stands.
@@ -44,17 +71,14 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// Every entry that an elementwise nest stores may take the place of one that it reads for it.
-    fn nest(&mut self, place: &Place, nest: &Nest) {
-        if nest.kept < nest.loops.len() || !nest.accumulate.is_empty() {
-            return;
-        }
-        for store in &nest.body.stores {
+    /// Every entry that is stored may take the place of one that is read for it.
+    fn add(&mut self, place: &Place, results: &Results) {
+        for store in &results.scalars.stores {
             if !self.begins(place, store.buffer) {
                 continue;
             }
-            let read = loads(&nest.body).filter(|load| load.1 == &store.index).map(|load| load.0);
-            let fits = |old: &BufferId| self.ends(place, nest, *old, store.buffer, &store.index);
+            let read = loads(results.scalars).filter(|load| load.1 == &store.index).map(|load| load.0);
+            let fits = |old: &BufferId| self.ends(place, results, *old, store);
             // What was written last is the most likely to be in a cache.
             let latest = read.filter(fits).max_by_key(|old| self.lives[old.index()].map(|life| life.0));
             if let Some(old) = latest {
@@ -71,40 +95,44 @@ impl Found<'_> {
         first && !self.buffers[new.index()].persistent && touched(place.level, new).all(after)
     }
 
-    /// Whether the nest is the last that touches `old`, only where it stores `new`, and `new` fits there.
-    fn ends(&self, place: &Place, nest: &Nest, old: BufferId, new: BufferId, index: &Affine) -> bool {
-        let [from, to] = [old, new].map(|buffer| &self.buffers[buffer.index()]);
+    /// Whether the statement is the last that touches `old`, only where it stores what then lies in its place.
+    fn ends(&self, place: &Place, results: &Results, old: BufferId, store: &Store) -> bool {
+        let [from, to] = [old, store.buffer].map(|buffer| &self.buffers[buffer.index()]);
         let Some((first, last)) = self.lives[old.index()] else { return false };
         let alike = !from.persistent && from.elem == to.elem && from.len == to.len;
-        let stored = nest.body.stores.iter().any(|store| store.buffer == old);
-        let here = loads(&nest.body).all(|load| load.0 != old || load.1 == index);
+        let stored = results.scalars.stores.iter().any(|store| store.buffer == old);
+        let here = loads(results.scalars).all(|load| load.0 != old || load.1 == &store.index);
+        let here = here && !results.operands.contains(&old) && !stored;
         let exchanged = place.level.exchanges.iter().any(|exchange| exchange.buffer == old);
-        if !alike || last != place.number || stored || !here || exchanged || self.taken.contains(&old) {
+        if !alike || last != place.number || !here || exchanged || self.taken.contains(&old) {
             return false;
         }
         let group = &place.level.groups[place.group];
         // What a task reads of its own group lies in its own part.
         let own = first == place.number || group.tasks() == 1;
+        let wanted = footprint(group, &store.index, &results.loops);
         touched(place.level, old).all(|(number, statement)| {
-            let before = || own || reads_alike(group, &group.body[statement], old, (index, &nest.loops));
-            number == place.group
-                && (statement == place.statement || statement < place.statement && before())
+            let before = || own || reads_alike(group, &group.body[statement], old, &wanted);
+            number == place.group && (statement == place.statement || statement < place.statement && before())
         })
     }
 }
 
-/// Whether a statement touches the buffer only to read the entries that its task stores through `index` in `loops`.
-fn reads_alike(group: &Group, stmt: &Stmt, buffer: BufferId, (index, loops): (&Affine, &[Range])) -> bool {
+/// Whether a statement touches the buffer only to read what the footprint covers.
+fn reads_alike(group: &Group, stmt: &Stmt, buffer: BufferId, wanted: &Footprint) -> bool {
     let Stmt::Nest(nest) = stmt else { return false };
-    let wanted = footprint(group, index, loops);
     let stored = nest.body.stores.iter().chain(&nest.finish.stores).any(|store| store.buffer == buffer);
     let finish = loads(&nest.finish).any(|load| load.0 == buffer);
-    let alike = |load: (BufferId, &Affine)| load.0 != buffer || footprint(group, load.1, &nest.loops) == wanted;
+    let alike =
+        |load: (BufferId, &Affine)| load.0 != buffer || footprint(group, load.1, &nest.loops) == *wanted;
     !stored && !finish && loads(&nest.body).all(alike)
 }
 
-/// What an index walks, in whatever order: where it starts, and steps with their lengths (of a chunk: zero).
-fn footprint(group: &Group, index: &Affine, loops: &[Range]) -> (i64, i64, Vec<(i64, usize)>) {
+/// Base and part of the task of an index; its steps with their lengths, of a chunk zero.
+type Footprint = (i64, i64, Vec<(i64, usize)>);
+
+/// The entries of a task that an index walks, in whatever order.
+fn footprint(group: &Group, index: &Affine, loops: &[Range]) -> Footprint {
     let length = |range: Range| match range {
         Range::Full(length) => length,
         Range::Chunk if group.tasks() == 1 => group.extent,
