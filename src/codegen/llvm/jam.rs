@@ -1,5 +1,6 @@
-//! Which loops of a reduction advance by several positions at once, with a sum in a register for each: what is loaded
-//! serves all of them, and no sum waits for itself.
+//! Which loops advance by several positions at once. Those of a reduction, with a sum in a register for each: what is loaded
+//! serves all of them, and no sum waits for itself. One along which neighbours lie that are loaded from far apart: every line
+//! of memory is then read once for all of its entries.
 
 use crate::codegen::target::Target;
 use crate::loops::{Inst, LoopVar, Nest};
@@ -34,7 +35,9 @@ pub fn number(jammed: &[Jam], var: LoopVar) -> Option<usize> {
 pub fn choose(nest: &Nest, lengths: &[u64], vectors: u64, target: &Target) -> (u64, Vec<Jam>) {
     let small = nest.body.insts.len() <= SMALL_BODY;
     if nest.accumulate.is_empty() {
-        return (if small { PLAIN.min(vectors) } else { 1 }, vec![]);
+        let across = neighbours(nest, lengths, u64::from(target.lanes())).filter(|_| small);
+        let unroll = if small && across.is_none() { PLAIN.min(vectors) } else { 1 };
+        return (unroll, across.into_iter().collect());
     }
     let kept_vector = nest.vector.is_some_and(|var| var.index() < nest.kept);
     if !kept_vector || !small {
@@ -67,6 +70,23 @@ pub fn choose(nest: &Nest, lengths: &[u64], vectors: u64, target: &Target) -> (u
         }
     }
     (unroll, jammed)
+}
+
+/// Where lanes load entries that lie apart: the loop whose positions are next to each other there, as many of them as a vector has
+/// lanes, so that a square block is read in rows, or as many as divide its length.
+fn neighbours(nest: &Nest, lengths: &[u64], lanes: u64) -> Option<Jam> {
+    let vector = nest.vector?;
+    let next = nest.body.insts.iter().find_map(|inst| match inst {
+        Inst::Load(_, index) => {
+            let apart = index.terms.iter().any(|&(var, by)| var == vector && by != 1);
+            let next = || index.terms.iter().find(|&&(var, by)| var != vector && by == 1);
+            if apart { next() } else { None }
+        }
+        _ => None,
+    });
+    let &(along, _) = next?;
+    let count = (2..=lanes).rev().find(|&count| lengths[along.index()].is_multiple_of(count))?;
+    Some(Jam { along, count })
 }
 
 /// Whether something that is loaded inside of the reduced loops serves all positions of a loop.
@@ -107,13 +127,18 @@ mod tests {
         }
     }
 
-    /// Vectors that advance together, and the jammed loops, where there are 32 registers.
-    fn chosen(lengths: [usize; 4], vectors: u64) -> (u64, Vec<(u32, u64)>) {
+    /// A processor with 32 registers of 16 lanes.
+    fn wide() -> Target {
         let mut target = Target::of_triple("x86_64-unknown-linux-gnu");
         target.features =
             Target::choose(Some("x86-64-v4"), None).map(|known| known.features).unwrap_or_default();
+        target
+    }
+
+    /// Vectors that advance together, and the jammed loops, where there are 32 registers.
+    fn chosen(lengths: [usize; 4], vectors: u64) -> (u64, Vec<(u32, u64)>) {
         let [y, x, i, j] = lengths.map(|length| length as u64);
-        let (unroll, jammed) = choose(&window(lengths), &[y, x, 16 * vectors, i, j], vectors, &target);
+        let (unroll, jammed) = choose(&window(lengths), &[y, x, 16 * vectors, i, j], vectors, &wide());
         (unroll, jammed.iter().map(|jam| (jam.along.0, jam.count)).collect())
     }
 
@@ -122,6 +147,34 @@ mod tests {
         assert_eq!(chosen([3, 3, 32, 100], 1), (1, vec![(1, 3), (0, 3)]));
         assert_eq!(chosen([3, 3, 32, 100], 4), (2, vec![(1, 3), (0, 3)]));
         assert_eq!(chosen([5, 5, 32, 100], 1), (1, vec![(1, 5)]));
+    }
+
+    #[test]
+    fn what_lies_apart_along_the_lanes_is_read_in_blocks() {
+        // A transpose: y[x, n] = a[n, x] for so many x.
+        let chosen = |length: usize| {
+            let at = |terms: &[(u32, i64)]| {
+                let terms = terms.iter().map(|&(var, by)| (LoopVar(var), by)).collect();
+                Affine { base: 0, terms, task: 0 }
+            };
+            let mut body = ScalarBuilder::new(Ty::F32);
+            let entry = body.load(BufferId(0), Elem::F32, at(&[(0, 1), (1, length as i64)]));
+            body.store(BufferId(1), at(&[(0, 128), (1, 1)]), entry);
+            let nest = Nest {
+                loops: vec![Range::Full(length), Range::Full(128)],
+                kept: 2,
+                vector: Some(LoopVar(1)),
+                body: body.finish(),
+                accumulate: vec![],
+                finish: Scalars::default(),
+            };
+            let (unroll, jammed) = choose(&nest, &[length as u64, 128], 8, &wide());
+            (unroll, jammed.iter().map(|jam| (jam.along.0, jam.count)).collect())
+        };
+        assert_eq!(chosen(32), (1, vec![(0, 16)]));
+        assert_eq!(chosen(28), (1, vec![(0, 14)]));
+        assert_eq!(chosen(31), (2, vec![]));
+        assert_eq!(chosen(1), (2, vec![]));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use inkwell::values::{InstructionOpcode, IntValue, PointerValue, VectorValue};
 
 use super::emit::{Emitter, Value, lanes_of};
 use super::jam::{self, Jam};
+use super::pack::transposed;
 use super::{bf16, operations};
 use crate::loops::{Affine, Buffer, BufferId, Elem, Inst, LoopVar, Scalars, Ty};
 
@@ -186,6 +187,10 @@ impl<'p, 'ctx> Frame<'p, 'ctx> {
             if self.depths[number] != depth {
                 continue;
             }
+            if let Some(block) = self.block(emitter, site, number, instances) {
+                self.values[number] = block;
+                continue;
+            }
             let depends = self.depends[number];
             let count = if depends == Depends::default() { 1 } else { instances.len() };
             let mut values: Vec<Value> = Vec::with_capacity(count);
@@ -198,6 +203,30 @@ impl<'p, 'ctx> Frame<'p, 'ctx> {
             }
             self.values[number] = values;
         }
+    }
+
+    /// What a load gives in all instances where these are, with their lanes, a square block in memory: read in rows and transposed.
+    fn block(
+        &self,
+        emitter: &Emitter<'ctx>,
+        site: &Site<'p, 'ctx>,
+        number: usize,
+        instances: &[Instance<'ctx>],
+    ) -> Option<Vec<Value<'ctx>>> {
+        let Inst::Load(buffer, index) = &self.scalars.insts[number] else { return None };
+        let &[Jam { along, count }] = site.jammed else { return None };
+        let apart = usize::try_from(site.stride(index)).ok().filter(|&apart| apart > 1)?;
+        let rows = index.terms.contains(&(along, 1)) && self.types[number] != Ty::F64;
+        let whole = instances.len() == site.lanes as usize && instances.iter().all(|one| one.mask.is_none());
+        if !rows || !whole || count != u64::from(site.lanes) {
+            return None;
+        }
+        let (elem, first) = site.pointer(emitter, *buffer, index, instances[0]);
+        let row = |lane: usize| {
+            let from = emitter.offset(first, lane * apart * elem.bytes());
+            bf16::load(emitter, elem, from, site.lanes, None)
+        };
+        Some(transposed(emitter, (0..instances.len()).map(row).collect()))
     }
 
     fn inst(

@@ -11,6 +11,7 @@ use inkwell::values::{FunctionValue, IntValue, PointerValue};
 use super::emit::{Emitter, Value};
 use crate::loops::{Elem, Ty};
 use source::Source;
+pub(super) use transpose::transposed;
 
 /// Steps of k (two entries each) in a tile, and the rows of a tile.
 pub const TILE: u64 = 16;

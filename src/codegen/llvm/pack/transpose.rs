@@ -79,7 +79,7 @@ impl<'e, 'ctx> Square<'e, 'ctx> {
 }
 
 /// As many vectors as each has lanes; by exchanging ever larger blocks off the diagonal (Eklundh).
-pub(super) fn transposed<'ctx>(emitter: &Emitter<'ctx>, rows: Vec<Value<'ctx>>) -> Vec<Value<'ctx>> {
+pub fn transposed<'ctx>(emitter: &Emitter<'ctx>, rows: Vec<Value<'ctx>>) -> Vec<Value<'ctx>> {
     let mut rows: Vec<VectorValue> = rows.into_iter().map(Value::into_vector_value).collect();
     let lanes = rows.len() as u32;
     let mut distance = 1;
