@@ -764,6 +764,27 @@ fn contractions_under_other_names_have_epilogues() {
     case.check();
 }
 
+/// Values whose axes lie in another order than those of what they are made of: whole blocks, and what is left of them.
+#[test]
+fn transposes_are_right() {
+    for [batch, features] in [[48, 32], [33, 16], [16, 47], [100, 28], [5, 3]] {
+        let mut case = Case::new(batch);
+        let f = case.axis(features);
+        let (x, y) = (case.tensor("x", &[BATCH, f]), case.tensor("y", &[f, BATCH]));
+        let per_feature = case.tensor("w", &[f]);
+        let graph = &mut case.graph;
+        let mixed = graph.add(&[x, y]);
+        let mixed = graph.mul(&[mixed, per_feature]);
+        for (name, value, axes) in
+            [("across", x, [f, BATCH]), ("rows", mixed, [BATCH, f]), ("columns", mixed, [f, BATCH])]
+        {
+            let symbol = case.symbol(name, &axes);
+            case.writes.push((symbol, value));
+        }
+        case.check_compiled();
+    }
+}
+
 /// One step of growing a graph: which operation, on which of the values so far.
 type Growth = (u8, usize, usize);
 

@@ -77,6 +77,12 @@ fn arranged(graph: &mut Graph, windows: &Windows, expr: Expr, free: Free) -> Exp
             let arg = copy(graph, arg);
             graph.intern(Node::Reshape { arg, from, to })
         }
+        // Nor do the entries of what was a row of features.
+        Node::Reshape { arg, from, to }
+            if from.len() == 1 && mixed(graph, windows, &to) && is_computed(graph, arg) =>
+        {
+            copy(graph, expr)
+        }
         Node::Contract { left, right, over } => {
             let [left, right] =
                 [(left, right), (right, left)].map(|sides| arranged_operand(graph, sides, &over, free));
@@ -84,6 +90,12 @@ fn arranged(graph: &mut Graph, windows: &Windows, expr: Expr, free: Free) -> Exp
         }
         _ => expr,
     }
+}
+
+/// Whether there are positions among the axes, and others.
+fn mixed(graph: &Graph, windows: &Windows, axes: &[Axis]) -> bool {
+    let long = || axes.iter().filter(|&&axis| graph.axes.extent(axis) > 1);
+    long().any(|&axis| windows.is_spatial(axis)) && long().any(|&axis| !windows.is_spatial(axis))
 }
 
 /// The first of the two operands, copied where it should be.

@@ -72,19 +72,20 @@ pub fn choose(nest: &Nest, lengths: &[u64], vectors: u64, target: &Target) -> (u
     (unroll, jammed)
 }
 
-/// Where lanes load entries that lie apart: the loop whose positions are next to each other there, as many of them as a vector has
-/// lanes, so that a square block is read in rows, or as many as divide its length.
+/// Where lanes load or store entries that lie apart: the loop whose positions are next to each other there, as many of them as a
+/// vector has lanes, so that a square block is walked in rows, or as many as divide its length.
 fn neighbours(nest: &Nest, lengths: &[u64], lanes: u64) -> Option<Jam> {
     let vector = nest.vector?;
-    let next = nest.body.insts.iter().find_map(|inst| match inst {
-        Inst::Load(_, index) => {
-            let apart = index.terms.iter().any(|&(var, by)| var == vector && by != 1);
-            let next = || index.terms.iter().find(|&&(var, by)| var != vector && by == 1);
-            if apart { next() } else { None }
-        }
+    let loads = nest.body.insts.iter().filter_map(|inst| match inst {
+        Inst::Load(_, index) => Some(index),
         _ => None,
     });
-    let &(along, _) = next?;
+    let stores = nest.body.stores.iter().map(|store| &store.index);
+    let along = stores.chain(loads).find_map(|index| {
+        let apart = index.terms.iter().any(|&(var, by)| var == vector && by != 1);
+        let next = index.terms.iter().find(|&&(var, by)| var != vector && by == 1);
+        next.filter(|_| apart).map(|term| term.0)
+    })?;
     let count = (2..=lanes).rev().find(|&count| lengths[along.index()].is_multiple_of(count))?;
     Some(Jam { along, count })
 }

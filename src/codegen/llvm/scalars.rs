@@ -13,7 +13,7 @@ use super::emit::{Emitter, Value, lanes_of};
 use super::jam::{self, Jam};
 use super::pack::transposed;
 use super::{bf16, operations};
-use crate::loops::{Affine, Buffer, BufferId, Elem, Inst, LoopVar, Scalars, Ty};
+use crate::loops::{Affine, Buffer, BufferId, Elem, Inst, LoopVar, Scalars, Store, Ty};
 
 /// Where a scalar program is evaluated.
 #[derive(Clone)]
@@ -214,13 +214,7 @@ impl<'p, 'ctx> Frame<'p, 'ctx> {
         instances: &[Instance<'ctx>],
     ) -> Option<Vec<Value<'ctx>>> {
         let Inst::Load(buffer, index) = &self.scalars.insts[number] else { return None };
-        let &[Jam { along, count }] = site.jammed else { return None };
-        let apart = usize::try_from(site.stride(index)).ok().filter(|&apart| apart > 1)?;
-        let rows = index.terms.contains(&(along, 1)) && self.types[number] != Ty::F64;
-        let whole = instances.len() == site.lanes as usize && instances.iter().all(|one| one.mask.is_none());
-        if !rows || !whole || count != u64::from(site.lanes) {
-            return None;
-        }
+        let apart = site.block(self.types[number], index, instances)?;
         let (elem, first) = site.pointer(emitter, *buffer, index, instances[0]);
         let row = |lane: usize| {
             let from = emitter.offset(first, lane * apart * elem.bytes());
@@ -252,9 +246,14 @@ impl<'p, 'ctx> Frame<'p, 'ctx> {
     /// Emits the stores of every instance.
     pub fn store(&self, emitter: &Emitter<'ctx>, site: &Site<'p, 'ctx>, instances: &[Instance<'ctx>]) {
         for store in &self.scalars.stores {
+            let value = |number: usize| self.get(store.value, number);
+            if let Some(apart) = site.block(self.types[store.value.index()], &store.index, instances) {
+                let columns = (0..instances.len()).map(|number| emitter.splat(value(number), site.lanes));
+                site.store_rows(emitter, store, (columns.collect(), apart), instances[0]);
+                continue;
+            }
             for (number, instance) in instances.iter().enumerate() {
-                let value = self.get(store.value, number);
-                site.store(emitter, store.buffer, &store.index, value, *instance);
+                site.store(emitter, store.buffer, &store.index, value(number), *instance);
             }
         }
     }
@@ -339,6 +338,31 @@ impl<'p, 'ctx> Site<'p, 'ctx> {
                 let loaded = emitter.gather(emitter.elem(elem, lanes), pointers, bytes, mask);
                 bf16::from_memory(emitter, elem, loaded, lanes)
             }
+        }
+    }
+
+    /// How far apart the rows lie of a square block whose columns are what the lanes of each instance read or write.
+    fn block(&self, ty: Ty, affine: &Affine, instances: &[Instance]) -> Option<usize> {
+        let &[Jam { along, count }] = self.jammed else { return None };
+        let apart = usize::try_from(self.stride(affine)).ok().filter(|&apart| apart > 1)?;
+        let rows = affine.terms.contains(&(along, 1)) && count == u64::from(self.lanes);
+        let whole = instances.len() == self.lanes as usize && instances.iter().all(|one| one.mask.is_none());
+        (rows && whole && ty != Ty::F64).then_some(apart)
+    }
+
+    /// Stores a block, given by its columns, in rows that lie `apart`.
+    fn store_rows(
+        &self,
+        emitter: &Emitter<'ctx>,
+        store: &Store,
+        (columns, apart): (Vec<Value<'ctx>>, usize),
+        instance: Instance<'ctx>,
+    ) {
+        let (elem, first) = self.pointer(emitter, store.buffer, &store.index, instance);
+        let bytes = elem.bytes();
+        for (lane, row) in transposed(emitter, columns).into_iter().enumerate() {
+            let row = if elem == Elem::Bf16 { bf16::narrow(emitter, row, self.lanes) } else { row };
+            emitter.store(row, emitter.offset(first, lane * apart * bytes), bytes as u32, None);
         }
     }
 
