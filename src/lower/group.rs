@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::cost::FAR;
 use super::depend::Edge;
 use super::exchange;
 use super::stage::{Kind, StageId, Stages};
@@ -31,6 +32,8 @@ const LEAST_ROWS: usize = 8;
 const LEAST_COLUMNS: usize = 16;
 /// Bytes that a task should not exceed with what it computes and reads again: half of a second-level cache.
 const NEAR: usize = 1 << 19;
+/// Bytes of a row that are walked as fast as a longer one.
+const ROW: usize = 1 << 10;
 /// How much longer strips take than whole rows.
 const STRIPS: f64 = 1.0;
 /// What handing out a task takes, in operations.
@@ -258,7 +261,7 @@ fn efficiency(tasks: usize) -> f64 {
 }
 
 /// Whether each of so many tasks walks a strip of something that does not lie in its second-level cache: a few neighbours of
-/// every row, so that what is fetched ahead does not serve it.
+/// every row, so that what is fetched ahead does not serve it; or of rows in memory, however long.
 fn strips(stages: &Stages, stage: StageId, axis: Option<Axis>, tasks: usize) -> bool {
     let Some(axis) = axis.filter(|_| tasks > 1) else { return false };
     if matches!(stages.list[stage].kind, Kind::Gemm(_)) {
@@ -269,7 +272,8 @@ fn strips(stages: &Stages, stage: StageId, axis: Option<Axis>, tasks: usize) -> 
         let value = &stages.list[value];
         let bytes = table.size(&value.axes).saturating_mul(value.elem.bytes());
         let strip = table.nearest(&value.axes) == Some(cut) && table.size(&value.axes) > table.extent(cut);
-        strip && bytes > 2 * NEAR
+        let run = table.extent(cut).div_ceil(tasks) * value.elem.bytes();
+        strip && (bytes > FAR && bytes / tasks > 2 * NEAR || bytes > 2 * NEAR && run < ROW)
     };
     let read = stages.dependences.before[stage].iter().filter(|edge| edge.value);
     let mut cuts = read.flat_map(|edge| edge.pairs.iter().map(move |&(cut, own)| (edge.from, cut, own)));
