@@ -716,7 +716,7 @@ fn results_take_the_place_of_what_is_read_last() {
     assert_eq!(replacing(&case.check()), 0);
 }
 
-/// z = max(x + y, 0) ⊘ what makes x + y dear, times w, with all gradients.
+/// The mean square of max(a(x) + a(y), 0)·w for an a that is dear, and a step along its gradients.
 fn rectified(batch: usize) -> Case {
     let mut case = Case::new(batch);
     let (f, h) = (case.axis(48), case.axis(32));

@@ -119,7 +119,8 @@ impl Sorter<'_> {
     }
 
     /// Names what lies in one place alike: to generated code, a result that takes the place of its operand is that.
-    fn with_places(&self, mut stmt: Stmt) -> Stmt {
+    fn with_places(&self, stmt: &Stmt) -> Stmt {
+        let mut stmt = stmt.clone();
         let mut seen: Vec<BufferId> = Vec::new();
         stmt.for_buffers(&mut |buffer| {
             let place = |buffer: BufferId| self.buffers[buffer.index()].offset;
@@ -132,7 +133,7 @@ impl Sorter<'_> {
     }
 
     fn sort(&mut self, stmt: &Stmt, frame: Frame) -> Use {
-        let stmt = &self.with_places(stmt.clone());
+        let stmt = self.with_places(stmt);
         let (skeleton, variables) = Variables::take(stmt.clone());
         let elems = variables.buffers.iter().map(|buffer| self.buffers[buffer.index()].elem).collect();
         let next = self.classes.len();
@@ -140,7 +141,7 @@ impl Sorter<'_> {
         if class == next {
             self.classes.push(Vec::new());
         }
-        self.classes[class].push(Member { stmt: stmt.clone(), frame, variables });
+        self.classes[class].push(Member { stmt, frame, variables });
         (class, self.classes[class].len() - 1)
     }
 }

@@ -270,12 +270,7 @@ fn replaces(stmt: &Stmt, old: BufferId, new: BufferId) -> bool {
     let stored = |wanted: BufferId| {
         scalars.stores.iter().filter(move |store| store.buffer == wanted).map(|store| &store.index)
     };
-    let loaded = |wanted: BufferId| {
-        scalars.insts.iter().filter_map(move |inst| match inst {
-            Inst::Load(buffer, index) if *buffer == wanted => Some(index),
-            _ => None,
-        })
-    };
+    let loaded = |wanted: BufferId| scalars.loads().filter(move |load| load.0 == wanted).map(|load| load.1);
     let alike = stored(new).all(|place| loaded(old).all(|index| index == place));
     alike
         && stored(old).next().is_none()

@@ -1,6 +1,6 @@
 //! Walks over the parts of statements.
 
-use super::{BufferId, Inst, Scalars, Stmt};
+use super::{Affine, BufferId, Inst, Scalars, Stmt};
 
 impl Stmt {
     /// Calls `visit` with every scalar program, in order.
@@ -53,12 +53,16 @@ impl Stmt {
 }
 
 impl Scalars {
+    /// What it loads, and where, in order.
+    pub fn loads(&self) -> impl Iterator<Item = (BufferId, &Affine)> {
+        self.insts.iter().filter_map(|inst| match inst {
+            Inst::Load(buffer, index) => Some((*buffer, index)),
+            _ => None,
+        })
+    }
+
     fn buffers(&self, visit: &mut impl FnMut(BufferId)) {
-        for inst in &self.insts {
-            if let Inst::Load(buffer, _) = inst {
-                visit(*buffer);
-            }
-        }
+        self.loads().for_each(|load| visit(load.0));
         self.stores.iter().for_each(|store| visit(store.buffer));
     }
 }

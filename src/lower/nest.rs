@@ -246,7 +246,8 @@ fn arrange(mut nest: Nest, mut loops: Vec<Loop>) -> Nest {
 
 /// Walks memory in order: of the reduced loops those with the longest strides come first.
 fn sort_reduced(nest: &mut Nest, loops: &mut Vec<Loop>) {
-    let stride = |index: usize| -> i64 { loads(&nest.body).map(|load| coefficient(load, index).abs()).sum() };
+    let stride =
+        |index: usize| -> i64 { nest.body.loads().map(|load| coefficient(load.1, index).abs()).sum() };
     let mut order: Vec<usize> = (0..loops.len()).collect();
     order[nest.kept..].sort_by_key(|&index| std::cmp::Reverse(stride(index)));
     let mut place = vec![0; order.len()];
@@ -272,7 +273,7 @@ fn vector_loop(nest: &Nest, loops: &[Loop]) -> Option<usize> {
             _ => -6,
         };
         let programs = if index < nest.kept { vec![&nest.body, &nest.finish] } else { vec![&nest.body] };
-        let loads: i64 = programs.iter().flat_map(|program| loads(program)).map(load).sum();
+        let loads: i64 = programs.iter().flat_map(|program| program.loads()).map(|one| load(one.1)).sum();
         let stores: i64 =
             programs.iter().flat_map(|program| &program.stores).map(|one| store(&one.index)).sum();
         let short = if loops[index].extent < 8 { 2 } else { 0 };
@@ -281,13 +282,6 @@ fn vector_loop(nest: &Nest, loops: &[Loop]) -> Option<usize> {
     };
     let long = (0..loops.len()).filter(|&index| loops[index].extent > 1);
     long.max_by_key(|&index| (score(index), index))
-}
-
-fn loads(program: &Scalars) -> impl Iterator<Item = &Affine> {
-    program.insts.iter().filter_map(|inst| match inst {
-        Inst::Load(_, index) => Some(index),
-        _ => None,
-    })
 }
 
 fn coefficient(affine: &Affine, index: usize) -> i64 {
@@ -306,7 +300,9 @@ fn mergeable(nest: &Nest, loops: &[Loop], outer: usize) -> bool {
         let positions = program.insts.iter().any(
             |inst| matches!(inst, Inst::Position(along) if along.index() == outer || along.index() == inner),
         );
-        !positions && loads(program).all(fits) && program.stores.iter().all(|store| fits(&store.index))
+        !positions
+            && program.loads().all(|load| fits(load.1))
+            && program.stores.iter().all(|store| fits(&store.index))
     };
     full(outer) && full(inner) && same_kind && program_fits(&nest.body) && program_fits(&nest.finish)
 }

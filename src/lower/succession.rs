@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::memory::Lives;
-use crate::loops::{Affine, Buffer, BufferId, Group, Inst, Level, Range, Routine, Scalars, Stmt, Store};
+use crate::loops::{Affine, Buffer, BufferId, Group, Level, Range, Routine, Scalars, Stmt, Store};
 
 /// A buffer, and the one that takes its place on the level on which it is read last.
 pub(super) type Succession = (BufferId, BufferId);
@@ -77,7 +77,7 @@ impl Found<'_> {
             if !self.begins(place, store.buffer) {
                 continue;
             }
-            let read = loads(results.scalars).filter(|load| load.1 == &store.index).map(|load| load.0);
+            let read = results.scalars.loads().filter(|load| load.1 == &store.index).map(|load| load.0);
             let fits = |old: &BufferId| self.ends(place, results, *old, store);
             // What was written last is the most likely to be in a cache.
             let latest = read.filter(fits).max_by_key(|old| self.lives[old.index()].map(|life| life.0));
@@ -101,7 +101,7 @@ impl Found<'_> {
         let Some((first, last)) = self.lives[old.index()] else { return false };
         let alike = !from.persistent && from.elem == to.elem && from.len == to.len;
         let stored = results.scalars.stores.iter().any(|store| store.buffer == old);
-        let here = loads(results.scalars).all(|load| load.0 != old || load.1 == &store.index);
+        let here = results.scalars.loads().all(|load| load.0 != old || load.1 == &store.index);
         let here = here && !results.operands.contains(&old) && !stored;
         let exchanged = place.level.exchanges.iter().any(|exchange| exchange.buffer == old);
         if !alike || last != place.number || !here || exchanged || self.taken.contains(&old) {
@@ -122,10 +122,10 @@ impl Found<'_> {
 fn reads_alike(group: &Group, stmt: &Stmt, buffer: BufferId, wanted: &Footprint) -> bool {
     let Stmt::Nest(nest) = stmt else { return false };
     let stored = nest.body.stores.iter().chain(&nest.finish.stores).any(|store| store.buffer == buffer);
-    let finish = loads(&nest.finish).any(|load| load.0 == buffer);
+    let finish = nest.finish.loads().any(|load| load.0 == buffer);
     let alike =
         |load: (BufferId, &Affine)| load.0 != buffer || footprint(group, load.1, &nest.loops) == *wanted;
-    !stored && !finish && loads(&nest.body).all(alike)
+    !stored && !finish && nest.body.loads().all(alike)
 }
 
 /// Base and part of the task of an index; its steps with their lengths, of a chunk zero.
@@ -142,13 +142,6 @@ fn footprint(group: &Group, index: &Affine, loops: &[Range]) -> Footprint {
         index.terms.iter().map(|&(var, by)| (by, length(loops[var.index()]))).collect();
     steps.sort_unstable();
     (index.base, index.task, steps)
-}
-
-fn loads(scalars: &Scalars) -> impl Iterator<Item = (BufferId, &Affine)> {
-    scalars.insts.iter().filter_map(|inst| match inst {
-        Inst::Load(buffer, index) => Some((*buffer, index)),
-        _ => None,
-    })
 }
 
 /// The places (group, statement) at which a level touches the buffer.

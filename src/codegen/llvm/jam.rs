@@ -3,7 +3,7 @@
 //! of memory is then read once for all of its entries.
 
 use crate::codegen::target::Target;
-use crate::loops::{Inst, LoopVar, Nest};
+use crate::loops::{LoopVar, Nest};
 
 /// The most loops that are jammed.
 pub const MOST: usize = 2;
@@ -76,10 +76,7 @@ pub fn choose(nest: &Nest, lengths: &[u64], vectors: u64, target: &Target) -> (u
 /// vector has lanes, so that a square block is walked in rows, or as many as divide its length.
 fn neighbours(nest: &Nest, lengths: &[u64], lanes: u64) -> Option<Jam> {
     let vector = nest.vector?;
-    let loads = nest.body.insts.iter().filter_map(|inst| match inst {
-        Inst::Load(_, index) => Some(index),
-        _ => None,
-    });
+    let loads = nest.body.loads().map(|load| load.1);
     let stores = nest.body.stores.iter().map(|store| &store.index);
     let along = stores.chain(loads).find_map(|index| {
         let apart = index.terms.iter().any(|&(var, by)| var == vector && by != 1);
@@ -92,12 +89,9 @@ fn neighbours(nest: &Nest, lengths: &[u64], lanes: u64) -> Option<Jam> {
 
 /// Whether something that is loaded inside of the reduced loops serves all positions of a loop.
 fn serves(nest: &Nest, along: LoopVar) -> bool {
-    nest.body.insts.iter().any(|inst| match inst {
-        Inst::Load(_, index) => {
-            let walks = |wanted: &dyn Fn(LoopVar) -> bool| index.terms.iter().any(|&(var, _)| wanted(var));
-            walks(&|var| var.index() >= nest.kept) && !walks(&|var| var == along)
-        }
-        _ => false,
+    nest.body.loads().any(|(_, index)| {
+        let walks = |wanted: &dyn Fn(LoopVar) -> bool| index.terms.iter().any(|&(var, _)| wanted(var));
+        walks(&|var| var.index() >= nest.kept) && !walks(&|var| var == along)
     })
 }
 
