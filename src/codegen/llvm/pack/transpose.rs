@@ -1,7 +1,7 @@
 //! Square blocks of 32-bit entries, transposed in registers.
 
 use inkwell::IntPredicate;
-use inkwell::values::{IntValue, PointerValue, VectorValue};
+use inkwell::values::{BasicValueEnum, InstructionOpcode, IntValue, PointerValue, VectorValue};
 
 use super::source::Source;
 use crate::codegen::llvm::emit::{Emitter, Value, must};
@@ -78,24 +78,83 @@ impl<'e, 'ctx> Square<'e, 'ctx> {
     }
 }
 
-/// As many vectors as each has lanes; by exchanging ever larger blocks off the diagonal (Eklundh).
+/// As many vectors of 32-bit entries as each has lanes; the result is of the same type. In each group of four lanes entries are
+/// interleaved, then pairs, then whole groups are exchanged between ever more distant vectors: shuffles that processors have as
+/// instructions without a table. Between these steps the vectors are opaque to LLVM's selector of instructions, which would try, at
+/// several times the cost of all else, to merge shuffles with those before.
 pub fn transposed<'ctx>(emitter: &Emitter<'ctx>, rows: Vec<Value<'ctx>>) -> Vec<Value<'ctx>> {
-    let mut rows: Vec<VectorValue> = rows.into_iter().map(Value::into_vector_value).collect();
     let lanes = rows.len() as u32;
-    let mut distance = 1;
-    while distance < lanes {
-        let low: Vec<u32> = (0..lanes)
-            .map(|lane| if lane & distance == 0 { lane } else { lanes + lane - distance })
-            .collect();
-        let high: Vec<u32> = (0..lanes)
-            .map(|lane| if lane & distance == 0 { lane + distance } else { lanes + lane })
-            .collect();
+    let Some(ty) = rows.first().map(BasicValueEnum::get_type) else { return rows };
+    let float = emitter.ty(Ty::F32, lanes);
+    let cast = |row, to| emitter.cast(InstructionOpcode::BitCast, row, to);
+    let opaque =
+        |row: Value<'ctx>| emitter.intrinsic("llvm.arithmetic.fence", &[float], &[row]).into_vector_value();
+    let mut rows: Vec<VectorValue> = rows.into_iter().map(|row| opaque(cast(row, float))).collect();
+    for distance in (0..lanes.ilog2()).map(|step| 1 << step) {
+        let [low, high] = halves(lanes, distance);
         for first in (0..lanes).filter(|row| row & distance == 0) {
-            let (a, b) = (rows[first as usize], rows[(first + distance) as usize]);
-            rows[first as usize] = emitter.shuffle(a, b, &low);
-            rows[(first + distance) as usize] = emitter.shuffle(a, b, &high);
+            let [one, other] = [first, first + distance].map(|row| row as usize);
+            let (a, b) = (rows[one], rows[other]);
+            (rows[one], rows[other]) = (emitter.shuffle(a, b, &low), emitter.shuffle(a, b, &high));
         }
-        distance *= 2;
+        rows = rows.into_iter().map(|row| opaque(row.into())).collect();
     }
-    rows.into_iter().map(Value::from).collect()
+    (0..lanes).map(|row| cast(rows[place(row, lanes) as usize].into(), ty)).collect()
+}
+
+/// Lanes of which processors interleave the entries, and which they move as a whole.
+fn group(lanes: u32) -> u32 {
+    lanes.min(4)
+}
+
+/// The lanes of two vectors, numbered one after the other, that go into the first and the second of them at this step.
+fn halves(lanes: u32, distance: u32) -> [Vec<u32>; 2] {
+    let (group, both) = (group(lanes), [0, lanes]);
+    let interleaved = |half: u32| -> Vec<u32> {
+        let starts = (half * group / 2..lanes).step_by(group as usize);
+        let units = starts.flat_map(|start| (start..start + group / 2).step_by(distance as usize));
+        units
+            .flat_map(|unit| both.map(|vector| vector + unit))
+            .flat_map(|from| from..from + distance)
+            .collect()
+    };
+    let exchanged = |half: u32| -> Vec<u32> {
+        let groups = |vector| (vector + half * group..vector + lanes).step_by(2 * group as usize);
+        both.into_iter().flat_map(groups).flat_map(|from| from..from + group).collect()
+    };
+    [0, 1].map(|half| if distance < group { interleaved(half) } else { exchanged(half) })
+}
+
+/// The vector where a row has come to be: interleaving brings the lower half of a group first, hence columns 0, 2, 1, 3.
+fn place(row: u32, lanes: u32) -> u32 {
+    match group(lanes) {
+        4 => row & !3 | (row & 1) << 1 | (row & 2) >> 1,
+        _ => row,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_transpose_squares_of_all_sizes() {
+        for lanes in [2, 4, 8, 16, 32] {
+            let mut rows: Vec<Vec<u32>> =
+                (0..lanes).map(|row| (0..lanes).map(|lane| row * lanes + lane).collect()).collect();
+            for distance in (0..lanes.ilog2()).map(|step| 1 << step) {
+                for first in (0..lanes).filter(|row| row & distance == 0) {
+                    let [one, other] = [first, first + distance].map(|row| row as usize);
+                    let both = [&rows[one][..], &rows[other]].concat();
+                    let [low, high] = halves(lanes, distance)
+                        .map(|half| half.iter().map(|&lane| both[lane as usize]).collect());
+                    (rows[one], rows[other]) = (low, high);
+                }
+            }
+            for row in 0..lanes {
+                let column: Vec<u32> = (0..lanes).map(|lane| lane * lanes + row).collect();
+                assert_eq!(rows[place(row, lanes) as usize], column, "row {row} of {lanes}");
+            }
+        }
+    }
 }
