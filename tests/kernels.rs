@@ -38,10 +38,10 @@ fn check(product: &Product, target: &Target) -> f64 {
 
 /// The same for a program of the product that adds something `of_bias`.
 fn check_program(product: &Product, program: &Program, of_bias: fn(f64) -> f64, target: &Target) -> f64 {
-    let Product { size: [m, n, k], orientation, terms, elems, arithmetic, .. } = *product;
+    let Product { size: [m, n, k], orientation, terms, elems, arithmetic, by_rows, .. } = *product;
     let arena = run_program(program, target, |_| ());
     let [a, b, bias, out] = [0, 1, 2, 3].map(|number| floats(program, &arena, BufferId(number)));
-    let family = Family::of(arithmetic, target, [m as u64, n as u64, k as u64]);
+    let family = Family::of(arithmetic, target, [m as u64, n as u64, k as u64], by_rows);
     let rounds = arithmetic == Arithmetic::Bf16 && family != Family::Fma;
     let factor = |value: f64| if rounds { f64::from(bf16::round(value as f32)) } else { value };
     let [by_a, by_b] = strides(orientation, [m, n, k]);
@@ -135,7 +135,7 @@ fn check_taps(
 ) {
     let program = tap_gradients(size, length, elems, arithmetic);
     let arena = run_program(&program, target, |_| ());
-    let family = Family::of(arithmetic, target, [m.div_ceil(2) as u64, n as u64, k as u64]);
+    let family = Family::of(arithmetic, target, [m.div_ceil(2) as u64, n as u64, k as u64], true);
     let rounds = arithmetic == Arithmetic::Bf16 && family != Family::Fma;
     let factor = |value: f64| if rounds { f64::from(bf16::round(value as f32)) } else { value };
     let [a, b] = [0, 1].map(|number| floats(&program, &arena, BufferId(number)));

@@ -18,7 +18,8 @@ pub enum Family {
     Split,
 }
 
-/// Sums of fewer entries along k are made by multiply-adds: what is packed for other kernels would be used too little.
+/// Sums of fewer entries along k are made by multiply-adds, of fewer rows those shorter than a tile, as in the gradient of a first
+/// layer for few images: what is packed for other kernels would be used too little.
 const SHORT: u64 = 8;
 
 /// Sides of a tile, and the length of its sum.
@@ -39,14 +40,16 @@ const SPLITTING: f64 = 0.6;
 const DOT: f64 = 2.0;
 
 impl Family {
-    /// For contractions of this size: rows, columns, length of a term's sum.
-    pub fn of(arithmetic: Arithmetic, target: &Target, size: [u64; 3]) -> Family {
+    /// For contractions of this size in a task: rows, columns, length of a term's sum; `divided` says whether the rows are but a
+    /// part of all. What decides whether operands are rounded must be the same for all parts.
+    pub fn of(arithmetic: Arithmetic, target: &Target, size: [u64; 3], divided: bool) -> Family {
+        let little = size[2] < SHORT || (!divided && size[0] < SHORT && size[2] < TILE[2]);
         let tiles = |pays: bool| target.emulates_tiles() || (target.has_tiles() && pays);
         match arithmetic {
             Arithmetic::F32 if tiles(advantage_of_planes(size) > 1.0) => Family::Split,
             Arithmetic::Fma | Arithmetic::F32 => Family::Fma,
-            Arithmetic::Bf16 if tiles(size[2] >= SHORT && filled(size) >= FILLED) => Family::Tile,
-            Arithmetic::Bf16 if size[2] < SHORT => Family::Fma,
+            Arithmetic::Bf16 if little && !target.emulates_tiles() => Family::Fma,
+            Arithmetic::Bf16 if tiles(filled(size) >= FILLED) => Family::Tile,
             Arithmetic::Bf16 if target.has_bf16() => Family::Dot,
             Arithmetic::Bf16 => Family::Rounded,
         }
@@ -103,7 +106,7 @@ fn advantage_of_planes(size: [u64; 3]) -> f64 {
 pub fn describe(arithmetic: Arithmetic, target: &Target) -> String {
     let tiles = if target.emulates_tiles() { "emulated AMX" } else { "AMX" };
     let large = [1 << 20; 3];
-    let family = Family::of(arithmetic, target, large);
+    let family = Family::of(arithmetic, target, large, false);
     let fma = if target.has_fma() { "f32 by FMA" } else { "f32 by multiplication and addition" };
     let way = match family {
         Family::Fma => fma.into(),
@@ -127,7 +130,7 @@ mod tests {
 
     fn family(arithmetic: Arithmetic, size: [u64; 3]) -> Family {
         let target = Target::choose(Some("sapphirerapids"), None).expect("a known processor");
-        Family::of(arithmetic, &target, size)
+        Family::of(arithmetic, &target, size, false)
     }
 
     #[test]
@@ -144,7 +147,8 @@ mod tests {
         assert_eq!(family(Arithmetic::Bf16, [8, 16, 128]), Family::Tile);
         assert_eq!(family(Arithmetic::Bf16, [128, 10, 1024]), Family::Tile);
         assert_eq!(family(Arithmetic::Bf16, [1, 1024, 1024]), Family::Dot);
-        // The first layer of an image network.
+        // The first layer of an image network, and its gradient for eight images.
         assert_eq!(family(Arithmetic::Bf16, [128, 64, 3]), Family::Fma);
+        assert_eq!(family(Arithmetic::Bf16, [3, 64, 8]), Family::Fma);
     }
 }

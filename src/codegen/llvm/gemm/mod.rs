@@ -337,14 +337,19 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
 
     /// Where a tile of A lies in scratch memory.
     fn a_tile(&self, list: List<'ctx>, block: IntValue<'ctx>, tile: IntValue<'ctx>) -> PointerValue<'ctx> {
-        let number = match self.plan.order {
-            Order::Blocks => tile,
-            _ => {
-                let before = self.emitter.scale(self.number_in(list, block), self.plan.tiles() as i64);
-                self.emitter.add(before, tile)
-            }
+        match self.plan.order {
+            Order::Blocks => self.a_place(self.i64(0), tile),
+            _ => self.a_place(self.number_in(list, block), tile),
+        }
+    }
+
+    /// The same for the block of that number among those that are packed.
+    fn a_place(&self, number: IntValue<'ctx>, tile: IntValue<'ctx>) -> PointerValue<'ctx> {
+        let place = match self.plan.packs_a_by_tiles() {
+            true => number,
+            false => self.emitter.add(self.emitter.scale(number, self.plan.tiles() as i64), tile),
         };
-        self.entry(self.packed_a, self.emitter.scale(number, self.plan.a_tile() as i64))
+        self.entry(self.packed_a, self.emitter.scale(place, self.plan.a_tile() as i64))
     }
 
     fn for_blocks(&self, list: List<'ctx>, body: impl FnOnce(IntValue<'ctx>)) {
@@ -370,11 +375,13 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
     }
 
     fn pack_a(&self, list: List<'ctx>, block: IntValue<'ctx>) {
+        self.for_tiles(|tile| self.pack_tile_of(list, block, tile));
+    }
+
+    fn pack_tile_of(&self, list: List<'ctx>, block: IntValue<'ctx>, tile: IntValue<'ctx>) {
+        let source = self.a(block, self.first_row(tile));
         let k = self.tables.k.get(self.emitter, block);
-        self.for_tiles(|tile| {
-            let source = self.a(block, self.first_row(tile));
-            self.pack_tile(tile, source, self.a_tile(list, block, tile), k);
-        });
+        self.pack_tile(tile, source, self.a_tile(list, block, tile), k);
     }
 
     /// Copies the rows of a tile.
@@ -538,15 +545,14 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
         to
     }
 
-    /// Copies panels of B that lie side by side, so many and of so many columns, to places side by side.
+    /// Copies panels of B that lie side by side, of so many columns, to places `beside` each other: how many, and how far apart.
     fn pack_beside(
         &self,
-        source: PointerValue<'ctx>,
-        (count, columns): (IntValue<'ctx>, u64),
+        (source, columns): (PointerValue<'ctx>, u64),
         to: PointerValue<'ctx>,
         k: IntValue<'ctx>,
+        beside: (IntValue<'ctx>, u64),
     ) {
-        let beside = (count, self.plan.b_panel());
         self.b_copy(columns, self.plan.b_form()).call_beside(self.emitter, [source, to], k, beside);
     }
 

@@ -11,7 +11,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     /// The product at one position of the outer loops.
     pub(super) fn product(&self) {
         let list = self.list();
-        if self.plan.a == Source::Packed && self.plan.order != Order::Blocks {
+        if self.plan.packs_a_before() {
             self.for_blocks(list, |block| self.pack_a(list, block));
         }
         match self.plan.order {
@@ -23,23 +23,41 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     }
 
     fn rows_outside(&self, list: List<'ctx>) {
+        let slots = self.plan.longest();
         self.for_groups(&|group| {
-            self.pack_group(list.start, group);
+            self.for_blocks(list, |block| {
+                self.pack_group(block, group, (self.number_in(list, block), slots))
+            });
             self.for_tiles(|tile| {
+                if self.plan.packs_a_by_tiles() {
+                    self.for_blocks(list, |block| self.pack_tile_of(list, block, tile));
+                }
                 self.each_of(group, |_, slot, columns| {
-                    self.multiply(list, list.start, tile, (self.b_panel(slot), columns), self.c_tile(slot));
+                    let b = self.b_panel(self.emitter.scale(slot, slots as i64));
+                    self.multiply_list(
+                        list,
+                        tile,
+                        (self.c_tile(slot), columns),
+                        (b, &|block| self.number_in(list, block)),
+                    );
                 });
                 self.epilogue_of(tile, group, &|slot| self.c_tile(slot));
             });
         });
     }
 
-    /// Packs the panels of B of a group, in its slots.
-    fn pack_group(&self, block: IntValue<'ctx>, group: &[Panels<'ctx>]) {
+    /// Packs the panels of B of a group, each in the place of that number of so many that lie together, in slots of the group.
+    fn pack_group(
+        &self,
+        block: IntValue<'ctx>,
+        group: &[Panels<'ctx>],
+        (place, places): (IntValue<'ctx>, u64),
+    ) {
         let k = self.tables.k.get(self.emitter, block);
         for Panels { first, count, columns, slot } in group {
-            let to = self.b_panel(self.i64(*slot));
-            self.pack_beside(self.b_of_block(block, *first), (*count, *columns), to, k);
+            let to = self.b_panel(self.emitter.add(place, self.i64(slot * places)));
+            let beside = (*count, places * self.plan.b_panel());
+            self.pack_beside((self.b_of_block(block, *first), *columns), to, k, beside);
         }
     }
 
@@ -54,13 +72,13 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     }
 
     fn tiles_of_panel(&self, list: List<'ctx>, panel: IntValue<'ctx>, columns: u64) {
-        let packed = |block| self.b_panel(self.number_in(list, block));
+        let place = |block| self.number_in(list, block);
         self.for_blocks(list, |block| {
             let k = self.tables.k.get(self.emitter, block);
-            self.pack_b(self.b_of_block(block, panel), columns, packed(block), k);
+            self.pack_b(self.b_of_block(block, panel), columns, self.b_panel(place(block)), k);
         });
         self.for_tiles(|tile| {
-            self.multiply_list(list, tile, columns, packed);
+            self.multiply_list(list, tile, (self.c, columns), (self.packed_b, &place));
             self.epilogue(tile, self.c, self.first_column(panel), columns);
         });
     }
@@ -78,7 +96,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             let packed = self.plan.b == Source::Packed;
             self.for_groups(&|group| {
                 if packed {
-                    self.pack_group(block, group);
+                    self.pack_group(block, group, (self.i64(0), 1));
                 }
                 self.for_tiles(|tile| {
                     self.each_of(group, |panel, slot, columns| {
@@ -103,26 +121,27 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
                 self.for_blocks(list, |block| self.pack_a(list, block));
             }
             self.for_tiles(|tile| {
-                let packed = |block| self.b_panel(self.tables.panel.get(self.emitter, block));
-                self.multiply_list(list, tile, columns, packed);
+                let place = |block| self.tables.panel.get(self.emitter, block);
+                self.multiply_list(list, tile, (self.c, columns), (self.packed_b, &place));
                 self.epilogue(tile, self.c, self.first_column(panel), columns);
             });
         });
     }
 
-    /// A tile of C from all blocks of a list, of which `packed` gives the panel of B, of so many columns.
+    /// A tile of C, of so many columns, from all blocks of a list, whose panels of B lie behind `b`, each in its `place`.
     fn multiply_list(
         &self,
         list: List<'ctx>,
         tile: IntValue<'ctx>,
-        columns: u64,
-        packed: impl Fn(IntValue<'ctx>) -> PointerValue<'ctx>,
+        (c, columns): (PointerValue<'ctx>, u64),
+        (b, place): (PointerValue<'ctx>, &dyn Fn(IntValue<'ctx>) -> IntValue<'ctx>),
     ) {
-        self.clear_if_empty(self.c, 1);
+        self.clear_if_empty(c, 1);
         match self.tables.listed {
-            Some(offsets) => self.multiply_listed(list, tile, columns, offsets),
+            Some(offsets) => self.multiply_listed(list, tile, columns, [b, c], offsets),
             None => self.for_blocks(list, |block| {
-                self.multiply(list, block, tile, (packed(block), columns), self.c);
+                let entries = self.emitter.scale(place(block), self.plan.b_panel() as i64);
+                self.multiply(list, block, tile, (self.entry(b, entries), columns), c);
             }),
         }
     }
@@ -133,20 +152,21 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         list: List<'ctx>,
         tile: IntValue<'ctx>,
         columns: u64,
+        [b, c]: [PointerValue<'ctx>; 2],
         offsets: [PointerValue<'ctx>; 2],
     ) {
         let emitter = self.emitter;
         let a = match self.plan.a {
             Source::InPlace => self.a_at(self.i64(0), self.first_row(tile)),
-            Source::Packed => self.entry(self.packed_a, emitter.scale(tile, self.plan.a_tile() as i64)),
+            Source::Packed => self.a_place(self.i64(0), tile),
         };
         let int = emitter.context.i64_type().into();
         let [of_a, of_b] = offsets.map(|table| emitter.element(int, table, list.start));
         let turns = self.plan.blocks[0].k.div_ceil(self.plan.turn);
         self.by_rows(tile, &|rows| {
-            let (rows, a, c) = self.whole_tile(rows, a, self.c);
+            let (rows, a, c) = self.whole_tile(rows, a, c);
             let kernel = self.listed_kernel(rows, columns, turns);
-            let [a, b, c, of_a, of_b] = [a, self.packed_b, c, of_a, of_b].map(Into::into);
+            let [a, b, c, of_a, of_b] = [a, b, c, of_a, of_b].map(Into::into);
             let call = || emitter.call(kernel, &[a, b, c, list.count.into(), of_a, of_b]);
             if self.plan.some_empty() { emitter.when(emitter.some(list.count), call) } else { call() }
         });

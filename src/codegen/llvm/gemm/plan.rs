@@ -37,8 +37,8 @@ pub const KEPT: u64 = 1 << 18;
 pub enum Order {
     /// Panels, blocks, tiles of rows: one panel of B is packed at a time; its panel of C is kept between blocks.
     Panels,
-    /// Groups of panels, tiles of rows, panels; one block. The panels of a group are packed together, and an epilogue runs along
-    /// all their columns: in long rows of memory.
+    /// Groups of panels, tiles of rows, panels, blocks. The panels of a group are packed together, all blocks of them, and an epilogue
+    /// runs along all their columns: in long rows of memory. A tile of A is packed when it is multiplied where one group is all.
     Rows,
     /// Panels, tiles of rows, blocks: all blocks of a panel of B are packed, a tile of C is finished at once.
     Tiles,
@@ -104,7 +104,7 @@ impl Plan {
     /// `length` gives the positions of a loop in the task.
     pub fn new(gemm: &Gemm, length: impl Fn(Range) -> u64, buffers: &[Buffer], target: &Target) -> Plan {
         let size = [gemm.m, gemm.n, gemm.k].map(&length);
-        let family = Family::of(gemm.arithmetic, target, size);
+        let family = Family::of(gemm.arithmetic, target, size, gemm.m == Range::Chunk);
         let mut plan = Plan::start(gemm, family, size, buffers, target);
         let outer: Vec<u64> = gemm.outer.iter().map(|outer| length(outer.range)).collect();
         let stencil = LazyCell::new(|| Stencil::of(gemm, &outer));
@@ -283,7 +283,7 @@ impl Plan {
 
     /// Whether all blocks of a list are at hand when a tile of C is computed.
     fn lists(&self) -> bool {
-        let at_hand = matches!(self.order, Order::Shared | Order::Tiles);
+        let at_hand = matches!(self.order, Order::Shared | Order::Tiles | Order::Rows);
         at_hand && self.longest() > 1 && self.blocks.iter().all(|block| block.k == self.blocks[0].k)
     }
 
@@ -296,9 +296,16 @@ impl Plan {
         let a = if self.a == Source::Packed { self.a_tile() * self.tiles() * blocks } else { 0 };
         let b = self.b_panel() * blocks;
         let c = self.tiles() * self.c_tile() * self.panels();
+        let together = self.group_of(blocks);
+        let once = a <= KEPT || together >= self.panels();
+        if packed && together > 1 && once && self.starts.len() == 2 {
+            return Order::Rows;
+        }
         // Panels of one long sum are packed in rows of memory where they wait for its blocks together.
-        let waits =
-            packed && self.group() > 1 && c <= KEPT_C && gemm.terms.lists.iter().all(|list| list.len() == 1);
+        let waits = packed
+            && self.group_of(1) > 1
+            && c <= KEPT_C
+            && gemm.terms.lists.iter().all(|list| list.len() == 1);
         if packed && a <= KEPT && b <= KEPT && !waits {
             return Order::Tiles;
         }
@@ -402,9 +409,29 @@ impl Plan {
 
     /// In the orders [`Order::Rows`] and [`Order::Blocks`]: the most panels that are packed together.
     pub fn group(&self) -> u64 {
+        self.group_of(if self.order == Order::Blocks { 1 } else { self.longest() })
+    }
+
+    /// The most panels of so many blocks that are packed together.
+    fn group_of(&self, blocks: u64) -> u64 {
         let kept = if self.family.planes() > 1 { KEPT } else { KEPT_B };
-        let most = (kept / self.b_panel()).min(KEPT_C / self.c_tile()).max(1);
+        let most = (kept / (self.b_panel() * blocks.max(1))).min(KEPT_C / self.c_tile()).max(1);
         even_share(self.panels(), most)
+    }
+
+    /// Whether a tile of A is packed just before it is multiplied: nobody needs it later.
+    pub fn packs_a_by_tiles(&self) -> bool {
+        self.order == Order::Rows && self.a == Source::Packed && self.panels() <= self.group()
+    }
+
+    /// Whether all tiles of A are packed before the first is multiplied, in orders that pack whole lists of blocks.
+    pub fn packs_a_before(&self) -> bool {
+        self.a == Source::Packed && self.order != Order::Blocks && !self.packs_a_by_tiles()
+    }
+
+    /// Tiles of A of one block that are kept packed.
+    pub fn tiles_of_a(&self) -> u64 {
+        if self.packs_a_by_tiles() { 1 } else { self.tiles() }
     }
 
     pub fn tiles(&self) -> u64 {
@@ -454,7 +481,7 @@ impl Plan {
             Order::WindowGradients => return window_gradients::entries(self)[0],
             Order::Blocks => self.tiles(),
             Order::Scatter => self.tiles() * self.scatter.slots,
-            _ => self.tiles() * self.longest(),
+            _ => self.tiles_of_a() * self.longest(),
         };
         if self.a == Source::Packed { self.a_tile() * tiles } else { 0 }
     }
@@ -463,7 +490,8 @@ impl Plan {
         let panels = match self.order {
             Order::Windows => return windows::b_entries(self),
             Order::WindowGradients => return window_gradients::entries(self)[1],
-            Order::Rows | Order::Blocks => self.group(),
+            Order::Rows => self.group() * self.longest(),
+            Order::Blocks => self.group(),
             Order::Tiles => self.longest(),
             Order::Shared => self.panels_of_b.len() as u64,
             Order::Panels | Order::Scatter => 1,

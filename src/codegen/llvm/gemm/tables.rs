@@ -94,7 +94,7 @@ impl<'ctx> Tables<'ctx> {
         let blocks = || plan.blocks.iter().zip(places.clone());
         let a = blocks().map(|(block, place)| match plan.a {
             Source::InPlace => block.a * a_bytes as i64,
-            Source::Packed => (place * plan.tiles() * plan.a_tile() * 4) as i64,
+            Source::Packed => (place * plan.tiles_of_a() * plan.a_tile() * 4) as i64,
         });
         let b = blocks().map(|(block, place)| {
             let panel = if plan.order == Order::Shared { block.panel } else { place };
