@@ -440,12 +440,13 @@ fn tiles_of_split_f32_with_narrow_vectors() {
     sweep(&baseline("+emulate-amx"), Arithmetic::F32);
 }
 
-/// Panels of B that are packed together, in one group and in several, with a narrower last one in either, for whole sums and for
-/// those cut into blocks; results row by row and, where columns have something to compute, tile by tile.
+/// Panels of B that are packed together, in one group (tiles of A one at a time) and in several, with a narrower last one in either,
+/// for whole sums and for those cut into blocks; results row by row and, where columns have something to compute, tile by tile.
 #[test]
 fn groups_of_panels() {
     for orientation in Orientation::ALL {
-        let sizes = [[20, 230, 900], [33, 320, 1900], [33, 141, 4500]].map(|size| (size, Elem::F32));
+        let sizes = [[20, 230, 900], [33, 320, 1900], [33, 141, 4500], [50, 100, 900]];
+        let sizes = sizes.map(|size| (size, Elem::F32));
         for (size @ [_, n, _], elem) in sizes.into_iter().chain([([14, 100, 900], Elem::Bf16)]) {
             for (target, arithmetic, _) in ways() {
                 let elems = [Elem::F32, elem];

@@ -297,8 +297,9 @@ impl Plan {
         let b = self.b_panel() * blocks;
         let c = self.tiles() * self.c_tile() * self.panels();
         let together = self.group_of(blocks);
-        let once = a <= KEPT || together >= self.panels();
-        if packed && together > 1 && once && self.starts.len() == 2 {
+        // What is packed of A stays near, serves one group, or would have to be read for every panel.
+        let seldom = a <= KEPT || together >= self.panels() || c > KEPT;
+        if packed && together > 1 && seldom && self.starts.len() == 2 {
             return Order::Rows;
         }
         // Panels of one long sum are packed in rows of memory where they wait for its blocks together.
@@ -616,6 +617,16 @@ mod tests {
         // One panel, and one that is read in place.
         assert_eq!(order([128, 32, 1024]).0, Order::Panels);
         assert_eq!(order([4, 1024, 1024]).0, Order::Panels);
+    }
+
+    #[test]
+    fn a_tile_that_no_other_group_needs_is_packed_when_it_is_multiplied() {
+        let plan = |n: usize, terms| plan([640, n as u64, 100], (1, 640), (n, 1), terms);
+        let known = |plan: Plan| (plan.order, plan.panels(), plan.group(), plan.tiles_of_a());
+        assert_eq!(known(plan(128, 3)), (Order::Rows, 4, 4, 1));
+        assert_eq!(known(plan(512, 3)), (Order::Rows, 16, 8, 50));
+        // More of A than stays in a second-level cache between two groups, where all of C does.
+        assert_eq!(plan(384, 4).order, Order::Blocks);
     }
 
     #[test]
