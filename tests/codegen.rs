@@ -1,6 +1,6 @@
 //! Machine code against the interpreter of the loop-level IR, and against itself.
 
-use blkc::codegen::jit::Jit;
+use blkc::codegen::jit::{Jit, run_levels};
 use blkc::codegen::llvm;
 use blkc::codegen::target::Target;
 use blkc::loops::{BufferId, Elem, Inst, Program, Stmt, interpret, verify};
@@ -246,13 +246,9 @@ mod native {
         let mut arena = Memory::new(program.arena_bytes);
         let mut scratch = Memory::new(llvm::scratch_bytes(program, target));
         fill(program, arena.bytes());
-        for task in 0..program.routines[0].tasks() {
-            // SAFETY: the table has a function for the routine; memory is as large as the program asks for.
-            unsafe {
-                let function = *path.entries;
-                function(arena.bytes().as_mut_ptr(), task as u32, scratch.bytes().as_mut_ptr());
-            }
-        }
+        let (base, scratch) = (arena.bytes().as_mut_ptr(), scratch.bytes().as_mut_ptr());
+        // SAFETY: the table has a function for the routine; memory is as large as the program asks for.
+        unsafe { run_levels(&program.routines[0], *path.entries, base, scratch) };
         arena.bytes().to_vec()
     }
 
@@ -295,13 +291,9 @@ fn threads_of_the_compiler_do_not_change_a_bit() {
             (Memory::new(program.arena_bytes), Memory::new(llvm::scratch_bytes(&program, &target)));
         fill(&program, arena.bytes());
         let address = engine.address(&llvm::symbol("run")).expect("a routine");
-        for task in 0..program.routines[0].tasks() {
-            // SAFETY: the tasks in order, on memory that is as large as the program asks for.
-            unsafe {
-                let function: blk_runtime::manifest::RoutineFn = std::mem::transmute(address);
-                function(arena.bytes().as_mut_ptr(), task as u32, scratch.bytes().as_mut_ptr());
-            }
-        }
+        let (base, scratch) = (arena.bytes().as_mut_ptr(), scratch.bytes().as_mut_ptr());
+        // SAFETY: a routine's function has this type; memory is as large as the program asks for.
+        unsafe { run_levels(&program.routines[0], std::mem::transmute(address), base, scratch) };
         arena.bytes().to_vec()
     };
     assert_eq!(bits(1), bits(3));

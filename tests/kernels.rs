@@ -454,6 +454,9 @@ fn groups_of_panels() {
                     Product { orientation, size, terms: 1, by_rows: false, chunk: n, elems, arithmetic };
                 check(&product, &target);
                 check_program(&product, &product.with_squares(), |bias| bias * bias, &target);
+                // Several tasks: the operand that all of them need stays packed.
+                check(&Product { chunk: 96, ..product }, &target);
+                check(&Product { by_rows: true, chunk: 16, ..product }, &target);
             }
         }
     }

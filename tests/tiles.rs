@@ -32,7 +32,8 @@ fn compare(program: &Program, what: &str) {
 fn sweep(arithmetic: Arithmetic, sizes: &[[usize; 3]]) {
     let elems = [[Elem::F32, Elem::F32], [Elem::Bf16, Elem::F32], [Elem::Bf16, Elem::Bf16]];
     for &size @ [m, n, _] in sizes {
-        let family = Family::of(arithmetic, &target("+amx-tile,+amx-bf16"), size.map(|side| side as u64), false);
+        let family =
+            Family::of(arithmetic, &target("+amx-tile,+amx-bf16"), size.map(|side| side as u64), false);
         assert!(family.by_tiles());
         for (orientation, elems) in Orientation::ALL.iter().flat_map(|one| elems.map(|elems| (*one, elems))) {
             for (terms, by_rows, chunk) in [(1, false, n), (3, true, m)] {

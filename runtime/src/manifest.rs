@@ -12,11 +12,25 @@ use crate::data::augment::Augmentation;
 pub const FACTOR_RANGE: (f64, f64) = (1e-18, 1e18);
 
 /// Raised when the meaning of the manifest changes; a runtime refuses another one.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 
 /// A routine's function: runs task `task` of it on the arena at `base`; tasks are numbered level after level, and within a level
-/// group after group. `scratch` is private to the thread, 64-byte aligned, of [`Manifest::scratch_bytes`] bytes.
+/// group after group. `scratch` is private to the thread, 64-byte aligned, of [`Manifest::scratch_bytes`] bytes. In its first
+/// [`NOTE_BYTES`] a task notes what it leaves there for the thread's next task of the same level; who runs tasks wipes the note
+/// ([`wipe_note`]) before a thread's first task of a level.
 pub type RoutineFn = unsafe extern "C" fn(base: *mut u8, task: u32, scratch: *mut u8);
+
+/// Bytes of the note at the start of scratch memory.
+pub const NOTE_BYTES: usize = 64;
+
+/// Makes a thread forget what its tasks have left in its scratch memory: another level may have changed what that was made of.
+///
+/// # Safety
+/// `scratch` points to [`NOTE_BYTES`] bytes, aligned to 8, of this thread.
+pub unsafe fn wipe_note(scratch: *mut u8) {
+    // SAFETY: promised by the caller.
+    unsafe { scratch.cast::<u64>().write(0) };
+}
 
 /// Symbols of a native trainer's code: `[*const Path; n]`, the widest vectors first, and n as u64.
 pub const PATHS_SYMBOL: &str = "blk_paths";

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize
 use std::thread::{self, JoinHandle, Thread};
 
 use crate::Error;
-use crate::manifest::RoutineFn;
+use crate::manifest::{NOTE_BYTES, RoutineFn, wipe_note};
 use crate::memory::{AlignedMemory, CACHE_LINE};
 use crate::subnormal::Flushed;
 
@@ -61,8 +61,9 @@ struct Shared {
 }
 
 impl Pool {
-    /// A pool of `threads` threads, the caller being one, each with `scratch_bytes` of scratch.
+    /// A pool of `threads` threads, the caller being one, each with `scratch_bytes` of scratch, or what a note takes if that is more.
     pub fn new(threads: usize, scratch_bytes: usize) -> Result<Self, Error> {
+        let scratch_bytes = scratch_bytes.max(NOTE_BYTES);
         let threads = threads.clamp(1, 1024);
         let shared = Arc::new(Shared::new(threads));
         let mut workers = Vec::new();
@@ -102,20 +103,22 @@ impl Pool {
         self.scratch.size() * self.threads()
     }
 
-    /// Runs the tasks in order on the calling thread.
+    /// Runs the tasks, which are of one level, in order on the calling thread.
     ///
     /// # Safety
     /// The function must be sound on this arena and a scratch of this pool's size, for each of these tasks.
     pub unsafe fn run_serial(&mut self, job: Job) {
         let scratch = self.scratch.as_ptr();
         let _flushed = Flushed::new();
+        // SAFETY: a pool's scratch has room for it, and belongs to this thread.
+        unsafe { wipe_note(scratch) };
         for task in job.first..job.first + job.tasks {
             // SAFETY: promised by the caller.
             unsafe { (job.function)(job.base, task, scratch) };
         }
     }
 
-    /// Runs the tasks on all threads, in no particular order, and returns when all are done.
+    /// Runs the tasks, which are of one level, on all threads, in no particular order, and returns when all are done.
     ///
     /// # Safety
     /// As [`Pool::run_serial`]; and the tasks must be free of data races against each other.
@@ -198,6 +201,8 @@ impl Shared {
     /// Claims and runs chunks of job `generation` until none is left. Subnormal numbers count as zero in all tasks.
     fn claim_all(&self, generation: u32, scratch: *mut u8) {
         let _flushed = Flushed::new();
+        // SAFETY: a pool's scratch has room for it, and belongs to this thread.
+        unsafe { wipe_note(scratch) };
         let mut ticket = self.ticket.0.load(Ordering::Acquire);
         loop {
             let (current, next) = unpack(ticket);
@@ -326,6 +331,31 @@ mod tests {
             }
         }
         assert_eq!(counters, [vec![rounds; 2], vec![rounds; 40]]);
+    }
+
+    /// Adds one to the arena's counter if the thread has noted nothing, and makes a note.
+    unsafe extern "C" fn note(base: *mut u8, _task: u32, scratch: *mut u8) {
+        // SAFETY: the arena is a counter that all threads add to.
+        unsafe {
+            let note = scratch.cast::<u64>();
+            (*base.cast::<AtomicU32>()).fetch_add(u32::from(note.read() == 0), Ordering::Relaxed);
+            note.write(1);
+        }
+    }
+
+    #[test]
+    fn a_thread_forgets_its_note_before_every_job() {
+        for threads in [1, 3] {
+            let mut pool = Pool::new(threads, 0).unwrap();
+            let fresh = AtomicU32::new(0);
+            let job = Job { function: note, base: (&raw const fresh).cast_mut().cast(), first: 0, tasks: 50 };
+            for _ in 0..100 {
+                // SAFETY: tasks share an atomic number.
+                unsafe { pool.run(job) };
+            }
+            let fresh = fresh.into_inner();
+            assert!((100..=100 * threads as u32).contains(&fresh), "{fresh} of {threads} threads");
+        }
     }
 
     /// Halves number `task`.

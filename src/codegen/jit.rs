@@ -1,11 +1,11 @@
 //! Code for this very process.
 
-use blk_runtime::manifest::RoutineFn;
+use blk_runtime::manifest::{RoutineFn, wipe_note};
 use blk_runtime::pool::Pool;
 
 use super::llvm::{self, Engine};
 use super::target::Target;
-use crate::loops::Program;
+use crate::loops::{Level, Program, Routine};
 
 /// A program's routines in memory, callable as long as this lives.
 pub struct Jit {
@@ -35,9 +35,23 @@ impl Jit {
     pub unsafe fn run(&self, program: &Program, routine: &str, base: *mut u8, scratch: *mut u8) {
         let Some(known) = program.routines.iter().find(|known| known.name == routine) else { return };
         let function = self.routine(&llvm::symbol(routine));
-        for task in 0..known.tasks() {
-            // SAFETY: as the caller promises.
-            unsafe { function(base, task as u32, scratch) };
+        // SAFETY: as the caller promises.
+        unsafe { run_levels(known, function, base, scratch) }
+    }
+}
+
+/// Runs a routine's function on this thread, level by level.
+///
+/// # Safety
+/// As [`Jit::run`].
+pub unsafe fn run_levels(routine: &Routine, function: RoutineFn, base: *mut u8, scratch: *mut u8) {
+    let mut first = 0;
+    for tasks in routine.levels.iter().map(Level::tasks) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            wipe_note(scratch);
+            (first..first + tasks).for_each(|task| function(base, task as u32, scratch));
         }
+        first += tasks;
     }
 }

@@ -2,7 +2,12 @@
 
 use std::collections::HashMap;
 
-use blkc::codegen::{aot, jit::Jit, link, llvm, target::Target};
+use blkc::codegen::{
+    aot,
+    jit::{Jit, run_levels},
+    link, llvm,
+    target::Target,
+};
 use blkc::driver::{FrontOptions, front};
 use blkc::hessian::{Plan, Routine, Write, program};
 use blkc::ir::{Network, NodeId};
@@ -299,10 +304,8 @@ mod native {
         pub unsafe fn run(&self, program: &Program, routine: &str, base: *mut u8, scratch: *mut u8) {
             let known = program.routines.iter().zip(&self.0).find(|(known, _)| known.name == routine);
             let (known, function) = known.expect("a routine");
-            for task in 0..known.tasks() {
-                // SAFETY: as the caller promises.
-                unsafe { function(base, task as u32, scratch) };
-            }
+            // SAFETY: as the caller promises.
+            unsafe { run_levels(known, *function, base, scratch) };
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use blk_runtime::manifest::NOTE_BYTES;
 use inkwell::attributes::AttributeLoc;
 use inkwell::module::Linkage;
 use inkwell::types::FunctionType;
@@ -88,6 +89,8 @@ pub fn emit<'ctx>(emitter: &Emitter<'ctx>, pieces: &Pieces, number: usize) -> Fu
         Stmt::Nest(nest) => nest::emit(emitter, nest, chunk, site),
         Stmt::Gemm(gemm) => gemm::emit(emitter, gemm, chunk, site, scratch),
         Stmt::Orthonormalize { buffer, rows, cols } => {
+            gemm::kept::wipe(emitter, scratch);
+            let scratch = emitter.offset(scratch, NOTE_BYTES);
             orthonormalize::emit(emitter, &site, *buffer, *rows, *cols, scratch);
         }
     }

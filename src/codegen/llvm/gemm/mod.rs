@@ -11,6 +11,7 @@
 mod blocks;
 mod epilogue;
 mod gradient;
+pub mod kept;
 mod operand;
 mod orders;
 mod patch;
@@ -28,6 +29,7 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::hash::Hash;
 
+use blk_runtime::manifest::NOTE_BYTES;
 use inkwell::IntPredicate;
 use inkwell::values::{FunctionValue, InstructionOpcode, IntValue, PointerValue};
 
@@ -55,7 +57,7 @@ pub fn scratch_bytes(program: &Program, target: &Target) -> usize {
         Stmt::Gemm(gemm) => known.insert((geometry(gemm, &program.buffers), group.chunk, group.extent)),
         _ => true,
     });
-    new.map(|(stmt, group)| stmt_bytes(stmt, group, &program.buffers, target)).max().unwrap_or(0)
+    NOTE_BYTES + new.map(|(stmt, group)| stmt_bytes(stmt, group, &program.buffers, target)).max().unwrap_or(0)
 }
 
 /// All on which a product's plan depends, beside the lengths of chunks and the target.
@@ -83,7 +85,7 @@ fn stmt_bytes(stmt: &Stmt, group: &Group, buffers: &[Buffer], target: &Target) -
     lengths.iter().filter(|length| **length > 0).map(bytes).max().unwrap_or(0)
 }
 
-/// Emits a GEMM. `site` has no loop open; `scratch` is the thread's own memory.
+/// Emits a GEMM. `site` has no loop open; `scratch` is the thread's own memory, with its note.
 pub fn emit<'ctx>(
     emitter: &Emitter<'ctx>,
     gemm: &Gemm,
@@ -94,7 +96,10 @@ pub fn emit<'ctx>(
     let plan = Plan::new(gemm, |range| chunk.length(range), site.buffers, &emitter.target);
     let tiles = plan.family.by_tiles().then(|| kernel::shapes(plan.steps()));
     let [m0, n0, k0] = [gemm.m, gemm.n, gemm.k].map(|range| chunk.start_of(emitter, range));
-    let at = |entries: u64| emitter.offset(scratch, entries as usize * 4);
+    if plan.kept.is_none() {
+        kept::wipe(emitter, scratch);
+    }
+    let at = |entries: u64| emitter.offset(scratch, NOTE_BYTES + entries as usize * 4);
     let b_start = plan.a_entries().next_multiple_of(LINE);
     let c_start = b_start + plan.b_entries().next_multiple_of(LINE) + plan.c_room();
     let builder = GemmEmitter {
@@ -102,6 +107,7 @@ pub fn emit<'ctx>(
         gemm,
         chunk,
         tables: Tables::new(emitter, gemm, &plan, site.buffers[gemm.a.buffer.index()].elem.bytes()),
+        note: scratch,
         packed_a: at(0),
         packed_b: at(b_start),
         c: at(c_start),
@@ -139,6 +145,7 @@ struct GemmEmitter<'e, 'ctx> {
     m0: IntValue<'ctx>,
     n0: IntValue<'ctx>,
     k0: IntValue<'ctx>,
+    note: PointerValue<'ctx>,
     packed_a: PointerValue<'ctx>,
     packed_b: PointerValue<'ctx>,
     c: PointerValue<'ctx>,

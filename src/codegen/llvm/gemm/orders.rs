@@ -3,7 +3,7 @@
 use inkwell::values::{IntValue, PointerValue};
 
 use super::epilogue::Panels;
-use super::plan::{Order, Source};
+use super::plan::{Kept, Order, Source};
 use super::{GemmEmitter, List};
 use crate::loops::Ty;
 
@@ -12,7 +12,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     pub(super) fn product(&self) {
         let list = self.list();
         if self.plan.packs_a_before() {
-            self.for_blocks(list, |block| self.pack_a(list, block));
+            self.keeping(Kept::A, || self.for_blocks(list, |block| self.pack_a(list, block)));
         }
         match self.plan.order {
             Order::Rows => self.rows_outside(list),
@@ -25,8 +25,10 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
     fn rows_outside(&self, list: List<'ctx>) {
         let slots = self.plan.longest();
         self.for_groups(&|group| {
-            self.for_blocks(list, |block| {
-                self.pack_group(block, group, (self.number_in(list, block), slots))
+            self.keeping(Kept::B, || {
+                self.for_blocks(list, |block| {
+                    self.pack_group(block, group, (self.number_in(list, block), slots))
+                });
             });
             self.for_tiles(|tile| {
                 if self.plan.packs_a_by_tiles() {

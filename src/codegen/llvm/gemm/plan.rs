@@ -60,6 +60,13 @@ pub enum Order {
     WindowGradients,
 }
 
+/// An operand that stays packed from one task to the thread's next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    A,
+    B,
+}
+
 /// How one GEMM of known extents is done.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -98,6 +105,8 @@ pub struct Plan {
     pub gradient: Option<Gradient>,
     /// The kernel sums a whole list of blocks, all of one length, before it leaves its registers.
     pub listed: bool,
+    /// What all tasks read whole, and a thread packs for its first one.
+    pub kept: Option<Kept>,
 }
 
 impl Plan {
@@ -147,7 +156,23 @@ impl Plan {
                 plan.order = plan.best_order(gemm);
             }
         }
+        plan.kept = plan.keeps(gemm);
         plan.listed = plan.lists();
+    }
+
+    /// The operand of which every task needs all, if all of it stays packed in a second-level cache while one task is done.
+    fn keeps(&self, gemm: &Gemm) -> Option<Kept> {
+        let lists = matches!(self.order, Order::Rows | Order::Tiles) && gemm.outer.is_empty();
+        match (gemm.m, gemm.n, gemm.k) {
+            (Range::Full(_), Range::Chunk, Range::Full(_)) => {
+                let a = self.a_tile() * self.tiles() * self.longest();
+                (lists && self.a == Source::Packed && a <= KEPT).then_some(Kept::A)
+            }
+            (Range::Chunk, Range::Full(_), Range::Full(_)) => {
+                (self.order == Order::Rows && lists && self.panels() <= self.group()).then_some(Kept::B)
+            }
+            _ => None,
+        }
     }
 
     /// With A packed.
@@ -211,6 +236,7 @@ impl Plan {
             stencil: None,
             gradient: None,
             listed: false,
+            kept: None,
         }
     }
 
@@ -420,9 +446,10 @@ impl Plan {
         even_share(self.panels(), most)
     }
 
-    /// Whether a tile of A is packed just before it is multiplied: nobody needs it later.
+    /// Whether a tile of A is packed just before it is multiplied: nothing needs it later.
     pub fn packs_a_by_tiles(&self) -> bool {
-        self.order == Order::Rows && self.a == Source::Packed && self.panels() <= self.group()
+        let once = self.kept != Some(Kept::A) && self.panels() <= self.group();
+        self.order == Order::Rows && self.a == Source::Packed && once
     }
 
     /// Whether all tiles of A are packed before the first is multiplied, in orders that pack whole lists of blocks.
@@ -557,17 +584,27 @@ mod tests {
     use super::*;
     use crate::loops::{Arithmetic, BufferId, Terms};
 
-    fn plan([m, n, k]: [u64; 3], a: (usize, usize), b: (usize, usize), terms: usize) -> Plan {
+    fn plan(size: [u64; 3], a: (usize, usize), b: (usize, usize), terms: usize) -> Plan {
+        plan_of(size.map(|extent| Range::Full(extent as usize)), 0, a, b, terms)
+    }
+
+    /// With so many positions of what is [`Range::Chunk`].
+    fn plan_of(
+        [m, n, k]: [Range; 3],
+        chunk: u64,
+        a: (usize, usize),
+        b: (usize, usize),
+        terms: usize,
+    ) -> Plan {
         let mut target = Target::of_triple("x86_64-unknown-linux-gnu");
         target.features =
             Target::choose(Some("x86-64-v4"), None).map(|known| known.features).unwrap_or_default();
-        let range = |extent| Range::Full(extent as usize);
         let operand = |strides| Operand { buffer: BufferId(0), strides };
         let gemm = Gemm {
             outer: vec![],
-            m: range(m),
-            n: range(n),
-            k: range(k),
+            m,
+            n,
+            k,
             a: operand(a),
             b: operand(b),
             terms: Terms::alike(vec![(0, 0); terms]),
@@ -577,9 +614,24 @@ mod tests {
         let buffer = Buffer { name: "b".into(), elem: Elem::F32, len: 0, offset: 0, persistent: true };
         let length = |range| match range {
             Range::Full(extent) => extent as u64,
-            Range::Chunk => 0,
+            Range::Chunk => chunk,
         };
         Plan::new(&gemm, length, &[buffer], &target)
+    }
+
+    #[test]
+    fn what_all_tasks_read_whole_stays_packed() {
+        let (chunk, full) = (Range::Chunk, Range::Full);
+        let kept = |size: [Range; 3], a| {
+            let plan = plan_of(size, 64, a, (512, 1), 1);
+            (plan.kept, plan.tiles_of_a() < plan.tiles())
+        };
+        assert_eq!(kept([full(128), chunk, full(256)], (1, 128)), (Some(Kept::A), false));
+        assert_eq!(kept([chunk, full(512), full(256)], (1, 128)), (Some(Kept::B), true));
+        // One task; A that is read in place; and more than stays near.
+        assert_eq!(kept([full(128), full(512), full(256)], (1, 128)), (None, true));
+        assert_eq!(kept([full(128), chunk, full(256)], (256, 1)).0, None);
+        assert_eq!(kept([full(2048), chunk, full(256)], (1, 2048)), (None, true));
     }
 
     #[test]
