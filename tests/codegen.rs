@@ -1,5 +1,6 @@
 //! Machine code against the interpreter of the loop-level IR, and against itself.
 
+use blk_runtime::manifest::RoutineFn;
 use blkc::codegen::jit::{Jit, run_levels};
 use blkc::codegen::llvm;
 use blkc::codegen::target::Target;
@@ -293,7 +294,9 @@ fn threads_of_the_compiler_do_not_change_a_bit() {
         let address = engine.address(&llvm::symbol("run")).expect("a routine");
         let (base, scratch) = (arena.bytes().as_mut_ptr(), scratch.bytes().as_mut_ptr());
         // SAFETY: a routine's function has this type; memory is as large as the program asks for.
-        unsafe { run_levels(&program.routines[0], std::mem::transmute(address), base, scratch) };
+        unsafe {
+            run_levels(&program.routines[0], std::mem::transmute::<usize, RoutineFn>(address), base, scratch)
+        };
         arena.bytes().to_vec()
     };
     assert_eq!(bits(1), bits(3));
