@@ -1,5 +1,7 @@
 //! Contractions as matrix products: which axes are rows, columns and summed, and the statement itself.
 
+use std::collections::HashSet;
+
 use super::layout::{Layout, Layouts};
 use super::precision;
 use super::terms::{Known, OuterAxis, Sum};
@@ -227,8 +229,10 @@ impl Shape {
     pub fn overlaps(&self, axis: Axis) -> bool {
         let Some(outer) = self.outer.iter().find(|outer| outer.axis == axis) else { return false };
         let step = outer.strides.0 as i64;
-        let met =
-            |list: &Vec<(i64, i64)>| list.iter().any(|one| list.iter().any(|other| other.0 - one.0 == step));
+        let met = |list: &Vec<(i64, i64)>| {
+            let read: HashSet<i64> = list.iter().map(|term| term.0).collect();
+            read.iter().any(|offset| read.contains(&(offset + step)))
+        };
         step > 0 && self.terms.lists.iter().any(met)
     }
 
