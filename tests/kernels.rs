@@ -568,8 +568,15 @@ fn assembly(arithmetic: Arithmetic, elem: Elem, changes: &str) -> String {
     let mut target = Target::of_triple("x86_64-unknown-linux-gnu");
     target.features = Target::choose(Some("x86-64-v4"), Some(changes)).expect("known").features;
     let (orientation, elems) = (Orientation::Forward, [elem, Elem::F32]);
-    let product =
-        Product { orientation, size: [64, 64, 64], terms: 1, by_rows: false, chunk: 64, elems, arithmetic };
+    let product = Product {
+        orientation,
+        size: [128, 128, 64],
+        terms: 1,
+        by_rows: false,
+        chunk: 128,
+        elems,
+        arithmetic,
+    };
     let path = aot::Path { program: &product.program(), target: &target, manifest: b"" };
     aot::assembly(&[path]).expect("assembly")
 }
