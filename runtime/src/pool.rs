@@ -109,9 +109,8 @@ impl Pool {
     /// The function must be sound on this arena and a scratch of this pool's size, for each of these tasks.
     pub unsafe fn run_serial(&mut self, job: Job) {
         let scratch = self.scratch.as_ptr();
-        let _flushed = Flushed::new();
-        // SAFETY: a pool's scratch has room for it, and belongs to this thread.
-        unsafe { wipe_note(scratch) };
+        // SAFETY: it is the calling thread's.
+        let _flushed = unsafe { begin(scratch) };
         for task in job.first..job.first + job.tasks {
             // SAFETY: promised by the caller.
             unsafe { (job.function)(job.base, task, scratch) };
@@ -158,6 +157,17 @@ impl Drop for Pool {
     }
 }
 
+/// What a thread does before its tasks of a job: it forgets what those of the last one have left packed, and takes subnormal numbers
+/// for zero until the result is dropped.
+///
+/// # Safety
+/// The scratch is one of a pool, and this thread's.
+unsafe fn begin(scratch: *mut u8) -> Flushed {
+    // SAFETY: a pool's scratch has room for a note.
+    unsafe { wipe_note(scratch) };
+    Flushed::new()
+}
+
 fn pack(generation: u32, next: u32) -> u64 {
     u64::from(generation) << 32 | u64::from(next)
 }
@@ -200,9 +210,8 @@ impl Shared {
 
     /// Claims and runs chunks of job `generation` until none is left. Subnormal numbers count as zero in all tasks.
     fn claim_all(&self, generation: u32, scratch: *mut u8) {
-        let _flushed = Flushed::new();
-        // SAFETY: a pool's scratch has room for it, and belongs to this thread.
-        unsafe { wipe_note(scratch) };
+        // SAFETY: it is this thread's.
+        let _flushed = unsafe { begin(scratch) };
         let mut ticket = self.ticket.0.load(Ordering::Acquire);
         loop {
             let (current, next) = unpack(ticket);

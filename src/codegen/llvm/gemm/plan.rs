@@ -162,17 +162,23 @@ impl Plan {
 
     /// The operand of which every task needs all, if all of it stays packed in a second-level cache while one task is done.
     fn keeps(&self, gemm: &Gemm) -> Option<Kept> {
-        let lists = matches!(self.order, Order::Rows | Order::Tiles) && gemm.outer.is_empty();
+        let (of_a, of_b) = match self.order {
+            _ if !gemm.outer.is_empty() => (false, false),
+            Order::Rows => (true, self.panels() <= self.group()),
+            order => (order == Order::Tiles, false),
+        };
         match (gemm.m, gemm.n, gemm.k) {
             (Range::Full(_), Range::Chunk, Range::Full(_)) => {
-                let a = self.a_tile() * self.tiles() * self.longest();
-                (lists && self.a == Source::Packed && a <= KEPT).then_some(Kept::A)
+                (of_a && self.a == Source::Packed && self.all_of_a() <= KEPT).then_some(Kept::A)
             }
-            (Range::Chunk, Range::Full(_), Range::Full(_)) => {
-                (self.order == Order::Rows && lists && self.panels() <= self.group()).then_some(Kept::B)
-            }
+            (Range::Chunk, Range::Full(_), Range::Full(_)) => of_b.then_some(Kept::B),
             _ => None,
         }
+    }
+
+    /// Entries of all blocks of a list of A, packed; none where it is read in place.
+    fn all_of_a(&self) -> u64 {
+        if self.a == Source::Packed { self.a_tile() * self.tiles() * self.longest() } else { 0 }
     }
 
     /// With A packed.
@@ -319,7 +325,7 @@ impl Plan {
         if self.blocks.len() == 1 && !self.some_empty() {
             return if packed && self.group() > 1 { Order::Rows } else { Order::Panels };
         }
-        let a = if self.a == Source::Packed { self.a_tile() * self.tiles() * blocks } else { 0 };
+        let a = self.all_of_a();
         let b = self.b_panel() * blocks;
         let c = self.tiles() * self.c_tile() * self.panels();
         let together = self.group_of(blocks);
