@@ -11,6 +11,7 @@
 mod blocks;
 mod epilogue;
 mod gradient;
+mod joined;
 pub mod kept;
 mod operand;
 mod orders;
@@ -80,7 +81,7 @@ fn stmt_bytes(stmt: &Stmt, group: &Group, buffers: &[Buffer], target: &Target) -
             Range::Full(extent) => extent as u64,
             Range::Chunk => *length,
         };
-        Plan::new(gemm, of, buffers, target).bytes()
+        joined::parts(gemm, of, buffers, target).iter().map(|(_, plan)| plan.bytes()).max().unwrap_or(0)
     };
     lengths.iter().filter(|length| **length > 0).map(bytes).max().unwrap_or(0)
 }
@@ -93,7 +94,18 @@ pub fn emit<'ctx>(
     site: Site<'_, 'ctx>,
     scratch: PointerValue<'ctx>,
 ) {
-    let plan = Plan::new(gemm, |range| chunk.length(range), site.buffers, &emitter.target);
+    for (part, plan) in joined::parts(gemm, |range| chunk.length(range), site.buffers, &emitter.target) {
+        emit_part(emitter, (&part, plan), chunk, site.clone(), scratch);
+    }
+}
+
+fn emit_part<'ctx>(
+    emitter: &Emitter<'ctx>,
+    (gemm, plan): (&Gemm, Plan),
+    chunk: Chunk<'ctx>,
+    site: Site<'_, 'ctx>,
+    scratch: PointerValue<'ctx>,
+) {
     let tiles = plan.family.by_tiles().then(|| kernel::shapes(plan.steps()));
     let [m0, n0, k0] = [gemm.m, gemm.n, gemm.k].map(|range| chunk.start_of(emitter, range));
     if plan.kept.is_none() {
