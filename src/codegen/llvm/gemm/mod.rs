@@ -511,9 +511,10 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
     }
 
     fn listed_kernel(&self, rows: u64, columns: u64, turns: u64) -> FunctionValue<'ctx> {
+        let more = self.plan.order == Order::Scatter;
         match self.plan.family.by_tiles() {
-            true => self.tiles(rows, columns).listed(self.emitter, turns),
-            false => self.vectors(rows, columns).listed(self.emitter, turns),
+            true => self.tiles(rows, columns).listed(self.emitter, turns, more),
+            false => self.vectors(rows, columns).listed(self.emitter, turns, more),
         }
     }
 

@@ -139,7 +139,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         (b, place): (PointerValue<'ctx>, &dyn Fn(IntValue<'ctx>) -> IntValue<'ctx>),
     ) {
         self.clear_if_empty(c, 1);
-        match self.tables.listed {
+        match self.tables.offsets {
             Some(offsets) => self.multiply_listed(list, tile, columns, [b, c], offsets),
             None => self.for_blocks(list, |block| {
                 let entries = self.emitter.scale(place(block), self.plan.b_panel() as i64);
@@ -162,15 +162,28 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             Source::InPlace => self.a_at(self.i64(0), self.first_row(tile)),
             Source::Packed => self.a_place(self.i64(0), tile),
         };
+        let call = || self.call_listed((list.start, list.count), tile, columns, [a, b, c], offsets);
+        if self.plan.some_empty() { emitter.when(emitter.some(list.count), call) } else { call() }
+    }
+
+    /// The kernel for so many pairs of blocks from the first one on.
+    fn call_listed(
+        &self,
+        (first, count): (IntValue<'ctx>, IntValue<'ctx>),
+        tile: IntValue<'ctx>,
+        columns: u64,
+        [a, b, c]: [PointerValue<'ctx>; 3],
+        offsets: [PointerValue<'ctx>; 2],
+    ) {
+        let emitter = self.emitter;
         let int = emitter.context.i64_type().into();
-        let [of_a, of_b] = offsets.map(|table| emitter.element(int, table, list.start));
+        let [of_a, of_b] = offsets.map(|table| emitter.element(int, table, first));
         let turns = self.plan.blocks[0].k.div_ceil(self.plan.turn);
         self.by_rows(tile, &|rows| {
             let (rows, a, c) = self.whole_tile(rows, a, c);
             let kernel = self.listed_kernel(rows, columns, turns);
             let [a, b, c, of_a, of_b] = [a, b, c, of_a, of_b].map(Into::into);
-            let call = || emitter.call(kernel, &[a, b, c, list.count.into(), of_a, of_b]);
-            if self.plan.some_empty() { emitter.when(emitter.some(list.count), call) } else { call() }
+            emitter.call(kernel, &[a, b, c, count.into(), of_a, of_b]);
         });
     }
 
@@ -201,7 +214,7 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
         self.entry(self.packed_a, self.emitter.scale(number, self.plan.a_tile() as i64))
     }
 
-    /// One panel of columns at all positions: the sums of all of them grow together.
+    /// One panel of columns at all positions: the sums of all of them grow together, batch by batch.
     pub(super) fn scatter_panel(&self, panel: IntValue<'ctx>, columns: u64) {
         let emitter = self.emitter;
         let tiles = self.plan.tiles();
@@ -209,29 +222,14 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             self.c_tile(emitter.add(emitter.scale(position, tiles as i64), tile))
         };
         self.clear(self.c, tiles * self.plan.positions);
-        let tables = &self.tables;
-        emitter.repeat(self.i64(self.plan.panels_of_b.len() as u64), |number| {
-            let k = tables.panel_k.get(emitter, number);
-            let b = self.pack_b(self.b_of_panel(number, panel), columns, self.packed_b, k);
-            let start = tables.use_start.get(emitter, number);
-            emitter.repeat(tables.use_count.get(emitter, number), |one| {
-                let one = emitter.add(one, start);
-                let position = tables.use_position.get(emitter, one);
-                let offset = tables.use_a.get(emitter, one);
-                let slot = tables.use_slot.get(emitter, one);
-                let packed = self.plan.a == Source::Packed;
-                if packed && self.plan.scatter.once.is_empty() {
-                    let fresh = emitter.some(tables.use_fresh.get(emitter, one));
-                    emitter.when(fresh, || self.pack_slot(slot, offset, k));
-                }
-                self.for_tiles(|tile| {
-                    let a = match packed {
-                        true => self.slot_tile(slot, tile),
-                        false => self.a_at(offset, self.first_row(tile)),
-                    };
-                    let more = emitter.context.bool_type().const_all_ones();
-                    self.run_kernel(tile, columns, [a, b, tile_of(position, tile)], k, more);
-                });
+        emitter.repeat(self.i64(self.plan.scatter.batches.len() as u64), |batch| {
+            self.pack_batch(batch, panel, columns);
+            let [first, count] = self.tables.batch_sums.get(emitter, batch);
+            emitter.repeat(count, |sum| {
+                let sum = emitter.add(sum, first);
+                let position = self.tables.sum_position.get(emitter, sum);
+                let pairs = self.tables.sum_pairs.get(emitter, sum);
+                self.for_tiles(|tile| self.add_pairs(pairs, tile, tile_of(position, tile), columns));
             });
         });
         self.loops(&self.plan.inside, &|| {
@@ -241,6 +239,54 @@ impl<'ctx> GemmEmitter<'_, 'ctx> {
             });
             let column = self.first_column(panel);
             self.for_tiles(|tile| self.epilogue(tile, tile_of(inside, tile), column, columns));
+        });
+    }
+
+    /// Packs the blocks of B of a batch side by side, and those of A that it is the first to use.
+    fn pack_batch(&self, batch: IntValue<'ctx>, panel: IntValue<'ctx>, columns: u64) {
+        let (emitter, tables) = (self.emitter, &self.tables);
+        let [first, count] = tables.batch_panels.get(emitter, batch);
+        emitter.repeat(count, |place| {
+            let number = emitter.add(place, first);
+            let k = tables.panel_k.get(emitter, number);
+            self.pack_b(self.b_of_panel(number, panel), columns, self.b_panel(place), k);
+        });
+        if self.plan.scatter.packs.is_empty() {
+            return;
+        }
+        let [first, count] = tables.batch_packs.get(emitter, batch);
+        emitter.repeat_any(count, |pack| {
+            let pack = emitter.add(pack, first);
+            let [slot, offset, k] =
+                [&tables.pack_slot, &tables.pack_a, &tables.pack_k].map(|table| table.get(emitter, pack));
+            self.pack_slot(slot, offset, k);
+        });
+    }
+
+    /// Adds the products of pairs of blocks to a tile of C.
+    fn add_pairs(
+        &self,
+        [first, count]: [IntValue<'ctx>; 2],
+        tile: IntValue<'ctx>,
+        c: PointerValue<'ctx>,
+        columns: u64,
+    ) {
+        let emitter = self.emitter;
+        let offsets = self.tables.offsets.expect("the order has some");
+        let a = match self.plan.a {
+            Source::InPlace => self.a_at(self.i64(0), self.first_row(tile)),
+            Source::Packed => self.slot_tile(self.i64(0), tile),
+        };
+        let operands = [a, self.packed_b, c];
+        if self.plan.listed {
+            return self.call_listed((first, count), tile, columns, operands, offsets);
+        }
+        emitter.repeat(count, |pair| {
+            let pair = emitter.add(pair, first);
+            let behind = |base, table| emitter.behind(base, emitter.look_up(table, pair));
+            let more = emitter.context.bool_type().const_all_ones();
+            let operands = [behind(a, offsets[0]), behind(self.packed_b, offsets[1]), c];
+            self.run_kernel(tile, columns, operands, self.tables.pair_k.get(emitter, pair), more);
         });
     }
 

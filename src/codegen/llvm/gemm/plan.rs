@@ -32,6 +32,9 @@ pub const LINE: u64 = 16;
 /// Entries up to which several blocks of an operand or of C are kept: half of a second-level cache.
 pub const KEPT: u64 = 1 << 18;
 
+/// Entries of B up to which blocks of it are packed together whose products add to the same sums: they stay in a first-level cache.
+const BATCH: u64 = 1 << 13;
+
 /// Which loops are outside which, outermost first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -48,9 +51,9 @@ pub enum Order {
     /// Panels, outer loops that B does not see, tiles of rows, blocks, as for the taps of a convolution: a panel of all
     /// blocks of B is packed once.
     Shared,
-    /// Panels, blocks of B, the outer loops that use each, tiles of rows, as for the gradient of a convolution's weights:
-    /// every block of B is packed once, a block of A as seldom as the second-level cache allows; C is kept for all outer
-    /// loops.
+    /// Panels, batches of blocks of B, the outer loops that use each, tiles of rows, the blocks, as for the gradient of a
+    /// convolution's weights: every block of B is packed once, a block of A as seldom as the second-level cache allows; C is kept
+    /// for all outer loops.
     Scatter,
     /// Patches of positions, groups of tiles of rows, panels (outermost where they are not all kept), products: windows of
     /// 3×3 to 5×5 by a faster algorithm (`gemm/windows.rs`).
@@ -315,7 +318,7 @@ impl Plan {
 
     /// Whether all blocks of a list are at hand when a tile of C is computed.
     fn lists(&self) -> bool {
-        let at_hand = matches!(self.order, Order::Shared | Order::Tiles | Order::Rows);
+        let at_hand = matches!(self.order, Order::Shared | Order::Tiles | Order::Rows | Order::Scatter);
         at_hand && self.longest() > 1 && self.blocks.iter().all(|block| block.k == self.blocks[0].k)
     }
 
@@ -384,8 +387,8 @@ impl Plan {
             (self.order, self.a, self.rows) = (Order::Scatter, a, rows);
             (self.inside, self.positions) = (inside, positions);
             let a_block = if a == Source::Packed { self.a_tile() * self.tiles() } else { 0 };
-            // What is read in place has no slots, and no tables of them.
-            self.scatter = Scatter::new(products, &panels, KEPT.checked_div(a_block).unwrap_or(0));
+            let width = (BATCH / self.b_panel()).max(1);
+            self.scatter = Scatter::new(products, &panels, KEPT.checked_div(a_block), width);
             self.panels_of_b = panels;
         }
         scatters
@@ -528,7 +531,8 @@ impl Plan {
             Order::Blocks => self.group(),
             Order::Tiles => self.longest(),
             Order::Shared => self.panels_of_b.len() as u64,
-            Order::Panels | Order::Scatter => 1,
+            Order::Scatter => self.scatter.width,
+            Order::Panels => 1,
         };
         if self.b == Source::Packed { self.b_panel() * panels } else { 0 }
     }

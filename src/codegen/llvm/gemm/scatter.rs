@@ -1,7 +1,10 @@
 //! Order [`Scatter`](super::plan::Order::Scatter): every block of B meets several blocks of A, each at a position of the outer
-//! loops of its own. As positions of a window overlap, a block of A is met again soon: its packed rows are kept until then.
+//! loops of its own. Neighbouring blocks of B are packed together, in batches, so that the sums of a position grow by several products
+//! before they leave their registers. As positions of a window overlap, a block of A is met again soon: its packed rows are kept
+//! until then.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
 /// The product of two blocks, `k` long, at the offsets `a` and `b`, for the inside loops' position of that number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,27 +15,46 @@ pub struct Product {
     pub k: u64,
 }
 
-/// A product with the block of B at hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Use {
-    pub position: u64,
-    /// Offset of A.
-    pub a: i64,
-    /// Where its packed rows are.
-    pub slot: u64,
-    /// They have to be packed first.
-    pub fresh: bool,
-}
-
 /// A different block of A: offset and length along k.
 pub type BlockOfA = (i64, u64);
 
+/// A product with a block of B of the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair {
+    pub a: BlockOfA,
+    /// Where its packed rows are.
+    pub slot: u64,
+    /// The block of B's number in its batch.
+    pub place: u64,
+}
+
+/// What a batch adds to a position's sums.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sum {
+    pub position: u64,
+    pub pairs: Range<u64>,
+}
+
+/// Blocks of B that are packed together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    pub panels: Range<u64>,
+    /// The blocks of A that are packed first.
+    pub packs: Range<u64>,
+    pub sums: Range<u64>,
+}
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scatter {
-    /// By block of B.
-    pub uses: Vec<Vec<Use>>,
+    pub batches: Vec<Batch>,
+    pub sums: Vec<Sum>,
+    pub pairs: Vec<Pair>,
+    /// Slots, and the blocks of A that are packed into them.
+    pub packs: Vec<(u64, BlockOfA)>,
     /// Places for packed blocks of A.
     pub slots: u64,
+    /// The most blocks of B of a batch.
+    pub width: u64,
     /// Blocks of A, by slot, that are packed once for all panels of B.
     pub once: Vec<BlockOfA>,
 }
@@ -46,57 +68,111 @@ pub fn panels(products: &[Product]) -> Vec<(i64, u64)> {
 }
 
 impl Scatter {
-    /// Sorts the products by their blocks of B. At most `room` blocks of A are kept.
-    pub fn new(products: Vec<Product>, panels: &[(i64, u64)], room: u64) -> Scatter {
-        let number: HashMap<_, usize> =
-            panels.iter().enumerate().map(|(number, panel)| (*panel, number)).collect();
-        let mut uses: Vec<Vec<Use>> = vec![vec![]; panels.len()];
-        let mut blocks: BTreeMap<BlockOfA, u64> = BTreeMap::new();
-        for product in products {
-            blocks.insert((product.a, product.k), 0);
-            let use_ = Use { position: product.position, a: product.a, slot: 0, fresh: true };
-            uses[number[&(product.b, product.k)]].push(use_);
+    /// Sorts the products by their blocks of B, of which at most `width` make a batch, and fewer where more than `room` blocks of A
+    /// would have to be kept; without it A is read in place.
+    pub fn new(products: Vec<Product>, panels: &[(i64, u64)], room: Option<u64>, width: u64) -> Scatter {
+        let numbers: HashMap<_, u64> = panels.iter().copied().zip(0..).collect();
+        let number = |product: Product| (numbers[&(product.b, product.k)], product);
+        let mut sorted: Vec<(u64, Product)> = products.into_iter().map(number).collect();
+        sorted.sort_by_key(|(panel, product)| (*panel, product.position));
+        let Some(room) = room else { return Scatter::cut(&sorted, width, |_, _| 0) };
+        let all: BTreeSet<BlockOfA> = sorted.iter().map(|(_, product)| block_of_a(product)).collect();
+        if all.len() as u64 <= room {
+            let slots: HashMap<BlockOfA, u64> = all.iter().copied().zip(0..).collect();
+            let cut = Scatter::cut(&sorted, width, |_, block| slots[&block]);
+            return Scatter { slots: all.len() as u64, once: all.into_iter().collect(), ..cut };
         }
-        if blocks.len() as u64 <= room {
-            blocks.values_mut().zip(0..).for_each(|(slot, number)| *slot = number);
-            let lengths = panels.iter().map(|panel| panel.1);
-            for (uses, k) in uses.iter_mut().zip(lengths) {
-                uses.iter_mut().for_each(|one| (one.slot, one.fresh) = (blocks[&(one.a, k)], false));
+        let (width, packing) = packing(&sorted, room, width);
+        let mut scatter = Scatter::cut(&sorted, width, |batch, block| packing.slots[batch][&block]);
+        scatter.slots = packing.count;
+        for (batch, packs) in scatter.batches.iter_mut().zip(packing.packs) {
+            let start = scatter.packs.len() as u64;
+            scatter.packs.extend(packs);
+            batch.packs = start..scatter.packs.len() as u64;
+        }
+        scatter
+    }
+
+    /// Batches of `width` blocks of B, and what they add to each position; nothing is packed yet.
+    fn cut(sorted: &[(u64, Product)], width: u64, slot: impl Fn(usize, BlockOfA) -> u64) -> Scatter {
+        let mut scatter = Scatter { width, ..Scatter::default() };
+        for (number, products) in batches(sorted, width).enumerate() {
+            let mut sums: BTreeMap<u64, Vec<Pair>> = BTreeMap::new();
+            let first = number as u64 * width;
+            for (panel, product) in products {
+                let a = block_of_a(product);
+                let pair = Pair { a, slot: slot(number, a), place: panel - first };
+                sums.entry(product.position).or_default().push(pair);
             }
-            return Scatter { uses, slots: blocks.len() as u64, once: blocks.into_keys().collect() };
+            let start = scatter.sums.len() as u64;
+            for (position, pairs) in sums {
+                let start = scatter.pairs.len() as u64;
+                scatter.pairs.extend(pairs);
+                scatter.sums.push(Sum { position, pairs: start..scatter.pairs.len() as u64 });
+            }
+            let panels = first..products.last().map_or(first, |last| last.0 + 1);
+            scatter.batches.push(Batch { panels, packs: 0..0, sums: start..scatter.sums.len() as u64 });
         }
-        let slots = place(&mut uses, panels);
-        if slots > room {
-            uses.iter_mut().flatten().for_each(|one| (one.slot, one.fresh) = (0, true));
-        }
-        Scatter { uses, slots: if slots > room { 1 } else { slots }, once: vec![] }
+        scatter
     }
 }
 
-/// Gives every block of A a slot from its first use to its last one; how many slots that takes.
-fn place(uses: &mut [Vec<Use>], panels: &[(i64, u64)]) -> u64 {
+fn block_of_a(product: &Product) -> BlockOfA {
+    (product.a, product.k)
+}
+
+/// The products with each so many blocks of B, of which every one has some.
+fn batches(sorted: &[(u64, Product)], width: u64) -> impl Iterator<Item = &[(u64, Product)]> {
+    sorted.chunk_by(move |one, next| one.0 / width == next.0 / width)
+}
+
+/// Which blocks of A are packed where, batch by batch.
+struct Packing {
+    packs: Vec<Vec<(u64, BlockOfA)>>,
+    slots: Vec<HashMap<BlockOfA, u64>>,
+    count: u64,
+}
+
+/// Batches as wide as they can be where at most `room` blocks are kept from their first use to the last one; where that is too
+/// many, they are packed for every batch.
+fn packing(sorted: &[(u64, Product)], room: u64, width: u64) -> (u64, Packing) {
+    let widths = || std::iter::successors(Some(width), |&width| (width > 1).then_some(width / 2));
+    let of_width = |keeps| {
+        widths().map(move |width| {
+            let blocks = batches(sorted, width)
+                .map(|products| products.iter().map(|(_, product)| block_of_a(product)).collect());
+            (width, pack(&blocks.collect::<Vec<_>>(), keeps))
+        })
+    };
+    let fits = |(_, packing): &(u64, Packing)| packing.count <= room;
+    let kept = of_width(true).find(fits).or_else(|| of_width(false).find(fits));
+    kept.or_else(|| of_width(false).last()).expect("a width is at least 1")
+}
+
+/// Gives every block a slot in the batches that use it: from the first of them to the last one if it `keeps` them.
+fn pack(batches: &[BTreeSet<BlockOfA>], keeps: bool) -> Packing {
     let mut last: HashMap<BlockOfA, usize> = HashMap::new();
-    for (panel, (uses, &(_, k))) in uses.iter().zip(panels).enumerate() {
-        last.extend(uses.iter().map(|one| ((one.a, k), panel)));
+    for (number, blocks) in batches.iter().enumerate() {
+        last.extend(blocks.iter().map(|&block| (block, number)));
     }
-    let (mut slots, mut free, mut held) = (0, Vec::new(), HashMap::new());
-    for (panel, (uses, &(_, k))) in uses.iter_mut().zip(panels).enumerate() {
-        for one in &mut *uses {
-            one.fresh = !held.contains_key(&(one.a, k));
-            one.slot = *held.entry((one.a, k)).or_insert_with(|| {
-                free.pop().unwrap_or_else(|| {
-                    slots += 1;
-                    slots - 1
-                })
+    let (mut free, mut held) = (Vec::new(), HashMap::new());
+    let mut packing = Packing { packs: vec![], slots: vec![], count: 0 };
+    for (number, blocks) in batches.iter().enumerate() {
+        let mut packs = vec![];
+        for &block in blocks.iter().filter(|block| !held.contains_key(*block)).collect::<Vec<_>>() {
+            let slot = free.pop().unwrap_or_else(|| {
+                packing.count += 1;
+                packing.count - 1
             });
+            held.insert(block, slot);
+            packs.push((slot, block));
         }
-        for one in uses {
-            if last[&(one.a, k)] == panel {
-                free.extend(held.remove(&(one.a, k)));
-            }
-        }
+        packing.packs.push(packs);
+        packing.slots.push(blocks.iter().map(|block| (*block, held[block])).collect());
+        let done = blocks.iter().filter(|block| !keeps || last[*block] == number);
+        free.extend(done.filter_map(|block| held.remove(block)));
     }
-    slots
+    packing
 }
 
 #[cfg(test)]
@@ -110,44 +186,64 @@ mod tests {
         inside.map(|(tap, a, b)| Product { position: tap as u64, a, b, k: 8 }).collect()
     }
 
-    fn scattered(length: i64, room: u64) -> (Scatter, Vec<(i64, u64)>) {
+    fn scattered(length: i64, room: Option<u64>, width: u64) -> Scatter {
         let panels = panels(&row(length));
-        (Scatter::new(row(length), &panels, room), panels)
+        Scatter::new(row(length), &panels, room, width)
+    }
+
+    /// The products that the batches make, from what lies in the slots then.
+    fn made(scatter: &Scatter) -> Vec<Product> {
+        let mut content: HashMap<u64, BlockOfA> = scatter.once.iter().copied().zip(0..).map(|(a, slot)| (slot, a)).collect();
+        let mut made = vec![];
+        for batch in &scatter.batches {
+            content.extend(scatter.packs[as_range(&batch.packs)].iter().copied());
+            for sum in &scatter.sums[as_range(&batch.sums)] {
+                for pair in &scatter.pairs[as_range(&sum.pairs)] {
+                    assert!(content.is_empty() || content[&pair.slot] == pair.a);
+                    assert!(batch.panels.start + pair.place < batch.panels.end);
+                    let b = (batch.panels.start + pair.place) as i64;
+                    made.push(Product { position: sum.position, a: pair.a.0, b, k: pair.a.1 });
+                }
+            }
+        }
+        made.sort_by_key(|product| (product.position, product.a));
+        made
+    }
+
+    fn as_range(range: &Range<u64>) -> Range<usize> {
+        range.start as usize..range.end as usize
+    }
+
+    #[test]
+    fn every_product_is_made_once_from_rows_that_are_there() {
+        for (length, width) in [1, 7, 20].into_iter().flat_map(|length| [1, 3, 8, 64].map(|width| (length, width))) {
+            for room in [None, Some(2), Some(4), Some(9), Some(40)] {
+                let scatter = scattered(length, room, width);
+                assert_eq!(made(&scatter), row(length), "{length} {room:?} {width}");
+                assert!(scatter.width <= width);
+            }
+        }
     }
 
     #[test]
     fn a_slot_holds_its_block_until_the_last_use() {
-        let (scatter, panels) = scattered(20, 4);
+        let scatter = scattered(20, Some(9), 6);
         assert!(scatter.once.is_empty());
-        assert!(scatter.slots <= 4, "{}", scatter.slots);
-        let mut content = vec![None; scatter.slots as usize];
-        for (uses, panel) in scatter.uses.iter().zip(&panels) {
-            for one in uses {
-                let block = Some((one.a, panel.1));
-                if one.fresh {
-                    content[one.slot as usize] = block;
-                }
-                assert_eq!(content[one.slot as usize], block);
-            }
-        }
-        let packed = scatter.uses.iter().flatten().filter(|one| one.fresh).count();
-        assert_eq!(packed, 20, "every block once");
+        assert_eq!((scatter.slots, scatter.width), (8, 6));
+        assert_eq!(scatter.packs.len(), 20, "every block once");
+    }
+
+    #[test]
+    fn batches_become_shorter_where_too_much_would_be_kept() {
+        assert_eq!(scattered(20, Some(6), 12).width, 3);
+        let none = scattered(20, Some(2), 8);
+        assert_eq!((none.width, none.slots), (1, 3));
+        assert_eq!(none.packs.len(), 58, "for each use");
     }
 
     #[test]
     fn where_all_fit_they_are_packed_once_for_all_panels() {
-        let (scatter, _) = scattered(20, 20);
-        assert_eq!((scatter.slots, scatter.once.len()), (20, 20));
-        assert!(
-            scatter.uses.iter().flatten().all(|one| !one.fresh && scatter.once[one.slot as usize].0 == one.a)
-        );
-    }
-
-    #[test]
-    fn where_none_fit_they_are_packed_for_each_use() {
-        let (scatter, _) = scattered(20, 2);
-        assert_eq!(scatter.slots, 1);
-        assert!(scatter.uses.iter().flatten().all(|one| one.fresh && one.slot == 0));
-        assert_eq!(scatter.uses.iter().flatten().count(), 58);
+        let scatter = scattered(20, Some(20), 8);
+        assert_eq!((scatter.slots, scatter.once.len(), scatter.packs.len()), (20, 20, 0));
     }
 }

@@ -26,6 +26,10 @@ fn listed_parameters<'ctx>(emitter: &Emitter<'ctx>) -> [BasicTypeEnum<'ctx>; 6] 
     [pointer, pointer, pointer, int, pointer, pointer]
 }
 
+fn listed_name(kernel: &str, length: u64, more: bool) -> String {
+    format!("{kernel}_by_{length}{}", if more { "_more" } else { "" })
+}
+
 fn listed_c<'ctx>(function: FunctionValue<'ctx>) -> PointerValue<'ctx> {
     function.get_nth_param(2).expect("six parameters").into_pointer_value()
 }

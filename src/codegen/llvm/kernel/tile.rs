@@ -3,7 +3,7 @@
 use inkwell::values::{FunctionValue, IntValue, PointerValue};
 
 use super::amx::{ROW, Registers, Shapes};
-use super::{define, for_listed, listed_c, listed_parameters, parameters};
+use super::{define, for_listed, listed_c, listed_name, listed_parameters, parameters};
 use crate::codegen::llvm::emit::Emitter;
 use crate::codegen::llvm::pack::TILE;
 
@@ -50,13 +50,16 @@ impl Tiles {
     }
 
     /// The kernel's function `(a, b, c, blocks, a_offsets, b_offsets)`: C = A·B over that many (at least one) blocks, each
-    /// of `turns` tiles along k, which lie at the tables' offsets in bytes.
-    pub fn listed<'ctx>(&self, emitter: &Emitter<'ctx>, turns: u64) -> FunctionValue<'ctx> {
-        let name = format!("{}_by_{turns}", self.name());
+    /// of `turns` tiles along k, which lie at the tables' offsets in bytes, or C += A·B if `more`.
+    pub fn listed<'ctx>(&self, emitter: &Emitter<'ctx>, turns: u64, more: bool) -> FunctionValue<'ctx> {
+        let name = listed_name(&self.name(), turns, more);
         define(emitter, &name, &listed_parameters(emitter), |function| {
             let registers = Registers::new(emitter, shapes(self.steps));
             let c = listed_c(function);
-            self.each_of_c(emitter, c, |register, _| registers.zero(register));
+            self.each_of_c(emitter, c, |register, at| match more {
+                true => registers.load(register, at, self.row),
+                false => registers.zero(register),
+            });
             for_listed(emitter, function, |operands| {
                 self.turns(emitter, &registers, operands, emitter.i64(turns as i64));
             });

@@ -3,7 +3,7 @@
 
 use inkwell::values::{FunctionValue, InstructionOpcode, IntValue, PointerValue};
 
-use super::{define, for_listed, listed_c, listed_parameters, parameters};
+use super::{define, for_listed, listed_c, listed_name, listed_parameters, parameters};
 use crate::codegen::llvm::emit::{Emitter, Value};
 use crate::loops::Ty;
 
@@ -45,11 +45,14 @@ impl Vectors {
     }
 
     /// The kernel's function `(a, b, c, blocks, a_offsets, b_offsets)`: C = A·B over that many (at least one) blocks of
-    /// `steps` steps of k, which lie at the tables' offsets in bytes.
-    pub fn listed<'ctx>(&self, emitter: &Emitter<'ctx>, steps: u64) -> FunctionValue<'ctx> {
-        let name = format!("{}_by_{steps}", self.name());
+    /// `steps` steps of k, which lie at the tables' offsets in bytes, or C += A·B if `more`.
+    pub fn listed<'ctx>(&self, emitter: &Emitter<'ctx>, steps: u64, more: bool) -> FunctionValue<'ctx> {
+        let name = listed_name(&self.name(), steps, more);
         define(emitter, &name, &listed_parameters(emitter), |function| {
             let sums = self.sums(emitter);
+            if more {
+                self.read(emitter, &sums, listed_c(function));
+            }
             for_listed(emitter, function, |operands| self.known_steps(emitter, operands, steps, &sums));
             self.write(emitter, &sums, listed_c(function));
         })
@@ -69,6 +72,14 @@ impl Vectors {
             emitter.store(vector.const_zero(), sum, lanes * 4, None);
         }
         sums
+    }
+
+    fn read<'ctx>(&self, emitter: &Emitter<'ctx>, sums: &[PointerValue<'ctx>], c: PointerValue<'ctx>) {
+        let lanes = emitter.target.lanes();
+        for (number, &sum) in sums.iter().enumerate() {
+            let c = self.vector_of_c(emitter, c, number);
+            emitter.store(emitter.load(emitter.ty(Ty::F32, lanes), c, lanes * 4, None), sum, lanes * 4, None);
+        }
     }
 
     fn write<'ctx>(&self, emitter: &Emitter<'ctx>, sums: &[PointerValue<'ctx>], c: PointerValue<'ctx>) {
@@ -94,15 +105,8 @@ impl Vectors {
         let param = |number| function.get_nth_param(number).expect("five parameters");
         let [a, b, c] = [0, 1, 2].map(|number| param(number).into_pointer_value());
         let (steps, more) = (param(3).into_int_value(), param(4).into_int_value());
-        let lanes = emitter.target.lanes();
-        let vector = emitter.ty(Ty::F32, lanes);
         let sums = self.sums(emitter);
-        emitter.when(more, || {
-            for (number, &sum) in sums.iter().enumerate() {
-                let c = self.vector_of_c(emitter, c, number);
-                emitter.store(emitter.load(vector, c, lanes * 4, None), sum, lanes * 4, None);
-            }
-        });
+        emitter.when(more, || self.read(emitter, &sums, c));
         self.steps(emitter, [a, b], steps, &sums);
         self.write(emitter, &sums, c);
     }
