@@ -33,7 +33,7 @@ pub const LINE: u64 = 16;
 pub const KEPT: u64 = 1 << 18;
 
 /// Entries of B up to which blocks of it are packed together whose products add to the same sums: they stay in a first-level cache.
-const BATCH: u64 = 1 << 13;
+const BATCH: u64 = 1 << 14;
 
 /// Which loops are outside which, outermost first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
