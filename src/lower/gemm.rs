@@ -18,6 +18,8 @@ const WIDE: usize = 16;
 const SHORTEST_SUM: usize = 4;
 /// Below so many multiplications packing does not pay.
 const FEWEST_PRODUCTS: usize = 1 << 11;
+/// Entries of a sum that fill a tile.
+const LONG_SUM: usize = 32;
 /// So many rows are as good as more.
 const MANY_ROWS: usize = 256;
 /// What packing an entry takes, in operations, and where no neighbour in memory is one in the packed form.
@@ -117,7 +119,12 @@ fn oriented(
         let side = |axis: &&Axis| graph.axes_of(one).contains(axis) && !graph.axes_of(other).contains(axis);
         layout.axes.iter().filter(side).copied().collect()
     };
-    let m = apart(core(&own(a, b), &view_a, layout, table)?, layout, table);
+    let windowed = |axis: Axis, others: &[Axis]| {
+        let meets = |view: &View| others.iter().any(|&other| view.overlap([axis, other], table));
+        meets(&view_a) || meets(&view_b)
+    };
+    let rows = core(&own(a, b), &view_a, layout, table)?;
+    let m = apart(without(&rows, FEWEST_ROWS, table, |axis| windowed(axis, over)), layout, table);
     let n = core(&own(b, a), &view_b, layout, table)?;
     let outer: Vec<Axis> =
         layout.axes.iter().copied().filter(|axis| !m.contains(axis) && !n.contains(axis)).collect();
@@ -127,7 +134,8 @@ fn oriented(
     let together =
         |from: usize| pair(view_a.collapsed(&k[from..], table)?, view_b.collapsed(&k[from..], table)?);
     let sliding = k.iter().filter(|&&axis| slides(axis)).count();
-    let from = (sliding..k.len()).find(|&from| together(from).is_some())?;
+    let longest = (sliding..k.len()).find(|&from| together(from).is_some())?;
+    let from = k.len() - without(&k[longest..], LONG_SUM, table, |axis| windowed(axis, &outer)).len();
     let (along_a, along_b) = together(from)?;
     let (rows, columns) = pair(view_a.stride(*m.last()?), view_b.stride(*n.last()?))?;
     let length = table.size(&k[from..]);
@@ -169,6 +177,14 @@ fn core(axes: &[Axis], view: &View, layout: &Layout, table: &AxisTable) -> Optio
         let Some(axis) = axes.iter().copied().find(around) else { return Some(core) };
         core.insert(0, axis);
     }
+}
+
+/// The innermost of axes that are walked as one, from the last one on that `ends` at, if they make at least `fewest` positions: what a
+/// window moves along stays a loop of its own, as it may be computed with fewer products then.
+fn without(axes: &[Axis], fewest: usize, table: &AxisTable, ends: impl Fn(Axis) -> bool) -> Vec<Axis> {
+    let from = axes.iter().rposition(|&axis| ends(axis)).map_or(0, |place| place + 1);
+    let enough = table.size(&axes[from..]) >= fewest;
+    axes[if enough { from } else { 0 }..].to_vec()
 }
 
 /// Without the outermost axis of the result where many rows are left, and it is not the samples': the product may then be cut

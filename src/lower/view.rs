@@ -104,6 +104,15 @@ impl View {
         self.stride(axis) + slides.sum::<i64>()
     }
 
+    /// Whether moving along either axis meets entries that moving along the other meets too, as the positions and the taps of a
+    /// window do.
+    pub fn overlap(&self, axes: [Axis; 2], table: &AxisTable) -> bool {
+        let mut sides = axes.map(|axis| (self.stride(axis).abs(), table.extent(axis) as i64 - 1));
+        sides.sort_unstable();
+        let [(near, steps), (far, more)] = sides;
+        near > 0 && steps > 0 && more > 0 && near * steps >= far
+    }
+
     /// Offset of the entry at a position; `None` where windows see none.
     pub fn offset(&self, at: &impl Fn(Axis) -> usize) -> Option<i64> {
         let dims: i64 = self.dims.iter().map(|dim| dim.stride * at(dim.axis) as i64).sum();

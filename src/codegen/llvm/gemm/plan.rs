@@ -365,7 +365,8 @@ impl Plan {
     /// Scatters the products with each block of B to the positions that need them, where C can be kept for all of these
     /// and the sums are longer than their number. A is read in place where it may be (`direct`).
     fn scatters(&mut self, gemm: &Gemm, direct: bool, target: &Target) -> bool {
-        let fixed = |outer: &Outer| outer.range != Range::Chunk && (outer.list > 0 || outer.strides.1 == 0);
+        let shared = |outer: &Outer| outer.list > 0 || outer.strides.0 == 0 || outer.strides.1 == 0;
+        let fixed = |outer: &Outer| outer.range != Range::Chunk && shared(outer);
         let inside: Vec<usize> = (0..gemm.outer.len()).filter(|&number| fixed(&gemm.outer[number])).collect();
         let around = (0..gemm.outer.len()).filter(|number| !inside.contains(number));
         let alike = around.into_iter().all(|number| gemm.outer[number].list == 0);
