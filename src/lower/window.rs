@@ -11,9 +11,6 @@ use crate::axes::{Axis, BATCH};
 use crate::sym::window::Windowed;
 use crate::sym::{Expr, Graph, Node};
 
-/// Fewer than these do not fill a tile.
-const FEW_SAMPLES: usize = 16;
-
 /// What the windows of a routine ask for.
 #[derive(Default)]
 pub(super) struct Windows {
@@ -104,7 +101,7 @@ impl Windows {
             Node::Reshape { from, to, .. } => {
                 for (whole, parts) in [(from, to), (to, from)] {
                     if let [whole] = whole[..] {
-                        more |= self.cut(graph, whole, parts);
+                        more |= self.cut(whole, parts);
                     }
                 }
             }
@@ -122,18 +119,12 @@ impl Windows {
     }
 
     /// Parts of an axis lie one in the other, in its place.
-    fn cut(&mut self, graph: &Graph, whole: Axis, parts: &[Axis]) -> bool {
+    fn cut(&mut self, whole: Axis, parts: &[Axis]) -> bool {
         let known: Vec<&Vec<u32>> = parts.iter().filter_map(|part| self.spatial.get(part)).collect();
         let path = match (self.spatial.get(&whole), &known[..]) {
             (Some(path), _) => path.clone(),
-            // Rows and columns of positions, perhaps with channels, are flattened rather than cut. Channels count as positions even
-            // then where samples are few: products are better off with rows of all positions than with rows of those few.
-            (None, [first, rest @ ..])
-                if rest.iter().all(|other| other[0] == first[0])
-                    || graph.axes.extent(BATCH) < FEW_SAMPLES =>
-            {
-                vec![whole.0]
-            }
+            // Rows and columns of positions, perhaps with channels, are flattened rather than cut.
+            (None, [first, rest @ ..]) if rest.iter().all(|other| other[0] == first[0]) => vec![whole.0],
             (None, _) => return false,
         };
         let mut more = self.spatial.insert(whole, path.clone()).is_none();

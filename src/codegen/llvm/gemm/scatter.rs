@@ -193,7 +193,8 @@ mod tests {
 
     /// The products that the batches make, from what lies in the slots then.
     fn made(scatter: &Scatter) -> Vec<Product> {
-        let mut content: HashMap<u64, BlockOfA> = scatter.once.iter().copied().zip(0..).map(|(a, slot)| (slot, a)).collect();
+        let mut content: HashMap<u64, BlockOfA> =
+            scatter.once.iter().copied().zip(0..).map(|(a, slot)| (slot, a)).collect();
         let mut made = vec![];
         for batch in &scatter.batches {
             content.extend(scatter.packs[as_range(&batch.packs)].iter().copied());
@@ -216,7 +217,9 @@ mod tests {
 
     #[test]
     fn every_product_is_made_once_from_rows_that_are_there() {
-        for (length, width) in [1, 7, 20].into_iter().flat_map(|length| [1, 3, 8, 64].map(|width| (length, width))) {
+        for (length, width) in
+            [1, 7, 20].into_iter().flat_map(|length| [1, 3, 8, 64].map(|width| (length, width)))
+        {
             for room in [None, Some(2), Some(4), Some(9), Some(40)] {
                 let scatter = scattered(length, room, width);
                 assert_eq!(made(&scatter), row(length), "{length} {room:?} {width}");
