@@ -380,6 +380,28 @@ fn err_like_rounded_operands(cases: &[Case]) {
     assert!(ours_used >= 24, "transforms were chosen {ours_used} times");
 }
 
+/// Few samples, whose rows of neighbouring positions are one product where that fills tiles or vectors.
+#[test]
+fn windows_of_few_samples_by_every_family() {
+    let ways = [
+        (target("-amx-tile"), Arithmetic::Fma),
+        (target("-amx-tile"), Arithmetic::Bf16),
+        (baseline(""), Arithmetic::Bf16),
+        (target("+emulate-amx"), Arithmetic::Bf16),
+        (target("+emulate-amx"), Arithmetic::F32),
+    ];
+    for (m, pad) in [1, 2, 3, 8, 17, 40].into_iter().flat_map(|m| [0, 1].map(|pad| (m, pad))) {
+        let (size, image, window) = ([m, 34, 32], [6, 11], square(3, pad, 4));
+        for ((target, arithmetic), elems) in ways.iter().flat_map(|way| ELEMS.map(|elems| (way, elems))) {
+            let program = windows(size, image, window, elems, *arithmetic);
+            let error = window_error(size, image, window, &program, target);
+            let chain = (9 * size[2]) as f64 * f64::from(f32::EPSILON);
+            let bound = if *arithmetic == Arithmetic::Bf16 { ROUNDING } else { chain };
+            assert!(error <= bound, "{error:e}: {m} samples, border {pad}, {elems:?}, {target:?}");
+        }
+    }
+}
+
 #[test]
 fn windows_err_little_in_f32() {
     err_little_in_f32(&window_cases());

@@ -72,7 +72,7 @@ impl<'g> Along<'g> {
         let same = follow && indices(&gemm.epilogue).all(goes_on) && !counts(&gemm.epilogue, [ROW, looped]);
         let ordered = |other: &Outer| {
             let inside = other.list <= outer.list || outer.list == 0;
-            inside || other.list % (extent * outer.list) == 0
+            inside || other.list.is_multiple_of(extent * outer.list)
         };
         let runs = (same && gemm.outer.iter().all(ordered)).then(|| runs(&gemm.terms, outer.list, extent))?;
         Some(Along { gemm, number, rows, runs })
@@ -162,7 +162,9 @@ fn runs(terms: &Terms, stride: usize, extent: usize) -> Vec<Positions<usize>> {
     if stride > 0 {
         for place in stride..terms.choice.len() {
             let position = place / stride % extent;
-            differs[position] |= position > 0 && terms.choice[place] != terms.choice[place - stride];
+            let [here, before] =
+                [place, place - stride].map(|place| &terms.lists[terms.choice[place] as usize]);
+            differs[position] |= position > 0 && here != before;
         }
     }
     let starts = (1..extent).filter(|&position| differs[position]);
@@ -181,5 +183,125 @@ fn terms_at(terms: &Terms, (stride, extent): (usize, usize), position: usize) ->
     Terms {
         lists: known.iter().map(|&list| terms.lists[list as usize].clone()).collect(),
         choice: chosen.iter().map(|&list| number(list)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::loops::build::ScalarBuilder;
+    use crate::loops::{Arithmetic, BufferId, Operand, Ty};
+
+    /// A row of `columns` positions of a window of three for each of two rows of an image, the second one without its left tap;
+    /// so many samples of four channels become three.
+    fn image(samples: usize, columns: usize) -> Gemm {
+        let place = (4 * samples) as i64;
+        let list = |y: i64, x: i64| -> Vec<(i64, i64)> {
+            let taps = (y..3).filter(|tap| (0..columns as i64).contains(&(x + tap - 1)));
+            taps.map(|tap| ((tap - 1) * place, 12 * tap)).collect()
+        };
+        let positions = (0..2).flat_map(|y| (0..columns as i64).map(move |x| (y, x)));
+        let result = 3 * samples * columns;
+        let mut epilogue = ScalarBuilder::new(Ty::F32);
+        let sum = epilogue.acc(0, Ty::F32);
+        let along = [(0, 3), (1, 1), (2, result), (3, 3 * samples)];
+        let terms = along.map(|(number, by)| (LoopVar(number), by as i64)).to_vec();
+        epilogue.store(BufferId(2), Affine { base: 7, terms, task: 0 }, sum);
+        let operand = |strides| Operand { buffer: BufferId(0), strides };
+        Gemm {
+            outer: vec![
+                Outer { range: Range::Full(2), strides: (4 * samples * columns, 0), list: columns },
+                Outer { range: Range::Full(columns), strides: (4 * samples, 0), list: 1 },
+            ],
+            m: Range::Full(samples),
+            n: Range::Full(3),
+            k: Range::Full(4),
+            a: operand((4, 1)),
+            b: operand((3, 1)),
+            terms: Terms {
+                lists: positions.map(|(y, x)| list(y, x)).collect(),
+                choice: (0..2 * columns as u32).collect(),
+            },
+            arithmetic: Arithmetic::Bf16,
+            epilogue: epilogue.finish(),
+        }
+    }
+
+    fn extent(range: Range) -> u64 {
+        match range {
+            Range::Full(extent) => extent as u64,
+            Range::Chunk => unreachable!("nothing is cut here"),
+        }
+    }
+
+    /// What is summed for the first column of every row, by where its result goes: offsets of A and of B.
+    fn sums(gemm: &Gemm) -> BTreeMap<i64, Vec<(i64, i64)>> {
+        let extents: Vec<u64> = gemm.outer.iter().map(|outer| extent(outer.range)).collect();
+        let mut sums = BTreeMap::new();
+        for number in 0..extents.iter().product::<u64>() {
+            let mut left = number;
+            let mut at = vec![0; extents.len()];
+            for (position, extent) in at.iter_mut().zip(&extents).rev() {
+                (*position, left) = ((left % extent) as usize, left / extent);
+            }
+            let start: usize = gemm.outer.iter().zip(&at).map(|(outer, at)| outer.strides.0 * at).sum();
+            for row in 0..extent(gemm.m) as usize {
+                let index = &gemm.epilogue.stores[0].index;
+                let position = |looped: LoopVar| match looped.index() {
+                    0 => row,
+                    1 => 0,
+                    outer => at[outer - FIRST_OUTER],
+                };
+                let along = index.terms.iter().map(|(looped, by)| by * position(*looped) as i64);
+                let of_a = (start + row * gemm.a.strides.0) as i64;
+                let terms = gemm.terms.at(&gemm.outer, &at).iter().map(|term| (term.0 + of_a, term.1));
+                let known = sums.insert(index.base + along.sum::<i64>(), terms.collect());
+                assert_eq!(known, None, "one result each");
+            }
+        }
+        sums
+    }
+
+    #[test]
+    fn parts_sum_what_the_whole_does() {
+        for (samples, columns) in [(1, 9), (8, 5), (5, 9), (12, 6)] {
+            let whole = image(samples, columns);
+            let parts = joined(&whole, Family::Tile, |range| 64 * extent(range)).expect("it pays");
+            let all: BTreeMap<_, _> = parts.iter().flat_map(sums).collect();
+            let count: usize = parts.iter().map(|part| sums(part).len()).sum();
+            assert_eq!((&all, count), (&sums(&whole), all.len()), "{samples} samples, {columns} columns");
+        }
+    }
+
+    #[test]
+    fn a_few_samples_fill_tiles_together() {
+        let rows = |samples, columns, family| {
+            let parts = joined(&image(samples, columns), family, |range| 8 * extent(range));
+            parts.map(|parts| parts.iter().map(|part| extent(part.m)).collect::<Vec<_>>())
+        };
+        // The positions at the border see fewer taps.
+        assert_eq!(rows(8, 20, Family::Tile), Some(vec![8, 144, 8]));
+        assert_eq!(rows(2, 40, Family::Fma), Some(vec![2, 76, 2]));
+        // Rows that fill tiles, or vectors, already, and few positions, for each of which all taps would be packed anew.
+        assert_eq!(rows(32, 20, Family::Tile), None);
+        assert_eq!(rows(8, 20, Family::Fma), None);
+        assert_eq!(rows(8, 2, Family::Tile), None);
+    }
+
+    #[test]
+    fn rows_that_do_not_follow_each_other_stay_apart() {
+        let of = |change: &dyn Fn(&mut Gemm)| {
+            let mut gemm = image(8, 20);
+            change(&mut gemm);
+            joined(&gemm, Family::Tile, |range| 8 * extent(range)).is_some()
+        };
+        assert!(of(&|_| ()));
+        assert!(!of(&|gemm| gemm.outer[1].strides.0 += 4));
+        assert!(!of(&|gemm| gemm.outer[1].strides.1 = 12));
+        assert!(!of(&|gemm| gemm.m = Range::Chunk));
+        assert!(!of(&|gemm| gemm.epilogue.stores[0].index.terms[3].1 += 3));
+        assert!(!of(&|gemm| gemm.epilogue.insts.push(Inst::Position(ROW))));
     }
 }
