@@ -135,11 +135,13 @@ fn oriented(
         |from: usize| pair(view_a.collapsed(&k[from..], table)?, view_b.collapsed(&k[from..], table)?);
     let sliding = k.iter().filter(|&&axis| slides(axis)).count();
     let longest = (sliding..k.len()).find(|&from| together(from).is_some())?;
-    let from = k.len() - without(&k[longest..], LONG_SUM, table, |axis| windowed(axis, &outer)).len();
+    let shorter = k.len() - without(&k[longest..], LONG_SUM, table, |axis| windowed(axis, &outer)).len();
+    let mut sum = |from: usize| Some((from, known.sum(table, [&view_a, &view_b], &outer, &k[..from])?));
+    // Positions of large images are too many to list.
+    let (from, Sum { outer, terms, blocks }) = sum(shorter).or_else(|| sum(longest))?;
     let (along_a, along_b) = together(from)?;
     let (rows, columns) = pair(view_a.stride(*m.last()?), view_b.stride(*n.last()?))?;
     let length = table.size(&k[from..]);
-    let Sum { outer, terms, blocks } = known.sum(table, [&view_a, &view_b], &outer, &k[..from])?;
     Some(Shape {
         a,
         b,

@@ -136,43 +136,48 @@ struct Packing {
 /// Batches as wide as they can be where at most `room` blocks are kept from their first use to the last one; where that is too
 /// many, they are packed for every batch.
 fn packing(sorted: &[(u64, Product)], room: u64, width: u64) -> (u64, Packing) {
+    let last: HashMap<BlockOfA, u64> =
+        sorted.iter().map(|(panel, product)| (block_of_a(product), *panel)).collect();
     let widths = || std::iter::successors(Some(width), |&width| (width > 1).then_some(width / 2));
-    let of_width = |keeps| {
-        widths().map(move |width| {
-            let blocks = batches(sorted, width)
-                .map(|products| products.iter().map(|(_, product)| block_of_a(product)).collect());
-            (width, pack(&blocks.collect::<Vec<_>>(), keeps))
-        })
-    };
-    let fits = |(_, packing): &(u64, Packing)| packing.count <= room;
-    let kept = of_width(true).find(fits).or_else(|| of_width(false).find(fits));
-    kept.or_else(|| of_width(false).last()).expect("a width is at least 1")
+    let kept =
+        || widths().find_map(|width| Some((width, pack(sorted, width, |block| last[block] / width, room)?)));
+    let anew = |width, room| Some((width, pack(sorted, width, |_| 0, room)?));
+    let fitting = || widths().find_map(|width| anew(width, room));
+    kept().or_else(fitting).or_else(|| anew(1, u64::MAX)).expect("there is room for all")
 }
 
-/// Gives every block a slot in the batches that use it: from the first of them to the last one if it `keeps` them.
-fn pack(batches: &[BTreeSet<BlockOfA>], keeps: bool) -> Packing {
-    let mut last: HashMap<BlockOfA, usize> = HashMap::new();
-    for (number, blocks) in batches.iter().enumerate() {
-        last.extend(blocks.iter().map(|&block| (block, number)));
-    }
+/// Gives every block a slot in the batches that use it: from the first of them on, to the one that is its `last` one or comes
+/// later. `None` where that takes more slots than there is `room` for.
+fn pack(
+    sorted: &[(u64, Product)],
+    width: u64,
+    last: impl Fn(&BlockOfA) -> u64,
+    room: u64,
+) -> Option<Packing> {
     let (mut free, mut held) = (Vec::new(), HashMap::new());
     let mut packing = Packing { packs: vec![], slots: vec![], count: 0 };
-    for (number, blocks) in batches.iter().enumerate() {
+    for (products, number) in batches(sorted, width).zip(0..) {
+        let blocks: BTreeSet<BlockOfA> = products.iter().map(|(_, product)| block_of_a(product)).collect();
         let mut packs = vec![];
-        for &block in blocks.iter().filter(|block| !held.contains_key(*block)).collect::<Vec<_>>() {
-            let slot = free.pop().unwrap_or_else(|| {
-                packing.count += 1;
-                packing.count - 1
+        for block in &blocks {
+            held.entry(*block).or_insert_with(|| {
+                let slot = free.pop().unwrap_or_else(|| {
+                    packing.count += 1;
+                    packing.count - 1
+                });
+                packs.push((slot, *block));
+                slot
             });
-            held.insert(block, slot);
-            packs.push((slot, block));
+        }
+        if packing.count > room {
+            return None;
         }
         packing.packs.push(packs);
         packing.slots.push(blocks.iter().map(|block| (*block, held[block])).collect());
-        let done = blocks.iter().filter(|block| !keeps || last[*block] == number);
+        let done = blocks.iter().filter(|block| last(block) <= number);
         free.extend(done.filter_map(|block| held.remove(block)));
     }
-    packing
+    Some(packing)
 }
 
 #[cfg(test)]
