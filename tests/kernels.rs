@@ -107,17 +107,21 @@ fn sweep(target: &Target, arithmetic: Arithmetic) {
     }
 }
 
-/// Blocks of A that are kept packed for all panels of B, until their last use, and not at all where there are too many.
-#[test]
-fn gradients_of_taps_by_every_family() {
-    let families = [
-        (target("-amx-tile"), Arithmetic::F32),
+/// A target and an arithmetic for each family; `by_vectors` is that of vectors of f32.
+fn families(by_vectors: Arithmetic) -> [(Target, Arithmetic); 5] {
+    [
+        (target("-amx-tile"), by_vectors),
         (target("-amx-tile"), Arithmetic::Bf16),
         (baseline(""), Arithmetic::Bf16),
         (target("+emulate-amx"), Arithmetic::Bf16),
         (target("+emulate-amx"), Arithmetic::F32),
-    ];
-    for (target, arithmetic) in &families {
+    ]
+}
+
+/// Blocks of A that are kept packed for all panels of B, until their last use, and not at all where there are too many.
+#[test]
+fn gradients_of_taps_by_every_family() {
+    for (target, arithmetic) in &families(Arithmetic::F32) {
         for (size, length) in [([32, 40, 33], 5), ([17, 16, 64], 9), ([64, 34, 128], 90)] {
             for elems in [[Elem::F32, Elem::F32], [Elem::Bf16, Elem::Bf16]] {
                 check_taps(size, length, elems, *arithmetic, target);
@@ -383,13 +387,7 @@ fn err_like_rounded_operands(cases: &[Case]) {
 /// Few samples, whose rows of neighbouring positions are one product where that fills tiles or vectors.
 #[test]
 fn windows_of_few_samples_by_every_family() {
-    let ways = [
-        (target("-amx-tile"), Arithmetic::Fma),
-        (target("-amx-tile"), Arithmetic::Bf16),
-        (baseline(""), Arithmetic::Bf16),
-        (target("+emulate-amx"), Arithmetic::Bf16),
-        (target("+emulate-amx"), Arithmetic::F32),
-    ];
+    let ways = families(Arithmetic::Fma);
     for (m, pad) in [1, 2, 3, 8, 17, 40].into_iter().flat_map(|m| [0, 1].map(|pad| (m, pad))) {
         let (size, image, window) = ([m, 34, 32], [6, 11], square(3, pad, 4));
         for ((target, arithmetic), elems) in ways.iter().flat_map(|way| ELEMS.map(|elems| (way, elems))) {

@@ -276,6 +276,13 @@ pub struct Affine {
     pub task: i64,
 }
 
+impl Affine {
+    /// The coefficient of a loop, in entries; 0 where the index does not move along it.
+    pub fn along(&self, looped: LoopVar) -> i64 {
+        self.terms.iter().find(|term| term.0 == looped).map_or(0, |term| term.1)
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Ty {
     F32,

@@ -246,8 +246,9 @@ fn arrange(mut nest: Nest, mut loops: Vec<Loop>) -> Nest {
 
 /// Walks memory in order: of the reduced loops those with the longest strides come first.
 fn sort_reduced(nest: &mut Nest, loops: &mut Vec<Loop>) {
-    let stride =
-        |index: usize| -> i64 { nest.body.loads().map(|load| coefficient(load.1, index).abs()).sum() };
+    let stride = |index: usize| -> i64 {
+        nest.body.loads().map(|load| load.1.along(LoopVar(index as u32)).abs()).sum()
+    };
     let mut order: Vec<usize> = (0..loops.len()).collect();
     order[nest.kept..].sort_by_key(|&index| std::cmp::Reverse(stride(index)));
     let mut place = vec![0; order.len()];
@@ -261,7 +262,7 @@ fn sort_reduced(nest: &mut Nest, loops: &mut Vec<Loop>) {
 /// The loop along which memory is walked best in steps of one entry.
 fn vector_loop(nest: &Nest, loops: &[Loop]) -> Option<usize> {
     let score = |index: usize| -> i64 {
-        let stride = |affine: &Affine| coefficient(affine, index);
+        let stride = |affine: &Affine| affine.along(LoopVar(index as u32));
         let load = |affine: &Affine| match stride(affine) {
             1 => 3,
             0 => 1,
@@ -284,17 +285,14 @@ fn vector_loop(nest: &Nest, loops: &[Loop]) -> Option<usize> {
     long.max_by_key(|&index| (score(index), index))
 }
 
-fn coefficient(affine: &Affine, index: usize) -> i64 {
-    affine.terms.iter().find(|term| term.0.index() == index).map_or(0, |term| term.1)
-}
-
 /// Whether the loops `outer` and the next one walk everything as one loop would.
 fn mergeable(nest: &Nest, loops: &[Loop], outer: usize) -> bool {
     let full = |index: usize| matches!(loops[index].range, Range::Full(_));
     let inner = outer + 1;
     let same_kind = (outer < nest.kept) == (inner < nest.kept);
     let fits = |affine: &Affine| {
-        coefficient(affine, outer) == coefficient(affine, inner) * loops[inner].extent as i64
+        affine.along(LoopVar(outer as u32))
+            == affine.along(LoopVar(inner as u32)) * loops[inner].extent as i64
     };
     let program_fits = |program: &Scalars| {
         let positions = program.insts.iter().any(

@@ -411,7 +411,7 @@ impl<'p, 'ctx> Site<'p, 'ctx> {
     }
 
     fn stride(&self, affine: &Affine) -> i64 {
-        affine.terms.iter().find(|(var, _)| Some(*var) == self.vector).map_or(0, |(_, by)| *by)
+        self.vector.map_or(0, |vector| affine.along(vector))
     }
 
     /// Pointers `stride` bytes apart, one per lane.

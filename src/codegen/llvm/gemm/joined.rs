@@ -33,6 +33,7 @@ pub fn parts<'g>(
     let joined = (!own && !gemm.outer.is_empty()).then(|| joined(gemm, plan.family, length)).flatten();
     let planned = joined.map(|parts| {
         let plan = |part: Gemm| {
+            // One after the other they pack what the note of the thread's scratch memory would say of one of them.
             let plan = Plan { kept: None, ..Plan::new(&part, length, buffers, target) };
             (Cow::Owned(part), plan)
         };
@@ -68,7 +69,7 @@ impl<'g> Along<'g> {
         let (Range::Full(rows), Range::Full(extent)) = (gemm.m, outer.range) else { return None };
         let follow = outer.strides == (rows * gemm.a.strides.0, 0) && extent > 1;
         let looped = looped(number);
-        let goes_on = |index: &Affine| along(index, looped) == rows as i64 * along(index, ROW);
+        let goes_on = |index: &Affine| index.along(looped) == rows as i64 * index.along(ROW);
         let same = follow && indices(&gemm.epilogue).all(goes_on) && !counts(&gemm.epilogue, [ROW, looped]);
         let ordered = |other: &Outer| {
             let inside = other.list <= outer.list || outer.list == 0;
@@ -131,10 +132,6 @@ fn looped(number: usize) -> LoopVar {
     LoopVar((FIRST_OUTER + number) as u32)
 }
 
-fn along(index: &Affine, looped: LoopVar) -> i64 {
-    index.terms.iter().find(|term| term.0 == looped).map_or(0, |term| term.1)
-}
-
 fn indices(epilogue: &Scalars) -> impl Iterator<Item = &Affine> {
     epilogue.loads().map(|load| load.1).chain(epilogue.stores.iter().map(|store| &store.index))
 }
@@ -146,7 +143,7 @@ fn counts(epilogue: &Scalars, loops: [LoopVar; 2]) -> bool {
 
 /// The index with a loop around the product at a position of it.
 fn moved(index: &mut Affine, number: usize, position: i64) {
-    index.base += along(index, looped(number)) * position;
+    index.base += index.along(looped(number)) * position;
     index.terms.retain(|term| term.0 != looped(number));
     index.terms.iter_mut().for_each(|term| term.0 = behind(term.0, number));
 }

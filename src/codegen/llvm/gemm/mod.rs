@@ -201,9 +201,8 @@ impl<'e, 'ctx> GemmEmitter<'e, 'ctx> {
     /// What is summed at the position of the outer loops.
     fn list(&self) -> List<'ctx> {
         let place = self.at_outer(self.i64(0), |outer| outer.list, &[]);
-        let start = self.tables.start.get(self.emitter, place);
-        let end = self.tables.end.get(self.emitter, place);
-        List { start, count: must(self.emitter.builder.build_int_sub(end, start, "")) }
+        let [start, count] = self.tables.list.get(self.emitter, place);
+        List { start, count }
     }
 
     fn for_tiles(&self, body: impl FnOnce(IntValue<'ctx>)) {

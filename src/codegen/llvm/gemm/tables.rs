@@ -41,7 +41,7 @@ pub struct Spans<'ctx> {
 }
 
 impl<'ctx> Spans<'ctx> {
-    fn new<'r>(emitter: &Emitter<'ctx>, ranges: impl IntoIterator<Item = &'r Range<u64>>) -> Self {
+    fn new(emitter: &Emitter<'ctx>, ranges: impl IntoIterator<Item = Range<u64>>) -> Self {
         let (first, count): (Vec<i64>, Vec<i64>) =
             ranges.into_iter().map(|range| (range.start as i64, (range.end - range.start) as i64)).unzip();
         Spans { first: Table::new(emitter, first), count: Table::new(emitter, count) }
@@ -59,9 +59,8 @@ pub struct Tables<'ctx> {
     pub b: Table<'ctx>,
     pub k: Table<'ctx>,
     pub panel: Table<'ctx>,
-    /// By position of the outer loops that have different terms: the first block and the one behind the last.
-    pub start: Table<'ctx>,
-    pub end: Table<'ctx>,
+    /// By position of the outer loops that have different terms: its blocks.
+    pub list: Spans<'ctx>,
     /// By block where the kernel goes through whole lists, by pair of [`Order::Scatter`]: bytes from the tile of A, and from the
     /// packed B.
     pub offsets: Option<[PointerValue<'ctx>; 2]>,
@@ -94,28 +93,27 @@ impl<'ctx> Tables<'ctx> {
         let choice = || gemm.terms.choice.iter().filter(|_| !own).map(|&list| list as usize);
         let scatter = &plan.scatter;
         let table = |numbers: &mut dyn Iterator<Item = i64>| Table::new(emitter, numbers);
-        let spans = |ranges: &mut dyn Iterator<Item = &Range<u64>>| Spans::new(emitter, ranges);
+        let spans = |ranges: &mut dyn Iterator<Item = Range<u64>>| Spans::new(emitter, ranges);
         Tables {
             a: table(&mut blocks().map(|block| block.a)),
             b: table(&mut blocks().map(|block| block.b)),
             k: table(&mut blocks().map(|block| block.k as i64)),
             panel: table(&mut blocks().map(|block| block.panel as i64)),
-            start: table(&mut choice().map(|list| plan.starts[list] as i64)),
-            end: table(&mut choice().map(|list| plan.starts[list + 1] as i64)),
+            list: spans(&mut choice().map(|list| plan.starts[list]..plan.starts[list + 1])),
             offsets: match plan.order {
                 Order::Scatter => Some(Self::of_pairs(emitter, plan, a_bytes)),
                 _ => plan.listed.then(|| Self::of_blocks(emitter, plan, a_bytes)),
             },
             panel_b: table(&mut plan.panels_of_b.iter().map(|panel| panel.0)),
             panel_k: table(&mut plan.panels_of_b.iter().map(|panel| panel.1 as i64)),
-            batch_panels: spans(&mut scatter.batches.iter().map(|batch| &batch.panels)),
-            batch_packs: spans(&mut scatter.batches.iter().map(|batch| &batch.packs)),
-            batch_sums: spans(&mut scatter.batches.iter().map(|batch| &batch.sums)),
+            batch_panels: spans(&mut scatter.batches.iter().map(|batch| batch.panels.clone())),
+            batch_packs: spans(&mut scatter.batches.iter().map(|batch| batch.packs.clone())),
+            batch_sums: spans(&mut scatter.batches.iter().map(|batch| batch.sums.clone())),
             pack_slot: table(&mut scatter.packs.iter().map(|pack| pack.0 as i64)),
             pack_a: table(&mut scatter.packs.iter().map(|pack| pack.1.0)),
             pack_k: table(&mut scatter.packs.iter().map(|pack| pack.1.1 as i64)),
             sum_position: table(&mut scatter.sums.iter().map(|sum| sum.position as i64)),
-            sum_pairs: spans(&mut scatter.sums.iter().map(|sum| &sum.pairs)),
+            sum_pairs: spans(&mut scatter.sums.iter().map(|sum| sum.pairs.clone())),
             pair_k: table(&mut scatter.pairs.iter().map(|pair| pair.a.1 as i64)),
             once_a: table(&mut scatter.once.iter().map(|block| block.0)),
             once_k: table(&mut scatter.once.iter().map(|block| block.1 as i64)),
